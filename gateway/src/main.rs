@@ -1,0 +1,2 @@
+//! `bicast`: the command.
+fn main() {}

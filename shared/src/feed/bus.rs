@@ -1,0 +1,477 @@
+//! The feed bus, in process: publishers write to bounded rings, readers follow with their own cursor.
+//!
+//! A [`FeedPublisher`] is the one writer of a [`Feed`]. Readers ([`FeedSubscriber`]) never hold it up: who lags skips
+//! to the newest keyframe, is counted and said once. Keyframe requests are the only thing that travels upstream.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+
+use crate::clock;
+use crate::feed::info::{FeedInfo, FeedSettings, FeedState, PublisherInfo};
+use crate::feed::owner::{FeedOwner, RtpInput};
+use crate::feed::ring::{PacketRing, RingLimits};
+use crate::id::{FeedId, StreamKey, TrackId};
+use crate::media::TrackInfo;
+use crate::packet::MediaPacket;
+
+/// All feeds of this process. Cloning gives another handle to the same bus.
+#[derive(Clone)]
+pub struct FeedBus(Arc<BusInner>);
+
+struct BusInner {
+    settings: FeedSettings,
+    limits: RingLimits,
+    feeds: watch::Sender<Arc<BTreeMap<FeedId, Feed>>>,
+}
+
+/// Why a publisher was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Somebody publishes this feed now.
+    #[error("the feed already has a publisher")]
+    AlreadyPublished,
+}
+
+impl FeedBus {
+    /// An empty bus.
+    #[must_use]
+    pub fn new(settings: FeedSettings, limits: RingLimits) -> Self {
+        Self(Arc::new(BusInner { settings, limits, feeds: watch::Sender::new(Arc::default()) }))
+    }
+
+    /// The feeds as they are now, without the ended ones.
+    #[must_use]
+    pub fn feeds(&self) -> Arc<BTreeMap<FeedId, Feed>> {
+        self.0.feeds.borrow().clone()
+    }
+
+    /// Follows feeds coming and going.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<BTreeMap<FeedId, Feed>>> {
+        self.0.feeds.subscribe()
+    }
+
+    /// One feed.
+    #[must_use]
+    pub fn feed(&self, id: &FeedId) -> Option<Feed> {
+        self.0.feeds.borrow().get(id).cloned()
+    }
+
+    /// Begins an epoch of a feed, making the feed if need be. The publisher's stay ends when the returned value is
+    /// dropped; the feed then waits for the grace period before it ends. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`PublishError::AlreadyPublished`] while another publisher is on the feed.
+    pub fn publish(
+        &self,
+        id: &FeedId,
+        tracks: Vec<TrackInfo>,
+        publisher: PublisherInfo,
+    ) -> Result<FeedPublisher, PublishError> {
+        let mut result = Err(PublishError::AlreadyPublished);
+        self.0.feeds.send_if_modified(|feeds| {
+            let known = feeds.get(id).filter(|feed| feed.info().state != FeedState::Ended).cloned();
+            let is_new = known.is_none();
+            let feed = known.unwrap_or_else(|| Feed::new(id.clone(), &self.0.settings, self.0.limits));
+            if feed.begin_epoch(tracks, publisher) {
+                result = Ok(FeedPublisher { feed: feed.clone(), bus: self.clone(), said_live: false });
+                if is_new {
+                    Arc::make_mut(feeds).insert(id.clone(), feed);
+                }
+            }
+            is_new && result.is_ok()
+        });
+        result
+    }
+
+    /// Ends a feed now: its readers are told, its publisher is asked to leave, and the id is free. False when there is
+    /// no such feed.
+    pub fn end(&self, id: &FeedId) -> bool {
+        let mut ended = None;
+        self.0.feeds.send_if_modified(|feeds| {
+            if feeds.contains_key(id) {
+                ended = Arc::make_mut(feeds).remove(id);
+            }
+            ended.is_some()
+        });
+        if let Some(feed) = &ended {
+            feed.end();
+        }
+        ended.is_some()
+    }
+
+    /// Ends a feed unless a publisher came back (its epoch moved on) since `epoch_changes` was read.
+    fn end_if_still_offline(&self, feed: &Feed, epoch_changes: u64) {
+        if feed.0.epochs.load(Ordering::Acquire) == epoch_changes && !feed.0.published.load() {
+            self.end(feed.id());
+        }
+    }
+}
+
+impl fmt::Debug for FeedBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.feeds().keys()).finish()
+    }
+}
+
+/// One feed. Cloning gives another handle to the same feed.
+#[derive(Clone)]
+pub struct Feed(Arc<FeedInner>);
+
+struct FeedInner {
+    id: FeedId,
+    grace: Duration,
+    limits: RingLimits,
+    info: watch::Sender<Arc<FeedInfo>>,
+    /// Written by the one publisher; the lock is never contended but at the moment one epoch follows another.
+    owner: Mutex<FeedOwner>,
+    rings: RwLock<BTreeMap<StreamKey, Arc<Ring>>>,
+    wanted: Mutex<Vec<TrackId>>,
+    upstream: Notify,
+    published: Flag,
+    epochs: AtomicU64,
+    lagged: AtomicU64,
+}
+
+/// A boolean that is set by one side and looked at by the other.
+#[derive(Default)]
+struct Flag(std::sync::atomic::AtomicBool);
+
+impl Flag {
+    fn load(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Sets it and tells what it was.
+    fn replace(&self, value: bool) -> bool {
+        self.0.swap(value, Ordering::AcqRel)
+    }
+}
+
+struct Ring {
+    packets: RwLock<PacketRing>,
+    head: watch::Sender<u64>,
+}
+
+/// Where a reader begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAt {
+    /// With the next packet that comes.
+    Newest,
+    /// At the first packet of the newest keyframe held; with the next packet where there is none.
+    Keyframe,
+}
+
+impl Feed {
+    fn new(id: FeedId, settings: &FeedSettings, limits: RingLimits) -> Self {
+        let owner = FeedOwner::new(id.clone(), settings.clone(), clock::utc());
+        Self(Arc::new(FeedInner {
+            id,
+            grace: settings.publisher_grace,
+            limits,
+            info: watch::Sender::new(Arc::new(owner.info())),
+            owner: Mutex::new(owner),
+            rings: RwLock::default(),
+            wanted: Mutex::default(),
+            upstream: Notify::new(),
+            published: Flag::default(),
+            epochs: AtomicU64::new(0),
+            lagged: AtomicU64::new(0),
+        }))
+    }
+
+    /// The feed's id.
+    #[must_use]
+    pub fn id(&self) -> &FeedId {
+        &self.0.id
+    }
+
+    /// The feed as it is now.
+    #[must_use]
+    pub fn info(&self) -> Arc<FeedInfo> {
+        self.0.info.borrow().clone()
+    }
+
+    /// Follows the feed's changes: state, epoch, tracks, cadence, timeline map. When `state` is `Ended` nothing follows.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<FeedInfo>> {
+        self.0.info.subscribe()
+    }
+
+    /// Reads a stream. None when the feed has no such stream (watch the feed: it may come with the next epoch).
+    /// A subscriber survives epochs.
+    #[must_use]
+    pub fn subscribe(&self, key: StreamKey, start: StartAt) -> Option<FeedSubscriber> {
+        let ring = self.0.rings.read().get(&key)?.clone();
+        let head = ring.head.subscribe();
+        let packets = ring.packets.read();
+        let cursor = match start {
+            StartAt::Newest => packets.head(),
+            StartAt::Keyframe => packets.newest_keyframe().unwrap_or_else(|| packets.head()),
+        };
+        drop(packets);
+        Some(FeedSubscriber { feed: self.clone(), key, ring, head, cursor, lost: 0 })
+    }
+
+    /// Asks the publisher for a keyframe of a track (all its layers). Cheap; requests are coalesced and limited by the
+    /// feed's owner.
+    pub fn request_keyframe(&self, track: TrackId) {
+        let mut wanted = self.0.wanted.lock();
+        if !wanted.contains(&track) {
+            wanted.push(track);
+        }
+        drop(wanted);
+        self.0.upstream.notify_one();
+    }
+
+    /// Packets that readers lost because they lagged, since the feed began.
+    #[must_use]
+    pub fn lagged(&self) -> u64 {
+        self.0.lagged.load(Ordering::Relaxed)
+    }
+
+    fn begin_epoch(&self, tracks: Vec<TrackInfo>, publisher: PublisherInfo) -> bool {
+        if self.0.published.replace(true) {
+            return false;
+        }
+        let mut owner = self.0.owner.lock();
+        owner.begin_epoch(clock::now(), tracks, publisher);
+        let mut rings = self.0.rings.write();
+        for key in owner.streams() {
+            rings.entry(key).or_insert_with(|| {
+                Arc::new(Ring {
+                    packets: RwLock::new(PacketRing::new(self.0.limits)),
+                    head: watch::Sender::new(0),
+                })
+            });
+        }
+        drop(rings);
+        self.0.epochs.fetch_add(1, Ordering::AcqRel);
+        self.0.info.send_replace(Arc::new(owner.info()));
+        true
+    }
+
+    fn end(&self) {
+        let mut owner = self.0.owner.lock();
+        owner.end();
+        self.0.info.send_replace(Arc::new(owner.info()));
+        drop(owner);
+        self.0.upstream.notify_one();
+        // Dropping the rings' senders would not reach subscribers that hold the ring: wake them, they look at the state.
+        for ring in self.0.rings.read().values() {
+            ring.head.send_modify(|_| {});
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        self.0.info.borrow().state == FeedState::Ended
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Feed").field(&self.0.id).finish()
+    }
+}
+
+/// What the publisher's connection is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// Ask the encoder for a keyframe of these tracks: one compound RTCP packet for all their layers.
+    Keyframe(Vec<TrackId>),
+    /// The feed was ended: say goodbye and leave.
+    Leave,
+}
+
+/// The one writer of a feed. Dropping it ends the publisher's stay.
+#[derive(Debug)]
+pub struct FeedPublisher {
+    feed: Feed,
+    bus: FeedBus,
+    said_live: bool,
+}
+
+impl FeedPublisher {
+    /// The feed it writes to.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Takes a packet as it came: stamps it and puts it on the bus. A packet of a stream that the epoch does not have
+    /// is ignored.
+    pub fn rtp(&mut self, now: Instant, key: StreamKey, input: RtpInput) {
+        let mut owner = self.feed.0.owner.lock();
+        let packet = owner.handle_rtp(now, clock::utc(), key, input);
+        let changed = owner.take_changed();
+        if changed || !self.said_live {
+            self.said_live = true;
+            self.feed.0.info.send_replace(Arc::new(owner.info()));
+        }
+        drop(owner);
+        let Some(packet) = packet else { return };
+        let ring = self.feed.0.rings.read().get(&key).cloned();
+        if let Some(ring) = ring {
+            let mut packets = ring.packets.write();
+            packets.push(packet);
+            let head = packets.head();
+            drop(packets);
+            ring.head.send_replace(head);
+        }
+    }
+
+    /// Takes an RTCP sender report: the publisher's NTP time of one of its RTP timestamps (RFC 3550, 6.4.1).
+    pub fn sender_report(&mut self, now: Instant, key: StreamKey, ntp: u64, rtp_timestamp: u32) {
+        let mut owner = self.feed.0.owner.lock();
+        owner.handle_sender_report(now, key, ntp, rtp_timestamp);
+        if owner.take_changed() {
+            self.feed.0.info.send_replace(Arc::new(owner.info()));
+        }
+    }
+
+    /// Waits until the publisher's connection has something to do. Cancel safe.
+    pub async fn upstream(&mut self) -> Upstream {
+        loop {
+            if self.feed.is_ended() {
+                return Upstream::Leave;
+            }
+            let wake = {
+                let mut owner = self.feed.0.owner.lock();
+                let now = clock::now();
+                for track in std::mem::take(&mut *self.feed.0.wanted.lock()) {
+                    owner.want_keyframe(now, track);
+                }
+                owner.handle_timeout(now);
+                if owner.take_changed() {
+                    self.feed.0.info.send_replace(Arc::new(owner.info()));
+                }
+                let tracks = owner.poll_keyframe_requests(now);
+                if !tracks.is_empty() {
+                    return Upstream::Keyframe(tracks);
+                }
+                owner.poll_timeout()
+            };
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.feed.0.upstream.notified() => {}
+                () = sleep => {}
+            }
+        }
+    }
+}
+
+impl Drop for FeedPublisher {
+    fn drop(&mut self) {
+        let feed = self.feed.clone();
+        if feed.is_ended() {
+            return;
+        }
+        {
+            let mut owner = feed.0.owner.lock();
+            owner.end_epoch(clock::now());
+            feed.0.info.send_replace(Arc::new(owner.info()));
+        }
+        let epochs = feed.0.epochs.load(Ordering::Acquire);
+        feed.0.published.replace(false);
+        let bus = self.bus.clone();
+        // Outside a runtime (a test that drops it late) there is nobody to wait for: the feed ends at once.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                runtime.spawn(async move {
+                    tokio::time::sleep(feed.0.grace).await;
+                    bus.end_if_still_offline(&feed, epochs);
+                });
+            }
+            Err(_) => bus.end_if_still_offline(&feed, epochs),
+        }
+    }
+}
+
+/// The feed has ended and everything that was on the bus has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the feed has ended")]
+pub struct Ended;
+
+/// A reader of one stream, with its own cursor.
+pub struct FeedSubscriber {
+    feed: Feed,
+    key: StreamKey,
+    ring: Arc<Ring>,
+    head: watch::Receiver<u64>,
+    cursor: u64,
+    lost: u64,
+}
+
+impl FeedSubscriber {
+    /// The stream it reads.
+    #[must_use]
+    pub const fn key(&self) -> StreamKey {
+        self.key
+    }
+
+    /// Packets it lost because it lagged.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Appends up to `max` packets to `out` without waiting and tells how many. A reader that the ring has run past
+    /// goes on at the newest keyframe.
+    pub fn try_read(&mut self, out: &mut Vec<MediaPacket>, max: usize) -> usize {
+        self.head.borrow_and_update();
+        let packets = self.ring.packets.read();
+        let (at, lost) = packets.resume(self.cursor);
+        let before = out.len();
+        out.extend((at..packets.head()).take(max).filter_map(|position| packets.get(position).cloned()));
+        drop(packets);
+        let read = out.len() - before;
+        self.cursor = at + read as u64;
+        if lost > 0 {
+            self.note_lost(lost);
+        }
+        read
+    }
+
+    /// Waits for packets and appends up to `max` of them to `out`. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Ended`] when the feed has ended and everything was read.
+    pub async fn read(&mut self, out: &mut Vec<MediaPacket>, max: usize) -> Result<usize, Ended> {
+        loop {
+            let read = self.try_read(out, max);
+            if read > 0 {
+                return Ok(read);
+            }
+            if self.feed.is_ended() || self.head.changed().await.is_err() {
+                return Err(Ended);
+            }
+        }
+    }
+
+    fn note_lost(&mut self, lost: u64) {
+        if self.lost == 0 {
+            tracing::warn!(feed = %self.feed.id(), stream = %self.key, lost, "a reader lags; it goes on at the newest keyframe");
+        }
+        self.lost += lost;
+        self.feed.0.lagged.fetch_add(lost, Ordering::Relaxed);
+        metrics::counter!("bicast_bus_lagged_packets_total", "feed" => self.feed.id().to_string()).increment(lost);
+    }
+}
+
+impl fmt::Debug for FeedSubscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedSubscriber").field("key", &self.key).field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! A feed: who publishes it, how its packets are stamped and cut, and how they reach its readers.
+//!
+//! - [`owner`]: pure. Stamps packets with the timeline and decides the cuts, once per feed.
+//! - [`ring`]: pure. A bounded ring of packets with what a lagging reader skips to.
+//! - `bus`: the shell (feature `io`): publishers write, readers follow with their own cursor.
+
+#[cfg(feature = "io")]
+pub mod bus;
+pub mod info;
+pub mod owner;
+pub mod ring;

@@ -1,0 +1,256 @@
+//! Codecs, tracks and renditions, and how to see in an RTP payload where decoding can begin.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{RenditionId, StreamKey, TrackId};
+use crate::time::ClockRate;
+
+/// What a track carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// How a track is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Codec {
+    /// H.264 / AVC, RFC 6184.
+    H264,
+    /// H.265 / HEVC, RFC 7798.
+    H265,
+    /// VP8, RFC 7741.
+    Vp8,
+    /// VP9, RFC 9628.
+    Vp9,
+    /// AV1, the AOM's RTP specification.
+    Av1,
+    /// Opus, RFC 7587.
+    Opus,
+    /// AAC as access units (it comes from RTMP and files, never from WebRTC).
+    Aac,
+}
+
+impl Codec {
+    /// Picture or sound.
+    #[must_use]
+    pub const fn kind(self) -> TrackKind {
+        match self {
+            Self::H264 | Self::H265 | Self::Vp8 | Self::Vp9 | Self::Av1 => TrackKind::Video,
+            Self::Opus | Self::Aac => TrackKind::Audio,
+        }
+    }
+
+    /// The encoding name of SDP's `a=rtpmap`.
+    #[must_use]
+    pub const fn sdp_name(self) -> &'static str {
+        match self {
+            Self::H264 => "H264",
+            Self::H265 => "H265",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::Av1 => "AV1",
+            Self::Opus => "opus",
+            Self::Aac => "mpeg4-generic",
+        }
+    }
+
+    /// The codec that SDP calls `name` (names are case-insensitive, RFC 8866, 6.6).
+    #[must_use]
+    pub fn from_sdp_name(name: &str) -> Option<Self> {
+        [Self::H264, Self::H265, Self::Vp8, Self::Vp9, Self::Av1, Self::Opus, Self::Aac]
+            .into_iter()
+            .find(|codec| codec.sdp_name().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::H264 => "H264",
+            Self::H265 => "H265",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::Av1 => "AV1",
+            Self::Opus => "Opus",
+            Self::Aac => "AAC",
+        })
+    }
+}
+
+/// One track of a feed as its publisher described it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackInfo {
+    /// Its number on the feed.
+    pub id: TrackId,
+    /// How it is coded.
+    pub codec: Codec,
+    /// Ticks per second of its RTP timestamps.
+    pub clock_rate: ClockRate,
+    /// Channels of sound; 0 for video.
+    pub channels: u8,
+    /// The publisher's `a=fmtp` parameters, e.g. `profile-level-id=42e01f;packetization-mode=1`.
+    pub fmtp: String,
+    /// Its encodings, at least one.
+    pub renditions: Vec<RenditionInfo>,
+}
+
+impl TrackInfo {
+    /// A track with a single encoding.
+    #[must_use]
+    pub fn single(id: TrackId, codec: Codec, clock_rate: ClockRate, channels: u8, fmtp: String) -> Self {
+        let renditions = vec![RenditionInfo { id: RenditionId(0), rid: None }];
+        Self { id, codec, clock_rate, channels, fmtp, renditions }
+    }
+
+    /// Picture or sound.
+    #[must_use]
+    pub const fn kind(&self) -> TrackKind {
+        self.codec.kind()
+    }
+
+    /// The stream keys of all its encodings.
+    pub fn streams(&self) -> impl Iterator<Item = StreamKey> + '_ {
+        self.renditions.iter().map(|rendition| StreamKey::new(self.id, rendition.id))
+    }
+}
+
+/// One encoding of a track.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenditionInfo {
+    /// Its number in the track.
+    pub id: RenditionId,
+    /// The simulcast `rid` it came under (RFC 8851), if any.
+    pub rid: Option<String>,
+}
+
+/// Whether this RTP payload shows that its frame is one at which decoding can begin.
+///
+/// It looks at one packet, so a frame is a keyframe as soon as one of its packets says so. H.264 says it with an IDR
+/// slice or an SPS, alone, in a STAP-A or in any fragment of an FU-A (its header repeats the type): encoders such as
+/// x264 send the parameter sets as a STAP-A in front of the IDR with the same timestamp. Audio frames always are.
+#[must_use]
+pub fn starts_decoding(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::H264 => h264_keyframe(payload),
+        Codec::H265 => h265_keyframe(payload),
+        Codec::Vp8 => vp8_keyframe(payload),
+        Codec::Vp9 => vp9_keyframe(payload),
+        // AV1 aggregation header: the N bit says "first packet of a coded video sequence".
+        Codec::Av1 => payload.first().is_some_and(|b| b & 0x08 != 0),
+        Codec::Opus | Codec::Aac => true,
+    }
+}
+
+fn h264_keyframe(payload: &[u8]) -> bool {
+    let is_key = |nal: u8| matches!(nal & 0x1f, 5 | 7);
+    match payload {
+        [first, rest @ ..] if first & 0x1f == 24 => aggregated(rest).any(|unit| unit.first().is_some_and(|b| is_key(*b))),
+        [first, header, ..] if matches!(first & 0x1f, 28 | 29) => is_key(*header),
+        [first, ..] => is_key(*first),
+        [] => false,
+    }
+}
+
+fn h265_keyframe(payload: &[u8]) -> bool {
+    // BLA, IDR, CRA are 16..=21; VPS, SPS, PPS are 32..=34 (H.265, table 7-1).
+    let is_key = |kind: u8| matches!(kind, 16..=21 | 32..=33);
+    match payload {
+        [first, _, rest @ ..] => match (first >> 1) & 0x3f {
+            48 => aggregated(rest).any(|unit| unit.first().is_some_and(|b| is_key((b >> 1) & 0x3f))),
+            49 => rest.first().is_some_and(|header| is_key(header & 0x3f)),
+            kind => is_key(kind),
+        },
+        _ => false,
+    }
+}
+
+/// The units of an aggregation packet: each behind its 16-bit length. Stops at the first length that lies.
+fn aggregated(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, tail) = rest.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let unit = tail.get(..length)?;
+        rest = tail.get(length..)?;
+        Some(unit)
+    })
+}
+
+fn vp8_keyframe(payload: &[u8]) -> bool {
+    let Some((&first, mut rest)) = payload.split_first() else { return false };
+    // Only the first packet of partition 0 has the frame header (RFC 7741, 4.2 and 4.3).
+    if first & 0x10 == 0 || first & 0x07 != 0 {
+        return false;
+    }
+    if first & 0x80 != 0 {
+        let Some((&extension, tail)) = rest.split_first() else { return false };
+        rest = tail;
+        if extension & 0x80 != 0 {
+            let Some(&picture_id) = rest.first() else { return false };
+            rest = rest.get(if picture_id & 0x80 != 0 { 2 } else { 1 }..).unwrap_or_default();
+        }
+        let fixed = usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
+        rest = rest.get(fixed..).unwrap_or_default();
+    }
+    rest.first().is_some_and(|b| b & 1 == 0)
+}
+
+fn vp9_keyframe(payload: &[u8]) -> bool {
+    // P = 0 (not inter-predicted) and B = 1 (start of a frame), in spatial layer 0 (RFC 9628, 4.2).
+    let Some(&first) = payload.first() else { return false };
+    if first & 0x40 != 0 || first & 0x08 == 0 {
+        return false;
+    }
+    if first & 0x20 == 0 {
+        return true;
+    }
+    let picture_id = if first & 0x80 == 0 { 0 } else { 1 + usize::from(payload.get(1).is_some_and(|b| b & 0x80 != 0)) };
+    payload.get(1 + picture_id).is_some_and(|layer| (layer >> 1) & 0x07 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h264_keyframes_are_seen_in_every_packet_form() {
+        let key = |payload: &[u8]| starts_decoding(Codec::H264, payload);
+        assert!(key(&[0x65, 1]), "IDR");
+        assert!(key(&[0x67, 1]), "SPS");
+        assert!(!key(&[0x61, 1]), "P slice");
+        assert!(key(&[0x78, 0, 1, 0x09, 0, 2, 0x67, 0x42]), "STAP-A with AUD and SPS");
+        assert!(!key(&[0x78, 0, 1, 0x09, 0, 2, 0x68, 0x42]), "STAP-A without an SPS");
+        assert!(key(&[0x7c, 0x85]), "first fragment of an IDR");
+        assert!(key(&[0x7c, 0x05]), "middle fragment of an IDR");
+        assert!(!key(&[0x7c, 0x81]), "fragment of a P slice");
+        assert!(!key(&[]) && !key(&[0x78]) && !key(&[0x78, 0xff, 0xff, 0x67]), "truncated");
+    }
+
+    #[test]
+    fn vp8_keyframes_hide_behind_the_payload_descriptor() {
+        let key = |payload: &[u8]| starts_decoding(Codec::Vp8, payload);
+        assert!(key(&[0x10, 0x00]));
+        assert!(!key(&[0x10, 0x01]));
+        assert!(key(&[0x90, 0x80, 0x80, 0x01, 0x00]), "15-bit picture id");
+        assert!(!key(&[0x00, 0x00]), "not the start of a partition");
+        assert!(!key(&[0x90, 0x80]) && !key(&[0x90]) && !key(&[]));
+    }
+
+    #[test]
+    fn every_payload_of_three_bytes_is_survived() {
+        for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1] {
+            for n in 0..=0x00ff_ffff_u32 {
+                if n % 7 == 0 {
+                    starts_decoding(codec, &n.to_le_bytes()[..3]);
+                }
+            }
+        }
+    }
+}
