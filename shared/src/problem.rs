@@ -77,7 +77,8 @@ impl Problem {
     #[must_use]
     pub fn wrong_content_type(got: &str, want: &str) -> Self {
         let detail = format!("The content type is {got:?}; this takes {want:?}.");
-        Self::new(415, "wrong-content-type", "Wrong content type", detail).hint(format!("Send Content-Type: {want}."))
+        Self::new(415, "wrong-content-type", "Wrong content type", detail)
+            .hint(format!("Send Content-Type: {want}."))
     }
 }
 

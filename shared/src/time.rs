@@ -139,7 +139,11 @@ impl ProgramTime {
     pub fn ntp(self) -> u64 {
         let seconds = self.0.div_euclid(NANOS) + NTP_TO_UNIX;
         let fraction = (i128::from(self.0.rem_euclid(NANOS)) << 32) / i128::from(NANOS);
-        #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "NTP's era wraps in 2036")]
+        #[expect(
+            clippy::cast_sign_loss,
+            clippy::cast_possible_truncation,
+            reason = "NTP's era wraps in 2036"
+        )]
         let ntp = ((seconds as u64) << 32) | (fraction as u64);
         ntp
     }
@@ -158,8 +162,7 @@ impl ProgramTime {
         let millis = scale(self.0, 1, 1_000_000);
         let (days, in_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
         let (year, month, day) = civil(days);
-        let (h, m, s, ms) =
-            (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1_000 % 60, in_day % 1_000);
+        let (h, m, s, ms) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1_000 % 60, in_day % 1_000);
         format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
     }
 }

@@ -466,12 +466,16 @@ impl FeedSubscriber {
         }
         self.lost += lost;
         self.feed.0.lagged.fetch_add(lost, Ordering::Relaxed);
-        metrics::counter!("bicast_bus_lagged_packets_total", "feed" => self.feed.id().to_string()).increment(lost);
+        metrics::counter!("bicast_bus_lagged_packets_total", "feed" => self.feed.id().to_string())
+            .increment(lost);
     }
 }
 
 impl fmt::Debug for FeedSubscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedSubscriber").field("key", &self.key).field("cursor", &self.cursor).finish_non_exhaustive()
+        f.debug_struct("FeedSubscriber")
+            .field("key", &self.key)
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
     }
 }

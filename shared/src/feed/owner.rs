@@ -33,7 +33,19 @@ pub struct FeedOwner {
 impl FeedOwner {
     #[must_use]
     pub fn new(id: FeedId, _settings: FeedSettings, utc: ProgramTime) -> Self {
-        Self { info: FeedInfo { id, state: FeedState::Starting, epoch: Epoch(0), tracks: vec![], publisher: None, cadence: Cadence::default(), map: None, b_frames: false, since: utc } }
+        Self {
+            info: FeedInfo {
+                id,
+                state: FeedState::Starting,
+                epoch: Epoch(0),
+                tracks: vec![],
+                publisher: None,
+                cadence: Cadence::default(),
+                map: None,
+                b_frames: false,
+                since: utc,
+            },
+        }
     }
     #[must_use]
     pub fn info(&self) -> FeedInfo {
@@ -50,7 +62,13 @@ impl FeedOwner {
     pub fn streams(&self) -> Vec<StreamKey> {
         self.info.tracks.iter().flat_map(TrackInfo::streams).collect()
     }
-    pub fn handle_rtp(&mut self, _now: Instant, _utc: ProgramTime, _key: StreamKey, _input: RtpInput) -> Option<MediaPacket> {
+    pub fn handle_rtp(
+        &mut self,
+        _now: Instant,
+        _utc: ProgramTime,
+        _key: StreamKey,
+        _input: RtpInput,
+    ) -> Option<MediaPacket> {
         None
     }
     pub fn handle_sender_report(&mut self, _now: Instant, _key: StreamKey, _ntp: u64, _rtp: u32) {}

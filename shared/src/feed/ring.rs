@@ -97,7 +97,9 @@ impl PacketRing {
     fn note_keyframe(&mut self, packet: &MediaPacket) {
         let frame = packet.stamp.media_time;
         let known = self.keyframes.back().and_then(|at| self.get(*at));
-        if known.is_some_and(|first| first.stamp.media_time == frame && first.stamp.epoch == packet.stamp.epoch) {
+        if known
+            .is_some_and(|first| first.stamp.media_time == frame && first.stamp.epoch == packet.stamp.epoch)
+        {
             return;
         }
         // A keyframe may begin with packets that do not show it (an AUD, an SEI): go back to the frame's first one.
