@@ -1,0 +1,28 @@
+# The checks that need nothing running; `make check` and `make test` both call run_checks. Sourced, never run.
+# shellcheck shell=bash
+
+doc_check() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet; }
+types_check() { (cd web-demo && npx --no-install tsc --noEmit); }
+deny_check() { cargo deny --workspace check --hide-inclusion-graph; }
+syntax_check() {
+  local file
+  for file in scripts/* .ci/run; do
+    case $(head -n 1 "$file") in *node*) node --check "$file" ;; *) bash -n "$file" ;; esac
+  done
+  for file in tests/browser/*.mjs tests/browser/*/*.mjs; do node --check "$file"; done
+  python3 -m compileall -q tests/aiortc
+}
+
+run_checks() {
+  step "cargo fmt" cargo fmt --all --check
+  step "cargo clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
+  step "cargo doc" doc_check
+  step "TypeScript types" types_check
+  step "scripts parse" syntax_check
+  # Building cargo-deny takes longer than all tests; where it is installed it is part of the run.
+  if cargo deny --version >/dev/null 2>&1; then
+    step "cargo deny" deny_check
+  else
+    note "cargo deny is not installed here: licences and advisories are not checked (cargo install cargo-deny --locked)"
+  fi
+}
