@@ -356,7 +356,7 @@ impl FeedPublisher {
                 if !tracks.is_empty() {
                     return Upstream::Keyframe(tracks);
                 }
-                owner.poll_timeout()
+                owner.poll_timeout(now)
             };
             let sleep = async {
                 match wake {
@@ -479,3 +479,6 @@ impl fmt::Debug for FeedSubscriber {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

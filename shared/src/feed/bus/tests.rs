@@ -1,0 +1,133 @@
+//! Publishers and readers on a real runtime.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::id::{Epoch, RenditionId};
+use crate::media::Codec;
+use crate::time::ClockRate;
+
+const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
+
+fn tracks() -> Vec<TrackInfo> {
+    vec![TrackInfo::single(VIDEO.track, Codec::H264, ClockRate::VIDEO, 0, String::new())]
+}
+
+fn publisher() -> PublisherInfo {
+    PublisherInfo { protocol: "test".into(), agent: None, address: None, since: clock::utc() }
+}
+
+fn bus(grace: Duration, packets: usize) -> FeedBus {
+    let settings = FeedSettings { publisher_grace: grace, ..FeedSettings::default() };
+    FeedBus::new(settings, RingLimits { packets, bytes: 1 << 20 })
+}
+
+fn id() -> FeedId {
+    "demo".parse().unwrap()
+}
+
+fn send(publisher: &mut FeedPublisher, n: u16, payload: &'static [u8]) {
+    let input = RtpInput {
+        sequence_number: n,
+        timestamp: u32::from(n) * 3_000,
+        marker: true,
+        payload: Bytes::from_static(payload),
+        orientation: None,
+        composition_offset: None,
+    };
+    publisher.rtp(clock::now(), VIDEO, input);
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_reach_every_reader_and_the_end_is_told() {
+    let bus = bus(Duration::from_secs(30), 100);
+    let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    let mut early = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    send(&mut publisher, 0, &[0x65]);
+    send(&mut publisher, 1, &[0x61]);
+    let mut late = feed.subscribe(VIDEO, StartAt::Keyframe).unwrap();
+    let mut newest = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    send(&mut publisher, 2, &[0x61]);
+    for (reader, expected) in [(&mut early, 3), (&mut late, 3), (&mut newest, 1)] {
+        let mut packets = Vec::new();
+        assert_eq!(reader.read(&mut packets, 100).await, Ok(expected));
+        assert_eq!(packets.last().unwrap().stamp.sequence, 2);
+    }
+    assert_eq!(feed.info().state, FeedState::Live);
+    let waiting = tokio::spawn(async move { early.read(&mut Vec::new(), 1).await });
+    tokio::task::yield_now().await;
+    assert!(bus.end(&id()));
+    assert_eq!(waiting.await.unwrap(), Err(Ended));
+    assert_eq!(publisher.upstream().await, Upstream::Leave);
+    assert!(bus.feed(&id()).is_none());
+    assert!(!bus.end(&id()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_publisher_at_a_time_and_a_returning_one_begins_the_next_epoch() {
+    let bus = bus(Duration::from_secs(30), 100);
+    let mut first = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let mut reader = bus.feed(&id()).unwrap().subscribe(VIDEO, StartAt::Newest).unwrap();
+    assert_eq!(bus.publish(&id(), tracks(), publisher()).err(), Some(PublishError::AlreadyPublished));
+    send(&mut first, 0, &[0x65]);
+    drop(first);
+    assert_eq!(bus.feed(&id()).unwrap().info().state, FeedState::Offline);
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    let mut second = bus.publish(&id(), tracks(), publisher()).unwrap();
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    send(&mut second, 7, &[0x65]);
+    let mut packets = Vec::new();
+    while packets.len() < 2 {
+        reader.read(&mut packets, 100).await.unwrap();
+    }
+    assert_eq!(packets[1].stamp.epoch, Epoch(1));
+    assert_eq!(packets[1].stamp.sequence, 1, "the reader lived through the epochs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
+    let bus = bus(Duration::from_secs(30), 100);
+    let first = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let mut watch = bus.feed(&id()).unwrap().watch();
+    drop(first);
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert!(bus.feed(&id()).is_none());
+    assert_eq!(watch.borrow_and_update().state, FeedState::Ended);
+    assert!(bus.publish(&id(), tracks(), publisher()).is_ok(), "the id is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_lags_loses_its_own_packets_only() {
+    let bus = bus(Duration::from_secs(30), 8);
+    let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    let mut slow = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    let mut quick = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    let mut packets = Vec::new();
+    for n in 0..20 {
+        send(&mut publisher, n, if n == 15 { &[0x65] } else { &[0x61] });
+        quick.try_read(&mut packets, 100);
+    }
+    assert_eq!((packets.len(), quick.lost()), (20, 0));
+    packets.clear();
+    slow.try_read(&mut packets, 100);
+    assert_eq!(packets.first().unwrap().stamp.sequence, 15);
+    assert!(packets[0].stamp.keyframe);
+    assert_eq!((slow.lost(), feed.lagged()), (15, 15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keyframe_requests_travel_upstream_once() {
+    let bus = bus(Duration::from_secs(30), 8);
+    let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    send(&mut publisher, 0, &[0x65]);
+    for _ in 0..50 {
+        feed.request_keyframe(VIDEO.track);
+    }
+    assert_eq!(publisher.upstream().await, Upstream::Keyframe(vec![VIDEO.track]));
+    send(&mut publisher, 1, &[0x65]);
+    let nothing = tokio::time::timeout(Duration::from_millis(50), publisher.upstream()).await;
+    assert!(nothing.is_err());
+}

@@ -1,0 +1,167 @@
+//! Where segments begin: decided once, for every rendition and every reader.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::feed::info::{Cadence, CadenceRule, FeedSettings};
+use crate::id::SegmentNumber;
+use crate::time::{ClockRate, MediaTime};
+
+/// The cuts of a feed, in ticks of the track that drives them.
+#[derive(Debug)]
+pub(super) struct Cuts {
+    target: Duration,
+    next: SegmentNumber,
+    /// The newest ones: a late packet of an older frame still finds its segment.
+    recent: VecDeque<(SegmentNumber, MediaTime)>,
+    /// The next keyframe begins a segment whatever its distance: an epoch has begun.
+    at_once: bool,
+}
+
+/// Late packets reach back less than this many segments.
+const REMEMBERED: usize = 8;
+
+impl Cuts {
+    pub(super) fn new(settings: &FeedSettings) -> Self {
+        let target = settings.segment_target;
+        Self { target, next: SegmentNumber(0), recent: VecDeque::new(), at_once: true }
+    }
+
+    /// A new epoch: nothing of the one before belongs to its segments.
+    pub(super) fn begin_epoch(&mut self) {
+        self.recent.clear();
+        self.at_once = true;
+    }
+
+    /// A frame that is newer than all before, seen for the first time or seen for the first time to be a keyframe. True
+    /// when a segment begins with it.
+    pub(super) fn handle_frame(
+        &mut self,
+        at: MediaTime,
+        keyframe: bool,
+        rate: ClockRate,
+        cadence: &Cadence,
+    ) -> bool {
+        let cut = match self.recent.back() {
+            _ if self.at_once => keyframe,
+            None => keyframe,
+            Some((_, start)) => {
+                let length = at - *start;
+                // A tenth below the target: natural keyframes of jittering encoders come a little early. Every frame
+                // of sound is a keyframe, so there the target can be met.
+                let by_keyframe = keyframe && cadence.rule != CadenceRule::AudioOnly;
+                by_keyframe && length >= rate.ticks(self.target * 9 / 10)
+                    || length >= rate.ticks(longest(cadence, self.target))
+            }
+        };
+        if cut {
+            self.at_once = false;
+            self.recent.push_back((self.next, at));
+            self.next = self.next.next();
+            if self.recent.len() > REMEMBERED {
+                self.recent.pop_front();
+            }
+        }
+        cut
+    }
+
+    /// The segment that a frame at `at` belongs to, and where it begins.
+    pub(super) fn segment_of(&self, at: MediaTime) -> Option<(SegmentNumber, MediaTime)> {
+        self.recent.iter().rev().find(|(_, start)| *start <= at).copied()
+    }
+
+    /// Whether a keyframe should be asked for now, so that it falls on the segment target: the newest frame is `at` and
+    /// an answer takes `response`.
+    pub(super) fn wants_keyframe(
+        &self,
+        at: MediaTime,
+        rate: ClockRate,
+        cadence: &Cadence,
+        response: Duration,
+    ) -> bool {
+        cadence.rule == CadenceRule::OnRequest
+            && self
+                .recent
+                .back()
+                .is_some_and(|(_, start)| at - *start >= rate.ticks(self.target.saturating_sub(response)))
+    }
+}
+
+/// How long a segment may grow for want of a keyframe: its rounded length must not exceed the target duration.
+fn longest(cadence: &Cadence, target: Duration) -> Duration {
+    match cadence.rule {
+        CadenceRule::AudioOnly => target,
+        // Before the decision the longest that any decision will allow is safe.
+        CadenceRule::Undecided => target * 3 / 2,
+        CadenceRule::OnRequest | CadenceRule::SelfPaced => {
+            Duration::from_secs(u64::from(cadence.target_duration))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: ClockRate = ClockRate::VIDEO;
+
+    fn cadence(rule: CadenceRule, target_duration: u32) -> Cadence {
+        Cadence { rule, target_duration, ..Cadence::default() }
+    }
+
+    fn cut_frames(cadence: &Cadence, frames: i64, keyframe_every: i64) -> Vec<i64> {
+        let mut cuts = Cuts::new(&FeedSettings::default());
+        let is_cut =
+            |n: &i64| cuts.handle_frame(MediaTime(n * 3_000), n % keyframe_every == 0, RATE, cadence);
+        (0..frames).filter(is_cut).collect()
+    }
+
+    #[test]
+    fn segments_begin_at_keyframes_near_the_target() {
+        let on_request = cadence(CadenceRule::OnRequest, 3);
+        assert_eq!(cut_frames(&on_request, 200, 60), [0, 60, 120, 180]);
+        assert_eq!(cut_frames(&on_request, 200, 15), [0, 60, 120, 180], "closer keyframes do not cut");
+        assert_eq!(cut_frames(&on_request, 200, 45), [0, 90, 180]);
+    }
+
+    #[test]
+    fn a_segment_without_a_keyframe_ends_at_the_target_duration() {
+        assert_eq!(cut_frames(&cadence(CadenceRule::OnRequest, 3), 200, 1_000), [0, 90, 180]);
+        assert_eq!(cut_frames(&cadence(CadenceRule::SelfPaced, 10), 700, 10_000), [0, 300, 600]);
+    }
+
+    #[test]
+    fn nothing_begins_before_the_first_keyframe() {
+        let mut cuts = Cuts::new(&FeedSettings::default());
+        let cadence = Cadence::default();
+        for n in 0..500 {
+            assert!(!cuts.handle_frame(MediaTime(n * 3_000), false, RATE, &cadence));
+        }
+        assert_eq!(cuts.segment_of(MediaTime(3_000)), None);
+        assert!(cuts.handle_frame(MediaTime(1_500_000), true, RATE, &cadence));
+        assert_eq!(cuts.segment_of(MediaTime(1_500_000)), Some((SegmentNumber(0), MediaTime(1_500_000))));
+        assert_eq!(cuts.segment_of(MediaTime(1_499_999)), None);
+    }
+
+    #[test]
+    fn an_epoch_begins_a_segment_with_its_first_keyframe_and_numbers_run_on() {
+        let mut cuts = Cuts::new(&FeedSettings::default());
+        let cadence = cadence(CadenceRule::OnRequest, 3);
+        assert!(cuts.handle_frame(MediaTime(0), true, RATE, &cadence));
+        cuts.begin_epoch();
+        assert!(!cuts.handle_frame(MediaTime(9_000), false, RATE, &cadence));
+        assert!(cuts.handle_frame(MediaTime(12_000), true, RATE, &cadence));
+        assert_eq!(cuts.segment_of(MediaTime(12_000)), Some((SegmentNumber(1), MediaTime(12_000))));
+    }
+
+    #[test]
+    fn the_keyframe_is_asked_for_so_early_that_it_falls_on_the_target() {
+        let mut cuts = Cuts::new(&FeedSettings::default());
+        let cadence = cadence(CadenceRule::OnRequest, 3);
+        let response = Duration::from_millis(100);
+        assert!(!cuts.wants_keyframe(MediaTime(0), RATE, &cadence, response));
+        cuts.handle_frame(MediaTime(0), true, RATE, &cadence);
+        assert!(!cuts.wants_keyframe(MediaTime(170_999), RATE, &cadence, response));
+        assert!(cuts.wants_keyframe(MediaTime(171_000), RATE, &cadence, response));
+    }
+}

@@ -1,0 +1,410 @@
+//! The feed's owner: stamps every packet with the timeline and decides the cuts, once. Pure: packets and `now` in,
+//! stamped packets, keyframe requests and snapshots out.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `stream` | where a packet stands: RTP's numbers unwrapped, with offsets frozen per epoch |
+//! | `relation` | UTC of media time, audio against video: the versions of the `TimelineMap` |
+//! | `cadence` | which rule the feed is under and how long parts are |
+//! | `cuts` | which frame begins a segment |
+//! | `requests` | when the publisher is asked for a keyframe |
+
+mod cadence;
+mod cuts;
+mod relation;
+mod requests;
+mod stream;
+mod unwrap;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::cadence::CadenceDecider;
+use self::cuts::Cuts;
+use self::relation::Relation;
+use self::requests::KeyframeRequester;
+use self::stream::{Placed, Placement, StreamClock};
+use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
+use crate::id::{Epoch, FeedId, StreamKey, TrackId};
+use crate::media::{Codec, TrackInfo, TrackKind, starts_decoding};
+use crate::packet::{MediaPacket, Stamp};
+use crate::time::{ClockRate, MediaTime, ProgramTime};
+
+/// An RTP packet as a publisher sent it.
+#[derive(Debug, Clone)]
+pub struct RtpInput {
+    /// RTP's sequence number.
+    pub sequence_number: u16,
+    /// RTP's timestamp, in the track's clock rate.
+    pub timestamp: u32,
+    /// RTP's marker bit.
+    pub marker: bool,
+    /// The payload without header, extensions and padding; empty for a padding-only packet.
+    pub payload: Bytes,
+    /// The value of `urn:3gpp:video-orientation`, if the packet carries it.
+    pub orientation: Option<u8>,
+    /// Presentation time minus decode time in ticks, where the source knows it.
+    pub composition_offset: Option<i64>,
+}
+
+/// Stamps a feed's packets and decides its cuts. See the module's description.
+#[derive(Debug)]
+pub struct FeedOwner {
+    settings: FeedSettings,
+    info: FeedInfo,
+    changed: bool,
+    streams: BTreeMap<StreamKey, StreamClock>,
+    relation: Relation,
+    cadence: CadenceDecider,
+    cuts: Cuts,
+    requests: BTreeMap<TrackId, KeyframeRequester>,
+    /// The current epoch's first packet: when it came and where the master clock stood, in nanoseconds.
+    epoch_start: Option<(Instant, i64)>,
+    /// When the newest packet of any stream came.
+    last_packet: Option<Instant>,
+    bus_sequence: u64,
+    /// The newest frame of the driving stream that was looked at for a cut, and whether it was known to be a keyframe.
+    looked_at: Option<(MediaTime, bool)>,
+}
+
+impl FeedOwner {
+    /// The owner of a feed that nobody has published yet. `utc` is when it began.
+    #[must_use]
+    pub fn new(id: FeedId, settings: FeedSettings, utc: ProgramTime) -> Self {
+        let info = FeedInfo {
+            id,
+            state: FeedState::Starting,
+            epoch: Epoch(0),
+            tracks: Vec::new(),
+            publisher: None,
+            cadence: Cadence::default(),
+            map: None,
+            b_frames: false,
+            since: utc,
+        };
+        Self {
+            cadence: CadenceDecider::new(settings.clone()),
+            cuts: Cuts::new(&settings),
+            settings,
+            info,
+            changed: true,
+            streams: BTreeMap::new(),
+            relation: Relation::new(),
+            requests: BTreeMap::new(),
+            epoch_start: None,
+            last_packet: None,
+            bus_sequence: 0,
+            looked_at: None,
+        }
+    }
+
+    /// What is known about the feed now.
+    #[must_use]
+    pub fn info(&self) -> FeedInfo {
+        self.info.clone()
+    }
+
+    /// Whether [`Self::info`] has changed since this was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The streams of the current epoch.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamKey> {
+        self.info.tracks.iter().flat_map(TrackInfo::streams).collect()
+    }
+
+    /// A publisher has come with these tracks. The feed's first publisher begins epoch 0.
+    pub fn begin_epoch(&mut self, now: Instant, tracks: Vec<TrackInfo>, publisher: PublisherInfo) {
+        if self.last_packet.is_some() {
+            self.info.epoch = self.info.epoch.next();
+        }
+        for track in &tracks {
+            for key in track.streams() {
+                let clock = self.streams.entry(key).or_insert_with(|| StreamClock::new(track.clock_rate));
+                if clock.rate() != track.clock_rate {
+                    clock.set_rate(track.clock_rate);
+                }
+            }
+            self.requests.entry(track.id).or_default();
+        }
+        self.info.state = FeedState::Starting;
+        self.info.tracks = tracks;
+        self.info.publisher = Some(publisher);
+        self.reset_epoch();
+        if self.driver().is_some_and(|track| track.kind() == TrackKind::Audio) {
+            self.decide_audio_only();
+        }
+        tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "an epoch begins");
+    }
+
+    /// The publisher has left.
+    pub fn end_epoch(&mut self, now: Instant) {
+        tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "the epoch ends");
+        self.info.state = FeedState::Offline;
+        self.info.publisher = None;
+        self.changed = true;
+    }
+
+    /// The feed is over.
+    pub fn end(&mut self) {
+        self.info.state = FeedState::Ended;
+        self.info.publisher = None;
+        self.changed = true;
+    }
+
+    /// Stamps a packet as it came. None when it belongs to no stream of this epoch or cannot be placed.
+    pub fn handle_rtp(
+        &mut self,
+        now: Instant,
+        utc: ProgramTime,
+        key: StreamKey,
+        input: RtpInput,
+    ) -> Option<MediaPacket> {
+        let codec = self.codec(key)?;
+        if !self.streams.get(&key)?.has_begun() {
+            self.begin_stream(now, utc, key, &input);
+        }
+        let clock = self.streams.get_mut(&key)?;
+        let rate = clock.rate();
+        let placed = match clock.place(now, input.sequence_number, input.timestamp) {
+            Placement::Placed(placed) => placed,
+            Placement::Dropped => return None,
+            Placement::Jumped => {
+                tracing::info!(feed = %self.info.id, stream = %key, "the publisher's clock jumped: a new epoch");
+                self.info.epoch = self.info.epoch.next();
+                self.reset_epoch();
+                self.begin_stream(now, utc, key, &input);
+                match self.streams.get_mut(&key)?.place(now, input.sequence_number, input.timestamp) {
+                    Placement::Placed(placed) => placed,
+                    Placement::Dropped | Placement::Jumped => return None,
+                }
+            }
+        };
+        let keyframe = !input.payload.is_empty() && starts_decoding(codec, &input.payload);
+        self.last_packet = Some(now);
+        if self.info.state != FeedState::Live {
+            self.info.state = FeedState::Live;
+            self.changed = true;
+        }
+        if !self.info.b_frames && codec.kind() == TrackKind::Video && self.streams.get(&key)?.reorders() {
+            self.info.b_frames = true;
+            self.changed = true;
+        }
+        let drives = self.driving_stream() == Some(key);
+        if drives {
+            self.handle_driving_frame(now, utc, rate, placed, keyframe);
+        }
+        let of_driver = self.driver().is_some_and(|track| track.id == key.track);
+        let segment = if of_driver { self.cuts.segment_of(placed.time) } else { None };
+        let stamp = Stamp {
+            epoch: self.info.epoch,
+            bus_sequence: self.bus_sequence,
+            sequence: placed.sequence,
+            media_time: placed.time,
+            decode_time: input.composition_offset.map(|offset| placed.time + -offset),
+            map_version: self.relation.version(),
+            keyframe,
+            segment: segment.map(|(number, _)| number),
+            segment_start: segment.map_or(MediaTime(0), |(_, start)| start),
+        };
+        self.bus_sequence += 1;
+        let RtpInput { marker, payload, orientation, .. } = input;
+        Some(MediaPacket { key, stamp, marker, payload, orientation, received: now })
+    }
+
+    /// Takes a sender report: the publisher's NTP clock stood at `ntp` when the stream's RTP clock stood at
+    /// `rtp_timestamp`. Reports that cannot be true are ignored.
+    pub fn handle_sender_report(&mut self, now: Instant, key: StreamKey, ntp: u64, rtp_timestamp: u32) {
+        let Some(clock) = self.streams.get(&key) else { return };
+        let Some(at) = clock.report_time(rtp_timestamp) else {
+            tracing::debug!(feed = %self.info.id, stream = %key, rtp_timestamp, ?now, "a sender report far from the media");
+            return;
+        };
+        let settled = self.info.cadence.rule != CadenceRule::Undecided;
+        if self.relation.handle_sender_report(key.track, clock.rate(), at, ntp, settled) {
+            self.take_map();
+        }
+    }
+
+    /// Somebody needs a keyframe of this track.
+    pub fn want_keyframe(&mut self, _now: Instant, track: TrackId) {
+        if let Some(requests) = self.requests.get_mut(&track) {
+            requests.want();
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.info.cadence.rule != CadenceRule::Undecided {
+            return;
+        }
+        if self.cadence.poll_probe(now)
+            && let Some(requests) =
+                self.driver().map(|track| track.id).and_then(|id| self.requests.get_mut(&id))
+        {
+            requests.want();
+        }
+        if let Some(cadence) = self.cadence.decide(now) {
+            tracing::info!(feed = %self.info.id, rule = ?cadence.rule, frame_rate = cadence.frame_rate,
+                part_target_ms = cadence.part_target_ms, target_duration = cadence.target_duration, "cadence decided");
+            let deaf = cadence.rule == CadenceRule::SelfPaced;
+            self.info.cadence = cadence;
+            self.changed = true;
+            if deaf && let Some(requests) = self.driver_requests() {
+                requests.give_up();
+            }
+        }
+    }
+
+    /// The tracks whose encoder is to be asked for a keyframe now.
+    pub fn poll_keyframe_requests(&mut self, now: Instant) -> Vec<TrackId> {
+        if self.info.publisher.is_none() {
+            return Vec::new();
+        }
+        let tracks = &self.info.tracks;
+        let is_video =
+            |id: TrackId| tracks.iter().any(|track| track.id == id && track.kind() == TrackKind::Video);
+        self.requests
+            .iter_mut()
+            .filter_map(|(id, requests)| (is_video(*id) && requests.poll(now)).then_some(*id))
+            .collect()
+    }
+
+    /// When [`Self::handle_timeout`] and [`Self::poll_keyframe_requests`] should next be called.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let undecided = self.info.cadence.rule == CadenceRule::Undecided;
+        let deciding = if undecided { self.cadence.poll_timeout(now) } else { None };
+        self.requests.values().filter_map(KeyframeRequester::poll_timeout).chain(deciding).min()
+    }
+
+    /// The track that decides where segments begin: video where there is one.
+    fn driver(&self) -> Option<&TrackInfo> {
+        self.info.track(TrackKind::Video).or_else(|| self.info.track(TrackKind::Audio))
+    }
+
+    fn driver_requests(&mut self) -> Option<&mut KeyframeRequester> {
+        let id = self.driver()?.id;
+        self.requests.get_mut(&id)
+    }
+
+    fn driving_stream(&self) -> Option<StreamKey> {
+        self.driver().and_then(|track| track.streams().next())
+    }
+
+    fn codec(&self, key: StreamKey) -> Option<Codec> {
+        let track = self.info.tracks.iter().find(|track| track.id == key.track)?;
+        track.renditions.iter().any(|rendition| rendition.id == key.rendition).then_some(track.codec)
+    }
+
+    fn reset_epoch(&mut self) {
+        for clock in self.streams.values_mut() {
+            clock.end_epoch();
+        }
+        self.cuts.begin_epoch();
+        self.epoch_start = None;
+        self.looked_at = None;
+        self.info.b_frames = false;
+        self.changed = true;
+    }
+
+    /// The first packet of a stream in this epoch: the feed's time runs on (timeline.md, invariant 6).
+    fn begin_stream(&mut self, now: Instant, utc: ProgramTime, key: StreamKey, input: &RtpInput) {
+        let (began, nanos) = match self.epoch_start {
+            Some(start) => start,
+            None => {
+                let start = (now, self.next_epoch_nanos(now));
+                self.relation.begin_epoch(&self.info.tracks, utc, start.1);
+                self.take_map();
+                self.epoch_start = Some(start);
+                start
+            }
+        };
+        let since = i64::try_from(now.saturating_duration_since(began).as_nanos()).unwrap_or(i64::MAX);
+        let Some(clock) = self.streams.get_mut(&key) else { return };
+        let nanos = u64::try_from(nanos.saturating_add(since)).unwrap_or(0);
+        let time = MediaTime(clock.rate().ticks(Duration::from_nanos(nanos)));
+        clock.begin_epoch(now, input.sequence_number, input.timestamp, time);
+    }
+
+    /// Where the master clock stands when an epoch begins now: after everything emitted, and after the time that went
+    /// by without a publisher.
+    fn next_epoch_nanos(&self, now: Instant) -> i64 {
+        let emitted = self.streams.iter().filter_map(|(key, clock)| {
+            let (newest, next) = clock.newest_and_next()?;
+            let correction = self.relation.slewed(key.track).max(0);
+            Some((clock.rate().nanos(newest.0) + correction, clock.rate().nanos(next.0) + correction))
+        });
+        let (newest, next) = emitted.fold((i64::MIN, i64::MIN), |(a, b), (c, d)| (a.max(c), b.max(d)));
+        let Some(last_packet) = self.last_packet else {
+            return ClockRate::VIDEO.nanos(MediaTime::origin(ClockRate::VIDEO).0);
+        };
+        let elapsed =
+            i64::try_from(now.saturating_duration_since(last_packet).as_nanos()).unwrap_or(i64::MAX);
+        next.max(newest.saturating_add(elapsed))
+    }
+
+    fn handle_driving_frame(
+        &mut self,
+        now: Instant,
+        utc: ProgramTime,
+        rate: ClockRate,
+        placed: Placed,
+        keyframe: bool,
+    ) {
+        let known_keyframe = self.looked_at.is_some_and(|(time, keyframe)| time == placed.time && keyframe);
+        let newly_keyframe = keyframe && !known_keyframe;
+        if placed.new_frame {
+            self.relation.handle_frame(placed.time, rate, utc);
+        }
+        let not_older = self.looked_at.is_none_or(|(time, _)| placed.time >= time);
+        let worth_a_look = placed.new_frame || (newly_keyframe && not_older);
+        if !worth_a_look {
+            return;
+        }
+        self.looked_at = Some((placed.time, keyframe));
+        let video = self.driver().is_some_and(|track| track.kind() == TrackKind::Video);
+        if video {
+            if let Some(ticks) = placed.interval {
+                self.cadence.handle_interval(ticks);
+            }
+            if newly_keyframe {
+                self.cadence.handle_keyframe(now);
+            }
+            self.handle_timeout(now);
+        }
+        if self.cuts.handle_frame(placed.time, keyframe, rate, &self.info.cadence)
+            && self.relation.handle_cut()
+        {
+            self.take_map();
+        }
+        let Some(id) = self.driver().map(|track| track.id) else { return };
+        let Some(requests) = self.requests.get_mut(&id) else { return };
+        if newly_keyframe {
+            requests.handle_keyframe(now);
+        }
+        let undecodable = self.cuts.segment_of(placed.time).is_none();
+        if undecodable || self.cuts.wants_keyframe(placed.time, rate, &self.info.cadence, requests.response())
+        {
+            requests.want();
+        }
+    }
+
+    fn decide_audio_only(&mut self) {
+        if self.info.cadence.rule == CadenceRule::Undecided {
+            self.info.cadence = CadenceDecider::audio_only(&self.settings);
+        }
+    }
+
+    fn take_map(&mut self) {
+        self.info.map = self.relation.map();
+        self.changed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;
