@@ -7,12 +7,14 @@
 //! | `relation` | UTC of media time, audio against video: the versions of the `TimelineMap` |
 //! | `cadence` | which rule the feed is under and how long parts are |
 //! | `cuts` | which frame begins a segment |
+//! | `seen` | whether a packet came before |
 //! | `requests` | when the publisher is asked for a keyframe |
 
 mod cadence;
 mod cuts;
 mod relation;
 mod requests;
+mod seen;
 mod stream;
 mod unwrap;
 

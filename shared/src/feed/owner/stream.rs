@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::feed::owner::seen::Seen;
 use crate::feed::owner::unwrap::Unwrapper;
 use crate::time::{ClockRate, MediaTime};
 
@@ -14,6 +15,7 @@ pub(super) struct StreamClock {
     newest: Option<Newest>,
     /// Ticks between the last two frames.
     interval: i64,
+    seen: Seen,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +57,7 @@ pub(super) struct Placed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placement {
     Placed(Placed),
-    /// It stands before everything this epoch may use, or its timestamp is strange.
+    /// It stands before everything this epoch may use, came before, or its timestamp is strange.
     Dropped,
     /// The publisher's clock jumped: a new epoch has to begin with this packet.
     Jumped,
@@ -66,7 +68,7 @@ const STRANGE: i64 = 10;
 
 impl StreamClock {
     pub(super) const fn new(rate: ClockRate) -> Self {
-        Self { rate, epoch: None, newest: None, interval: rate.hz() as i64 / 30 }
+        Self { rate, epoch: None, newest: None, interval: rate.hz() as i64 / 30, seen: Seen::new() }
     }
 
     pub(super) const fn rate(&self) -> ClockRate {
@@ -145,7 +147,7 @@ impl StreamClock {
         }
         epoch.strange = None;
         let sequence = epoch.sequence.unwrap(u32::from(sequence_number)) + epoch.sequence_offset;
-        if sequence < epoch.first {
+        if sequence < epoch.first || !self.seen.insert(sequence) {
             return Placement::Dropped;
         }
         let time = MediaTime(epoch.timestamp.unwrap(timestamp) + epoch.time_offset);
@@ -218,6 +220,7 @@ mod tests {
         assert_eq!((late.sequence, late.time, late.new_frame), (1, MediaTime(900_000), false));
         let before = placed(clock.place(start() + FRAME, 9, 4_294_964_296));
         assert_eq!((before.sequence, before.time), (-1, MediaTime(897_000)));
+        assert_eq!(clock.place(start() + FRAME, 11, 0), Placement::Dropped, "it came before");
         assert!(!clock.reorders());
     }
 
