@@ -1,1 +1,69 @@
-//! bicast-signaling.
+//! Signaling: tells everybody what can be watched, and how. Knows no SDP and no m3u8; reads the feed bus and what the
+//! other rooms report, and serves it as a REST API.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`api`] | the JSON, as types |
+//! | `core` | pure: a feed's snapshot and both rooms' reports in, the API's view of it out; what is remembered of ended feeds |
+//! | `directory` | follows the bus |
+//! | `http` | the routes |
+//! | `openapi` | their description |
+//!
+//! A feed that has ended stays visible for [`Config::ended_retention`] seconds with the state `ended`, so that a player
+//! can tell "it is over, rewind if you like" from "there is no such feed".
+
+pub mod api;
+mod config;
+mod core;
+mod directory;
+mod http;
+mod openapi;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bicast_shared::feed::bus::FeedBus;
+use bicast_shared::status::{PackagerStatus, SfuStatus};
+use tokio::sync::watch;
+use utoipa::openapi::OpenApi;
+
+pub use crate::config::Config;
+use crate::directory::Directory;
+use crate::http::Shared;
+use crate::openapi::Description;
+
+/// The room.
+pub struct Signaling {
+    directory: Directory,
+    others: Vec<OpenApi>,
+}
+
+impl Signaling {
+    /// Begins to follow the bus and the reports. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        bus: FeedBus,
+        sfu: watch::Receiver<Arc<SfuStatus>>,
+        packager: watch::Receiver<Arc<PackagerStatus>>,
+    ) -> Self {
+        let retention = Duration::from_secs(config.ended_retention);
+        Self { directory: Directory::start(bus, sfu, packager, retention), others: Vec::new() }
+    }
+
+    /// Adds other rooms' routes to the description at `/v1/openapi.json`.
+    #[must_use]
+    pub fn describe(mut self, other: OpenApi) -> Self {
+        self.others.push(other);
+        self
+    }
+
+    /// `GET /v1/feeds`, `GET` and `DELETE /v1/feeds/{id}`, `GET /v1/time`, `GET /v1/openapi.json`.
+    pub fn router(&self) -> axum::Router {
+        let description = Description::new(self.others.clone());
+        http::router(Shared { directory: self.directory.clone(), description })
+    }
+}
+
+#[cfg(test)]
+mod tests;

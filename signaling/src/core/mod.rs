@@ -1,0 +1,5 @@
+//! The pure part: what is known of a feed in, what the API says out.
+
+pub(crate) mod ended;
+pub(crate) mod view;
+pub(crate) mod warnings;

@@ -1,0 +1,173 @@
+//! A feed as the API shows it: the owner's snapshot, the SFU's and the packager's reports, merged.
+
+use bicast_shared::feed::info::{FeedInfo, FeedState, TimelineMap};
+use bicast_shared::id::FeedId;
+use bicast_shared::media::{TrackInfo, TrackKind};
+use bicast_shared::status::{self, PackagedRendition, PackagerFeedStatus, SfuFeedStatus};
+use bicast_shared::time::{ClockRate, ProgramTime};
+
+use crate::api;
+use crate::core::warnings;
+
+/// What a feed that no room has reported on yet is taken to be: not refused, watched by nobody.
+pub(crate) struct Reports<'a> {
+    pub(crate) sfu: Option<&'a SfuFeedStatus>,
+    pub(crate) packager: Option<&'a PackagerFeedStatus>,
+}
+
+/// The feed at `now` as the API shows it.
+pub(crate) fn feed(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>) -> api::Feed {
+    let packaged = reports.packager.map(|p| p.renditions.as_slice()).unwrap_or_default();
+    api::Feed {
+        id: info.id.to_string(),
+        state: info.state.into(),
+        since: info.since.rfc3339(),
+        epoch: info.epoch.0,
+        publisher: info.publisher.as_ref().map(|publisher| api::Publisher {
+            protocol: publisher.protocol.clone(),
+            agent: publisher.agent.clone(),
+            address: publisher.address.clone(),
+            since: publisher.since.rfc3339(),
+        }),
+        tracks: info.tracks.iter().map(|track| api_track(track, packaged)).collect(),
+        cadence: api::Cadence {
+            rule: info.cadence.rule.into(),
+            frame_rate: info.cadence.frame_rate,
+            frames_per_part: info.cadence.frames_per_part,
+            part_target_ms: info.cadence.part_target_ms,
+            target_duration: info.cadence.target_duration,
+            advice: info.cadence.advice.clone(),
+        },
+        timeline: info.map.as_deref().map(|map| timeline(map, master_rate(&info.tracks))),
+        paths: api::Paths { realtime: realtime(info, reports.sfu), hls: hls(info, reports.packager) },
+        warnings: warnings::warnings(now, info, reports),
+    }
+}
+
+fn api_track(track: &TrackInfo, packaged: &[PackagedRendition]) -> api::Track {
+    let kind = track.kind();
+    let renditions = track.renditions.iter().map(|rendition| {
+        let read = packaged.iter().find(|p| p.name == rendition_name(kind, rendition.id.0));
+        api::Rendition {
+            id: rendition.id.0,
+            rid: rendition.rid.clone(),
+            codecs: read.map(|p| p.codecs.clone()),
+            resolution: read
+                .and_then(|p| p.resolution)
+                .map(|(width, height)| api::Resolution { width, height }),
+            frame_rate: read.and_then(|p| p.frame_rate),
+            bandwidth: read.map(|p| p.bandwidth),
+        }
+    });
+    api::Track {
+        id: track.id.0,
+        kind: kind.into(),
+        codec: track.codec.to_string().to_ascii_lowercase(),
+        clock_rate: track.clock_rate.hz(),
+        channels: track.channels,
+        fmtp: track.fmtp.clone(),
+        renditions: renditions.collect(),
+    }
+}
+
+/// What the packager calls a rendition in its report and URLs.
+fn rendition_name(kind: TrackKind, rendition: u8) -> String {
+    match kind {
+        TrackKind::Video => format!("video{rendition}"),
+        TrackKind::Audio => format!("audio{rendition}"),
+    }
+}
+
+/// The clock that media times of the whole feed are counted in: the video's, the audio's where there is no video.
+fn master_rate(tracks: &[TrackInfo]) -> ClockRate {
+    let video = tracks.iter().find(|track| track.kind() == TrackKind::Video);
+    video.or(tracks.first()).map_or(ClockRate::VIDEO, |track| track.clock_rate)
+}
+
+fn timeline(map: &TimelineMap, master: ClockRate) -> api::Timeline {
+    let tracks = map.tracks.iter().map(|track| api::TimelineTrack {
+        track: track.track.0,
+        clock_rate: track.rate.hz(),
+        offset_ms: millis(track.offset_nanos),
+        related: track.related,
+    });
+    api::Timeline {
+        version: map.version,
+        anchor_unix_ms: map.anchor.unix_millis(),
+        master_clock_rate: master.hz(),
+        tracks: tracks.collect(),
+    }
+}
+
+/// Milliseconds, with microseconds behind the point.
+fn millis(nanos: i64) -> f64 {
+    ProgramTime::from_unix_nanos(nanos).unix_millis()
+}
+
+fn realtime(info: &FeedInfo, report: Option<&SfuFeedStatus>) -> api::RealtimePath {
+    let reason = report
+        .and_then(|sfu| sfu.refused.clone())
+        .or_else(|| info.b_frames.then(|| warnings::B_FRAMES.to_owned()))
+        .or_else(|| not_live(info.state));
+    let report = report.cloned().unwrap_or_default();
+    api::RealtimePath {
+        available: reason.is_none(),
+        reason,
+        viewers: report.viewers,
+        egress_bps: report.egress_bps,
+        live_edge: report.live_edge.map(live_edge),
+        url: realtime_url(&info.id),
+    }
+}
+
+fn hls(info: &FeedInfo, report: Option<&PackagerFeedStatus>) -> api::HlsPath {
+    let playable = report.is_some_and(|packager| packager.playable);
+    let reason = report.and_then(|packager| packager.refused.clone()).or_else(|| {
+        if playable {
+            None
+        } else {
+            not_live(info.state).or_else(|| {
+                Some("The first parts are being written; it can be played in a moment.".to_owned())
+            })
+        }
+    });
+    let report = report.cloned().unwrap_or_default();
+    api::HlsPath {
+        available: reason.is_none(),
+        reason,
+        viewers: report.viewers,
+        live_edge: report.live_edge.map(live_edge),
+        newest: report.newest.map(|(segment, part)| api::NewestPart { segment: segment.0, part }),
+        window_seconds: report.window_seconds,
+        url: hls_url(&info.id),
+    }
+}
+
+/// Why a feed in this state has nothing live to show; none when it has.
+fn not_live(state: FeedState) -> Option<String> {
+    let text = match state {
+        FeedState::Live => return None,
+        FeedState::Starting => "The publisher is connected but has sent no media yet.",
+        FeedState::Offline => "The publisher left; the feed waits for it to return.",
+        FeedState::Ended => "The feed has ended.",
+    };
+    Some(text.to_owned())
+}
+
+fn live_edge(edge: status::LiveEdge) -> api::LiveEdge {
+    api::LiveEdge { media_time: edge.media_time.0, program_time: edge.program_time.rfc3339() }
+}
+
+/// Where a WHEP offer for the feed is posted.
+fn realtime_url(id: &FeedId) -> String {
+    format!("/whep/{id}")
+}
+
+/// The feed's multivariant playlist.
+fn hls_url(id: &FeedId) -> String {
+    format!("/hls/{id}/multivariant.m3u8")
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+pub(crate) mod tests;

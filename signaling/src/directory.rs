@@ -1,0 +1,102 @@
+//! What is known of all feeds: the bus and both rooms' reports, and for a while those that ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bicast_shared::clock;
+use bicast_shared::feed::bus::{Feed, FeedBus};
+use bicast_shared::feed::info::FeedInfo;
+use bicast_shared::id::FeedId;
+use bicast_shared::status::{PackagerStatus, SfuStatus};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::api;
+use crate::core::ended::EndedFeeds;
+use crate::core::view::{self, Reports};
+
+/// Answers what the API asks about feeds. Cloning gives another handle.
+#[derive(Clone)]
+pub(crate) struct Directory {
+    bus: FeedBus,
+    sfu: watch::Receiver<Arc<SfuStatus>>,
+    packager: watch::Receiver<Arc<PackagerStatus>>,
+    /// Written when a feed ends, and when an answer leaves out what is too old; never held over an await.
+    ended: Arc<Mutex<EndedFeeds>>,
+}
+
+impl Directory {
+    /// Begins to follow the bus. Must be called inside a tokio runtime; the task ends with the bus.
+    pub(crate) fn start(
+        bus: FeedBus,
+        sfu: watch::Receiver<Arc<SfuStatus>>,
+        packager: watch::Receiver<Arc<PackagerStatus>>,
+        retention: Duration,
+    ) -> Self {
+        let ended = Arc::new(Mutex::new(EndedFeeds::new(retention)));
+        let directory = Self { bus, sfu, packager, ended };
+        let mut feeds = directory.bus.watch();
+        let known = feeds.borrow_and_update().clone();
+        tokio::spawn(remember_ended(known, feeds, directory.ended.clone()));
+        directory
+    }
+
+    /// All feeds, by id.
+    pub(crate) fn feeds(&self) -> Vec<api::Feed> {
+        let mut all: BTreeMap<FeedId, Arc<FeedInfo>> = BTreeMap::new();
+        for info in self.ended.lock().all(clock::now()) {
+            all.insert(info.id.clone(), info);
+        }
+        // Later than the ended ones: a feed that began again under the same id replaces its past.
+        for (id, feed) in self.bus.feeds().iter() {
+            all.insert(id.clone(), feed.info());
+        }
+        all.values().map(|info| self.view(info)).collect()
+    }
+
+    /// One feed.
+    pub(crate) fn feed(&self, id: &FeedId) -> Option<api::Feed> {
+        let info = self.bus.feed(id).map(|feed| feed.info());
+        info.or_else(|| self.ended.lock().get(clock::now(), id)).map(|info| self.view(&info))
+    }
+
+    /// Ends a feed. True also for one that had ended and is still shown, so that the request can be repeated.
+    pub(crate) fn end(&self, id: &FeedId) -> bool {
+        let Some(feed) = self.bus.feed(id) else {
+            return self.ended.lock().get(clock::now(), id).is_some();
+        };
+        // Remembered here and not only by the task that follows the bus: whoever asks next must find it ended.
+        let ended = self.bus.end(id);
+        self.ended.lock().insert(clock::now(), &feed.info());
+        ended
+    }
+
+    fn view(&self, info: &FeedInfo) -> api::Feed {
+        let sfu = self.sfu.borrow().clone();
+        let packager = self.packager.borrow().clone();
+        let reports = Reports { sfu: sfu.feeds.get(&info.id), packager: packager.feeds.get(&info.id) };
+        view::feed(clock::utc(), info, &reports)
+    }
+}
+
+/// Keeps the last snapshot of every feed that leaves the bus, and forgets it when its id is published again.
+async fn remember_ended(
+    mut known: Arc<BTreeMap<FeedId, Feed>>,
+    mut feeds: watch::Receiver<Arc<BTreeMap<FeedId, Feed>>>,
+    ended: Arc<Mutex<EndedFeeds>>,
+) {
+    while feeds.changed().await.is_ok() {
+        let current = feeds.borrow_and_update().clone();
+        let mut ended = ended.lock();
+        for (id, feed) in known.iter().filter(|(id, _)| !current.contains_key(*id)) {
+            tracing::debug!(feed = %id, "ended");
+            ended.insert(clock::now(), &feed.info());
+        }
+        for id in current.keys().filter(|id| !known.contains_key(*id)) {
+            ended.remove(clock::now(), id);
+        }
+        drop(ended);
+        known = current;
+    }
+}

@@ -1,0 +1,154 @@
+//! The routes of the REST API.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, OriginalUri, Path, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bicast_shared::clock;
+use bicast_shared::id::FeedId;
+use bicast_shared::problem::Problem;
+use bicast_shared::time::ProgramTime;
+
+use crate::api;
+use crate::directory::Directory;
+use crate::openapi::Description;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) directory: Directory,
+    pub(crate) description: Description,
+}
+
+/// The routes under `/v1`.
+pub(crate) fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/feeds", get(list_feeds))
+        .route("/v1/feeds/{id}", get(show_feed).delete(end_feed))
+        .route("/v1/time", get(show_time))
+        .route("/v1/openapi.json", get(show_openapi))
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(shared)
+}
+
+/// The answer of `GET /v1/time` at a given moment.
+pub(crate) fn time_at(now: ProgramTime) -> api::Time {
+    api::Time { unix_ms: now.unix_millis(), utc: now.rfc3339() }
+}
+
+/// List all feeds
+///
+/// Those that are live or waiting for a publisher, and for a while those that have ended.
+#[utoipa::path(
+    get, path = "/v1/feeds", tag = "feeds", operation_id = "listFeeds",
+    responses((status = 200, description = "The feeds, sorted by id", body = api::Feeds,
+        example = json!(crate::openapi::example("feeds")))),
+)]
+pub(crate) async fn list_feeds(State(shared): State<Shared>) -> Response {
+    fresh(Json(api::Feeds { feeds: shared.directory.feeds() }))
+}
+
+/// Show one feed
+///
+/// Its tracks, publisher, cadence and timeline, and for each path whether and how it can be watched.
+#[utoipa::path(
+    get, path = "/v1/feeds/{id}", tag = "feeds", operation_id = "showFeed",
+    params(("id" = String, Path, description = "The feed", example = "demo")),
+    responses(
+        (status = 200, description = "The feed", body = api::Feed,
+            example = json!(crate::openapi::example("feed-live"))),
+        (status = 400, description = "The id cannot be one", body = api::Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "There is no such feed", body = api::Problem,
+            content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
+    ),
+)]
+pub(crate) async fn show_feed(State(shared): State<Shared>, FeedInPath(id): FeedInPath) -> Response {
+    match shared.directory.feed(&id) {
+        Some(feed) => fresh(Json(feed)),
+        None => Problem::unknown_feed(id.as_str()).into_response(),
+    }
+}
+
+/// End a feed
+///
+/// Its publisher is told to leave, its viewers see the end, its playlists are finished with EXT-X-ENDLIST, and the id
+/// is free. Ending a feed that has just ended answers 204 again.
+#[utoipa::path(
+    delete, path = "/v1/feeds/{id}", tag = "feeds", operation_id = "endFeed",
+    params(("id" = String, Path, description = "The feed", example = "demo")),
+    responses(
+        (status = 204, description = "It has ended"),
+        (status = 400, description = "The id cannot be one", body = api::Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "There is no such feed", body = api::Problem,
+            content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
+    ),
+)]
+pub(crate) async fn end_feed(State(shared): State<Shared>, FeedInPath(id): FeedInPath) -> Response {
+    if !shared.directory.end(&id) {
+        return Problem::unknown_feed(id.as_str()).into_response();
+    }
+    tracing::info!(feed = %id, "ended by request");
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Tell the time
+///
+/// This server's UTC, to measure a clock's offset against it: ask several times and trust the exchange with the
+/// shortest round trip.
+#[utoipa::path(
+    get, path = "/v1/time", tag = "timeline", operation_id = "showTime",
+    responses((status = 200, description = "Now", body = api::Time,
+        headers(("Cache-Control" = String, description = "no-store")),
+        example = json!(crate::openapi::example("time")))),
+)]
+pub(crate) async fn show_time() -> Response {
+    fresh(Json(time_at(clock::utc())))
+}
+
+/// Describe this API
+///
+/// This document.
+#[utoipa::path(
+    get, path = "/v1/openapi.json", tag = "about", operation_id = "showOpenApi",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")),
+)]
+pub(crate) async fn show_openapi(State(shared): State<Shared>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, shared.description.json()).into_response()
+}
+
+/// An answer that is only true now.
+fn fresh(body: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], body).into_response()
+}
+
+/// 405; axum adds `Allow`.
+async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Problem {
+    let detail = format!("{} does not take {method}.", uri.path());
+    Problem::new(405, "method-not-allowed", "Method not allowed", detail)
+        .hint("The Allow header lists what it takes.")
+}
+
+/// The feed id of a path, or the problem with it.
+pub(crate) struct FeedInPath(FeedId);
+
+impl<S: Send + Sync> FromRequestParts<S> for FeedInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|error: PathRejection| {
+                Problem::new(400, "bad-feed-id", "Bad feed id", error.body_text())
+            })?;
+        text.parse().map(Self).map_err(|error| Problem::bad_feed_id(&error))
+    }
+}

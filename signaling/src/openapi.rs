@@ -1,0 +1,53 @@
+//! The OpenAPI description: this room's routes, and what the other rooms add about theirs.
+
+use bytes::Bytes;
+use utoipa::OpenApi;
+
+use crate::{api, http};
+
+/// The description, rendered once.
+#[derive(Clone)]
+pub(crate) struct Description(Bytes);
+
+impl Description {
+    /// This room's routes together with those of `others`.
+    pub(crate) fn new(others: Vec<utoipa::openapi::OpenApi>) -> Self {
+        let mut document = Document::openapi();
+        for other in others {
+            document.merge(other);
+        }
+        Self(serde_json::to_vec(&document).unwrap_or_default().into())
+    }
+
+    pub(crate) fn json(&self) -> Bytes {
+        self.0.clone()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "bicast",
+        description = "One live feed, two paths, one timeline. Publish by WHIP; watch by WHEP (WebRTC) or Low-Latency HLS. \
+            Errors are problem+json (RFC 9457). All answers allow any origin (CORS).",
+    ),
+    paths(http::list_feeds, http::show_feed, http::end_feed, http::show_time, http::show_openapi),
+    components(schemas(api::Problem)),
+    tags(
+        (name = "feeds", description = "What can be watched"),
+        (name = "timeline", description = "The clock that both paths stand on"),
+        (name = "about", description = "The API itself"),
+    ),
+)]
+struct Document;
+
+/// An example of the description: the same text that the tests hold the types to.
+pub(crate) fn example(name: &str) -> serde_json::Value {
+    let text = match name {
+        "feeds" => include_str!("../../tests/fixtures/wire/feeds.json"),
+        "feed-live" => include_str!("../../tests/fixtures/wire/feed-live.json"),
+        "time" => include_str!("../../tests/fixtures/wire/time.json"),
+        _ => include_str!("../../tests/fixtures/wire/problem.json"),
+    };
+    serde_json::from_str(text).unwrap_or_default()
+}

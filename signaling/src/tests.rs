@@ -1,0 +1,238 @@
+//! The routes, asked without a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use bicast_shared::clock;
+use bicast_shared::feed::bus::{FeedBus, FeedPublisher};
+use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
+use bicast_shared::feed::ring::RingLimits;
+use bicast_shared::id::{FeedId, TrackId};
+use bicast_shared::media::{Codec, TrackInfo};
+use bicast_shared::status::{PackagerFeedStatus, PackagerStatus, SfuFeedStatus, SfuStatus};
+use bicast_shared::time::ClockRate;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use crate::{Config, Signaling};
+
+struct Bench {
+    bus: FeedBus,
+    router: Router,
+    sfu: watch::Sender<Arc<SfuStatus>>,
+    packager: watch::Sender<Arc<PackagerStatus>>,
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        let bus = FeedBus::new(FeedSettings::default(), RingLimits::default());
+        let (sfu, packager) = (watch::Sender::default(), watch::Sender::default());
+        let signaling = Signaling::new(config, bus.clone(), sfu.subscribe(), packager.subscribe());
+        Self { bus, router: signaling.router(), sfu, packager }
+    }
+
+    fn publish(&self, id: &str) -> FeedPublisher {
+        let track = TrackInfo::single(TrackId(0), Codec::H264, ClockRate::VIDEO, 0, String::new());
+        let publisher = PublisherInfo {
+            protocol: "whip".into(),
+            agent: Some("test".into()),
+            address: None,
+            since: clock::utc(),
+        };
+        self.bus.publish(&id.parse().unwrap(), vec![track], publisher).unwrap()
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> Response {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn json(&self, method: &str, path: &str) -> (StatusCode, Value) {
+        let response = self.ask(method, path).await;
+        let status = response.status();
+        (status, serde_json::from_slice(&body(response).await).unwrap())
+    }
+
+    /// The state that the API gives, once it is `want`.
+    async fn until_state(&self, id: &str, want: &str) {
+        let looked = tokio::time::timeout(Duration::from_secs(5), async {
+            while self.json("GET", &format!("/v1/feeds/{id}")).await.1["state"] != want {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        looked.await.unwrap_or_else(|_| panic!("{id} does not become {want}"));
+    }
+}
+
+async fn body(response: Response) -> Vec<u8> {
+    response.into_body().collect().await.unwrap().to_bytes().to_vec()
+}
+
+#[tokio::test]
+async fn feeds_come_and_go() {
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.json("GET", "/v1/feeds").await.1, serde_json::json!({"feeds": []}));
+    let publisher = bench.publish("b");
+    let _other = bench.publish("a");
+    let (status, feeds) = bench.json("GET", "/v1/feeds").await;
+    assert_eq!(status, 200);
+    let ids: Vec<_> = feeds["feeds"].as_array().unwrap().iter().map(|f| f["id"].clone()).collect();
+    assert_eq!(ids, ["a", "b"]);
+    assert_eq!(bench.json("GET", "/v1/feeds/b").await.1["publisher"]["agent"], "test");
+
+    assert_eq!(bench.ask("DELETE", "/v1/feeds/b").await.status(), 204);
+    bench.until_state("b", "ended").await;
+    assert_eq!(bench.json("GET", "/v1/feeds/b").await.1["publisher"], Value::Null);
+    assert_eq!(bench.ask("DELETE", "/v1/feeds/b").await.status(), 204, "can be repeated");
+    drop(publisher);
+
+    let _again = bench.publish("b");
+    assert_ne!(bench.json("GET", "/v1/feeds/b").await.1["state"], "ended");
+    assert_eq!(bench.json("GET", "/v1/feeds").await.1["feeds"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_ended_feed_is_forgotten_at_once_where_that_is_set() {
+    let bench = Bench::new(Config { ended_retention: 0 });
+    let _publisher = bench.publish("x");
+    assert_eq!(bench.ask("DELETE", "/v1/feeds/x").await.status(), 204);
+    assert_eq!(bench.ask("GET", "/v1/feeds/x").await.status(), 404);
+    assert_eq!(bench.ask("DELETE", "/v1/feeds/x").await.status(), 404);
+}
+
+#[tokio::test]
+async fn reports_of_the_rooms_are_shown_as_they_come() {
+    let bench = Bench::new(Config::default());
+    let _publisher = bench.publish("x");
+    let id: FeedId = "x".parse().unwrap();
+    let sfu = SfuFeedStatus { viewers: 7, ..SfuFeedStatus::default() };
+    bench.sfu.send_replace(Arc::new(SfuStatus { feeds: [(id.clone(), sfu)].into() }));
+    let packager = PackagerFeedStatus { playable: true, viewers: 9, ..PackagerFeedStatus::default() };
+    bench.packager.send_replace(Arc::new(PackagerStatus { feeds: [(id, packager)].into() }));
+    let (_, feed) = bench.json("GET", "/v1/feeds/x").await;
+    assert_eq!(feed["paths"]["realtime"]["viewers"], 7);
+    assert_eq!(feed["paths"]["hls"]["viewers"], 9);
+    assert_eq!(feed["paths"]["hls"]["available"], true);
+}
+
+#[tokio::test]
+async fn an_unknown_feed_is_a_problem_that_names_it() {
+    let bench = Bench::new(Config::default());
+    for method in ["GET", "DELETE"] {
+        let response = bench.ask(method, "/v1/feeds/nosuch").await;
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let problem: Value = serde_json::from_slice(&body(response).await).unwrap();
+        assert_eq!(problem["feed"], "nosuch");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_cannot_be_one_is_said_to_be_so() {
+    let bench = Bench::new(Config::default());
+    for bad in
+        ["/v1/feeds/a%20b", "/v1/feeds/.hidden", "/v1/feeds/%ff", &format!("/v1/feeds/{}", "x".repeat(65))]
+    {
+        let (status, problem) = bench.json("GET", bad).await;
+        assert_eq!(status, 400, "{bad}");
+        assert_eq!(problem["type"], "/problems/bad-feed-id", "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_refused_with_what_is_allowed() {
+    let bench = Bench::new(Config::default());
+    let response = bench.ask("POST", "/v1/feeds/x").await;
+    assert_eq!(response.status(), 405);
+    let allow = response.headers()[header::ALLOW].to_str().unwrap().to_owned();
+    assert!(allow.contains("GET") && allow.contains("HEAD") && allow.contains("DELETE"), "{allow}");
+    let problem: Value = serde_json::from_slice(&body(response).await).unwrap();
+    assert_eq!(problem["type"], "/problems/method-not-allowed");
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let bench = Bench::new(Config::default());
+    let response = bench.ask("HEAD", "/v1/feeds").await;
+    assert_eq!(response.status(), 200);
+    assert!(response.headers().contains_key(header::CONTENT_LENGTH));
+    assert!(body(response).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_time_is_now_and_never_stored() {
+    let bench = Bench::new(Config::default());
+    let before = clock::utc().unix_millis();
+    let response = bench.ask("GET", "/v1/time").await;
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    let time: crate::api::Time = serde_json::from_slice(&body(response).await).unwrap();
+    assert!(before <= time.unix_ms && time.unix_ms <= clock::utc().unix_millis());
+    assert_eq!(time.utc.len(), "2026-11-23T05:08:59.123Z".len());
+}
+
+#[tokio::test]
+async fn the_description_has_every_route_and_resolves() {
+    let bench = Bench::new(Config::default());
+    let (status, document) = bench.json("GET", "/v1/openapi.json").await;
+    assert_eq!(status, 200);
+    for (path, methods) in [
+        ("/v1/feeds", &["get"][..]),
+        ("/v1/feeds/{id}", &["get", "delete"]),
+        ("/v1/time", &["get"]),
+        ("/v1/openapi.json", &["get"]),
+    ] {
+        for method in methods {
+            assert!(document["paths"][path][method].is_object(), "{method} {path}");
+        }
+    }
+    let text = document.to_string();
+    for reference in text.split("\"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference} does not resolve");
+    }
+}
+
+#[tokio::test]
+async fn the_description_has_the_fields_and_values_that_are_sent() {
+    let bench = Bench::new(Config::default());
+    let (_, document) = bench.json("GET", "/v1/openapi.json").await;
+    let schemas = &document["components"]["schemas"];
+    let sent = crate::openapi::example("feed-live");
+    let properties = |schema: &str| -> Vec<String> {
+        schemas[schema]["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    for (schema, value) in [
+        ("Feed", &sent),
+        ("Publisher", &sent["publisher"]),
+        ("Track", &sent["tracks"][0]),
+        ("Rendition", &sent["tracks"][0]["renditions"][0]),
+        ("Cadence", &sent["cadence"]),
+        ("Timeline", &sent["timeline"]),
+        ("RealtimePath", &sent["paths"]["realtime"]),
+        ("HlsPath", &sent["paths"]["hls"]),
+    ] {
+        let mut sent: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        let mut described = properties(schema);
+        sent.sort();
+        described.sort();
+        assert_eq!(sent, described, "{schema}");
+    }
+    for (schema, value) in [
+        ("FeedState", &sent["state"]),
+        ("TrackKind", &sent["tracks"][0]["kind"]),
+        ("CadenceRule", &sent["cadence"]["rule"]),
+    ] {
+        assert!(schemas[schema]["enum"].as_array().unwrap().contains(value), "{schema} {value}");
+    }
+    let mut problem: Vec<_> = properties("Problem");
+    problem.push("feed".into());
+    problem.sort();
+    let mut sent: Vec<_> = crate::openapi::example("problem").as_object().unwrap().keys().cloned().collect();
+    sent.sort();
+    assert_eq!(sent, problem);
+}
