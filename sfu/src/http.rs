@@ -1,0 +1,87 @@
+//! What WHIP and WHEP have in common over HTTP: bodies of bounded size, content types, addresses, session names.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, header};
+use bicast_shared::problem::Problem;
+
+/// The content type of offers and answers.
+pub(crate) const SDP: &str = "application/sdp";
+/// The content type of trickled candidates (RFC 8840).
+pub(crate) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// The largest body that is read.
+pub(crate) const MAX_BODY: usize = 64 << 10;
+
+/// Reads a body as text, after checking what it claims to be.
+///
+/// # Errors
+/// 415, 413 and 400 problems.
+pub(crate) async fn read_text(headers: &HeaderMap, want: &str, body: Body) -> Result<String, Problem> {
+    let got = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = got.split(';').next().unwrap_or("").trim();
+    if !essence.eq_ignore_ascii_case(want) {
+        return Err(Problem::wrong_content_type(got, want));
+    }
+    let bytes: Bytes =
+        axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Problem::too_large(MAX_BODY))?;
+    String::from_utf8(bytes.into()).map_err(|error| {
+        let detail = format!("The body is not UTF-8 (byte {}).", error.utf8_error().valid_up_to());
+        Problem::new(400, "bad-sdp", "Bad SDP", detail)
+    })
+}
+
+/// The address that a request was sent to, where its Host says one: `localhost` is 127.0.0.1.
+pub(crate) fn request_host(headers: &HeaderMap) -> Option<IpAddr> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    if let Some(end) = host.strip_prefix('[').and_then(|rest| rest.find(']')) {
+        return host.get(1..=end)?.parse().ok();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if name.eq_ignore_ascii_case("localhost") {
+        return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    name.parse().ok()
+}
+
+/// A random name of `length` characters of SDP's ice-char set (letters and digits): session ids, ufrags, passwords.
+pub(crate) fn random_name(length: usize) -> String {
+    use rand::Rng as _;
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = rand::rng();
+    (0..length).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_read_in_all_its_forms() {
+        let host = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, text.parse().unwrap());
+            request_host(&headers).map(|ip| ip.to_string())
+        };
+        assert_eq!(host("127.0.0.1:8080").as_deref(), Some("127.0.0.1"));
+        assert_eq!(host("[::1]:8080").as_deref(), Some("::1"));
+        assert_eq!(host("[::1]").as_deref(), Some("::1"));
+        assert_eq!(host("localhost:8080").as_deref(), Some("127.0.0.1"));
+        assert_eq!(host("live.example:8080"), None);
+        assert_eq!(host("[::1"), None);
+        assert_eq!(request_host(&HeaderMap::new()), None);
+    }
+
+    #[tokio::test]
+    async fn bodies_are_checked_before_they_are_read() {
+        let mut headers = HeaderMap::new();
+        let status = async |headers: &HeaderMap, body: Vec<u8>| {
+            read_text(headers, SDP, Body::from(body)).await.map_err(|problem| problem.status)
+        };
+        assert_eq!(status(&headers, vec![]).await, Err(415));
+        headers.insert(header::CONTENT_TYPE, "Application/SDP; charset=utf-8".parse().unwrap());
+        assert_eq!(status(&headers, b"v=0".to_vec()).await, Ok("v=0".to_owned()));
+        assert_eq!(status(&headers, vec![b'a'; MAX_BODY + 1]).await, Err(413));
+        assert_eq!(status(&headers, vec![0xff]).await, Err(400));
+    }
+}

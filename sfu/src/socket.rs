@@ -1,0 +1,158 @@
+//! UDP sockets: bound with SO_REUSEPORT so that every worker has its own, read and written in batches.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+
+/// Asked of the kernel for both directions; it gives what `net.core.[rw]mem_max` allows.
+const BUFFER_BYTES: usize = 4 << 20;
+
+/// How often and how long a full send buffer is waited for. A worker's viewers share the socket, so nobody of them
+/// could be sent to meanwhile; 5 ms drain 6 MB on a 10 Gbit/s interface.
+const SEND_WAITS: u32 = 50;
+const SEND_WAIT: Duration = Duration::from_micros(100);
+
+/// A bound UDP socket.
+pub(crate) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+}
+
+impl Socket {
+    /// Binds `count` sockets to the same address: the kernel spreads the peers over them. Port 0 takes any free one.
+    pub(crate) fn bind_group(address: SocketAddr, count: usize) -> io::Result<Vec<Self>> {
+        // SO_REUSEPORT would also let a second process of the same user in: the first bind goes without it, so that a
+        // port in use is an error.
+        let probe = open(address)?;
+        probe.bind(&address.into())?;
+        let bound = probe.local_addr()?.as_socket().unwrap_or(address);
+        drop(probe);
+        (0..count.max(1)).map(|_| Self::bind(bound)).collect()
+    }
+
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let raw = open(address)?;
+        #[cfg(unix)]
+        raw.set_reuse_port(true)?;
+        raw.bind(&address.into())?;
+        Self::new(raw.into())
+    }
+
+    /// Wraps a bound socket.
+    pub(crate) fn new(io: UdpSocket) -> io::Result<Self> {
+        let local = io.local_addr()?;
+        io.set_nonblocking(true)?;
+        let state = UdpSocketState::new((&io).into())?;
+        // Smaller buffers than asked for are the kernel's right.
+        let _ = state.set_send_buffer_size((&io).into(), BUFFER_BYTES);
+        let _ = state.set_recv_buffer_size((&io).into(), BUFFER_BYTES);
+        Ok(Self { io, state, local })
+    }
+
+    /// Another handle to the same socket.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        Self::new(self.io.try_clone()?)
+    }
+
+    /// A handle for tokio to wait on. Must be called inside a runtime.
+    pub(crate) fn readiness(&self) -> io::Result<tokio::net::UdpSocket> {
+        tokio::net::UdpSocket::from_std(self.io.try_clone()?)
+    }
+
+    /// The address it is bound to.
+    pub(crate) const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The address that a datagram to `destination_ip` came to.
+    pub(crate) fn local_for(&self, destination_ip: Option<IpAddr>) -> SocketAddr {
+        SocketAddr::new(destination_ip.unwrap_or(self.local.ip()), self.local.port())
+    }
+
+    /// How many datagrams one call can send.
+    pub(crate) fn max_segments(&self) -> usize {
+        self.state.max_gso_segments().max(1)
+    }
+
+    /// How many datagrams one receive buffer can hold.
+    pub(crate) fn receive_segments(&self) -> usize {
+        self.state.gro_segments().max(1)
+    }
+
+    /// Receives a batch; [`io::ErrorKind::WouldBlock`] when there is nothing.
+    pub(crate) fn receive(&self, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
+        self.state.recv((&self.io).into(), buffers, meta)
+    }
+
+    /// Sends datagrams of `segment` bytes each (the last may be shorter), or one datagram where it is none. Waits a
+    /// few milliseconds for a full send buffer, then gives up.
+    pub(crate) fn send(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        contents: &[u8],
+        segment: Option<usize>,
+    ) -> io::Result<()> {
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents,
+            segment_size: segment,
+            // A socket bound to every address must answer from the one that the peer knows.
+            src_ip: self.local.ip().is_unspecified().then(|| from.ip()).filter(|ip| !ip.is_unspecified()),
+        };
+        let mut waits = 0;
+        loop {
+            match self.state.try_send((&self.io).into(), &transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits < SEND_WAITS => {
+                    waits += 1;
+                    std::thread::sleep(SEND_WAIT);
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<RawSocket> {
+    let raw = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // IPv4 has its own sockets: no mapped addresses to compare with plain ones.
+        raw.set_only_v6(true)?;
+    }
+    Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_an_error_although_ports_are_shared() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = Socket::bind_group(any, 2).unwrap();
+        assert_eq!(first[0].local(), first[1].local());
+        let error = Socket::bind_group(first[0].local(), 1).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn segments_arrive_as_datagrams() {
+        let sockets = Socket::bind_group(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let reader = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        reader.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let contents: Vec<u8> = (0..250).collect();
+        let segment = (sockets[0].max_segments() >= 3).then_some(100);
+        sockets[0].send(sockets[0].local(), reader.local_addr().unwrap(), &contents, segment).unwrap();
+        let mut buffer = [0; 1_500];
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() < contents.len() {
+            sizes.push(reader.recv(&mut buffer).unwrap());
+        }
+        assert_eq!(sizes, if segment.is_some() { vec![100, 100, 50] } else { vec![250] });
+    }
+}
