@@ -1,1 +1,16 @@
-//! End to end tests: one binary.
+//! End to end tests: one binary, real processes, real sockets, real media.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is a test's verdict, also in what tests share"
+)]
+
+mod architecture;
+mod bad_input;
+mod epochs;
+mod identity;
+mod media_in;
+mod peers;
+mod scene;
+mod shutdown;

@@ -1,0 +1,105 @@
+//! What the tests of this binary have in common: a server, a publisher whose every packet is known, a viewer who keeps
+//! every packet, and the comparison of what both paths say of the same frames.
+
+use std::collections::HashMap;
+
+use bicast_tests::clip::Clip;
+use bicast_tests::hls::{self, Window};
+use bicast_tests::peer::{Kind, RtpPublisher, RtpViewer};
+use bicast_tests::playback::{Playback, sound_number};
+use bicast_tests::server::{LOOPBACK, Server};
+use bicast_tests::wait::{self, GENEROUS};
+
+/// The feed that tests publish.
+pub(crate) const FEED: &str = "test";
+
+/// Both tracks.
+pub(crate) const BOTH: [Kind; 2] = [Kind::Video, Kind::Audio];
+
+/// A publisher of video and sound on the feed, over IPv4.
+pub(crate) async fn publisher(server: &Server) -> anyhow::Result<RtpPublisher> {
+    RtpPublisher::connect(&server.url(&format!("/whip/{FEED}")), LOOPBACK[0], &BOTH).await
+}
+
+/// A publisher that is let in once the one before it is known to be gone.
+pub(crate) async fn next_publisher(server: &Server) -> anyhow::Result<RtpPublisher> {
+    wait::until("a publisher is let in", GENEROUS, || async { Ok(Some(publisher(server).await?)) }).await
+}
+
+/// A viewer of the feed, over IPv4.
+pub(crate) async fn viewer(server: &Server) -> anyhow::Result<RtpViewer> {
+    RtpViewer::connect(&server.url(&format!("/whep/{FEED}")), LOOPBACK[0]).await
+}
+
+/// Everything that the HLS path holds of the video, once it holds the frame `last`.
+pub(crate) async fn video_up_to(server: &Server, last: u32) -> anyhow::Result<Window> {
+    let multivariant = server.hls_plays(FEED).await?;
+    wait::until(&format!("frame {last} is in HLS"), GENEROUS, || async {
+        let video = hls::renditions(&multivariant).await?.remove(0);
+        let window = hls::window(&video).await?;
+        let newest = window.frames.iter().rev().find_map(|frame| frame.number);
+        anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
+        Ok(Some(window))
+    })
+    .await
+}
+
+/// Everything that the HLS path holds of the sound.
+pub(crate) async fn audio(server: &Server) -> anyhow::Result<Window> {
+    let multivariant = server.hls_plays(FEED).await?;
+    let renditions = hls::renditions(&multivariant).await?;
+    anyhow::ensure!(renditions.len() == 2, "not two renditions: {renditions:?}");
+    hls::window(&renditions[1]).await
+}
+
+/// Compares the RTP timestamp that a viewer saw with the presentation time in CMAF, for every frame that both have, and
+/// tells how many those are.
+pub(crate) fn compare(seen: &[(u32, u32)], in_hls: &HashMap<u32, i64>) -> usize {
+    let mut compared = 0;
+    for (number, timestamp) in seen {
+        if let Some(&time) = in_hls.get(number) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "modulo 2^32 is meant"
+            )]
+            let low = time as u32;
+            assert_eq!(
+                low, *timestamp,
+                "frame {number}: presentation time {time} in CMAF, {timestamp} in RTP"
+            );
+            compared += 1;
+        }
+    }
+    compared
+}
+
+/// Checks that each number follows the one before it: nothing lost, nothing repeated.
+pub(crate) fn check_unbroken(what: &str, numbers: impl IntoIterator<Item = u32>) {
+    let mut before: Option<u32> = None;
+    for number in numbers {
+        if let Some(before) = before {
+            assert_eq!(number, before + 1, "{what}: frame {number} follows frame {before}");
+        }
+        before = Some(number);
+    }
+    assert!(before.is_some(), "{what}: no frame at all");
+}
+
+/// How far sound is from its picture in CMAF, in seconds, at the end of the window: positive where it is late. 0 is
+/// what was captured.
+pub(crate) fn sound_is_late(playback: &Playback, clip: &Clip, video: &Window, audio: &Window) -> f64 {
+    let at = |ticks: i64, rate: f64| {
+        #[expect(clippy::cast_precision_loss, reason = "hours of ticks are exact in an f64")]
+        let ticks = ticks as f64;
+        ticks / rate
+    };
+    let frame = video.frames.iter().rev().find(|frame| frame.number.is_some()).unwrap();
+    let number = usize::try_from(frame.number.unwrap() - playback.first_number).unwrap();
+    // What CMAF says of capture time zero, once by the picture and once by the sound.
+    let by_picture = at(frame.sample.presentation, 90_000.0) - playback.picture_captured(clip, number);
+    let sound = audio.frames.last().unwrap();
+    let number = sound_number(&sound.sample.data).expect("a sound that was not sent");
+    let by_sound = at(sound.sample.presentation, 48_000.0) - playback.sound_captured(number);
+    by_sound - by_picture
+}

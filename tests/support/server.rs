@@ -1,0 +1,221 @@
+//! The built `bicast`, started on free ports.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::http;
+use crate::process::Process;
+use crate::wait::{self, GENEROUS};
+
+/// The program under test: `TEST_BICAST`, or the one that cargo built beside this test.
+///
+/// # Errors
+/// Where it was not built.
+pub fn bicast() -> anyhow::Result<PathBuf> {
+    let path = match std::env::var_os("TEST_BICAST") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            // target/debug/deps/e2e-… stands two folders below target/debug.
+            let test = std::env::current_exe()?;
+            let folder = test.ancestors().nth(2).context("no target folder")?;
+            folder.join("bicast")
+        }
+    };
+    anyhow::ensure!(path.is_file(), "{} is missing: cargo build --workspace", path.display());
+    Ok(path)
+}
+
+/// The loopback addresses that tests use.
+pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// A running `bicast serve`. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    /// The process, with its log.
+    pub process: Process,
+    port: u16,
+    /// The UDP port of its WebRTC.
+    pub udp: u16,
+}
+
+impl Server {
+    /// Starts one with its defaults but for the ports, and waits until it is ready.
+    ///
+    /// # Errors
+    /// Where it does not come up; its log is in the error.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one with more arguments.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut why = None;
+        // Between finding a free port and using it somebody else may take it.
+        for _ in 0..3 {
+            match Self::try_start(arguments).await {
+                Ok(server) => return Ok(server),
+                Err(error) => why = Some(error),
+            }
+        }
+        Err(why.context("never tried")?)
+    }
+
+    async fn try_start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let (port, udp) = (free_tcp()?, free_udp()?);
+        let process = Self::spawn(port, udp, arguments)?;
+        let mut server = Self { process, port, udp };
+        let ready = server.url("/readyz");
+        wait::until("bicast is ready", GENEROUS, || {
+            let (ready, running) = (ready.clone(), server.process.running());
+            async move {
+                anyhow::ensure!(running, "it ended");
+                Ok(http::get(&ready).await?.success().ok())
+            }
+        })
+        .await
+        .with_context(|| server.process.output())?;
+        Ok(server)
+    }
+
+    /// Starts one on these ports and leaves it to itself: for tests of starts that fail.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn spawn(port: u16, udp: u16, arguments: &[&str]) -> anyhow::Result<Process> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = crate::root().join(format!("target/test-logs/{}-server-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        // The file that bicast reads when none is named.
+        let web_root = crate::root().join("web-demo/dist");
+        let config = format!(
+            "[http]\nlisten = [\"127.0.0.1:{port}\", \"[::1]:{port}\"]\nweb_root = {web_root:?}\n\n[sfu]\nudp_port = {udp}\n"
+        );
+        std::fs::write(folder.join("bicast.toml"), config)?;
+        let mut command = Command::new(bicast()?);
+        command.arg("serve").args(arguments).current_dir(folder);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BICAST_")) {
+            command.env_remove(name);
+        }
+        Process::start("bicast", &mut command)
+    }
+
+    /// A URL of it on 127.0.0.1.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        self.url_on(LOOPBACK[0], path)
+    }
+
+    /// A URL of it on `host`.
+    #[must_use]
+    pub fn url_on(&self, host: IpAddr, path: &str) -> String {
+        format!("http://{}{path}", SocketAddr::new(host, self.port))
+    }
+
+    /// The feed's description (`GET /v1/feeds/{id}`).
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn feed(&self, id: &str) -> anyhow::Result<Value> {
+        http::get(&self.url(&format!("/v1/feeds/{id}"))).await?.success()?.json()
+    }
+
+    /// Waits until the feed's description satisfies `wanted`.
+    ///
+    /// # Errors
+    /// Where it never does, with the last description.
+    pub async fn feed_is(
+        &self,
+        id: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let result = wait::until(what, GENEROUS, || async {
+            let feed = self.feed(id).await?;
+            if wanted(&feed) { Ok(Some(feed)) } else { anyhow::bail!("the feed is {feed:#}") }
+        });
+        result.await
+    }
+
+    /// Waits until HLS can be played.
+    ///
+    /// # Errors
+    /// Where it never can.
+    pub async fn hls_plays(&self, id: &str) -> anyhow::Result<String> {
+        let url = self.url(&format!("/hls/{id}/multivariant.m3u8"));
+        wait::until("HLS can be played", GENEROUS, || async {
+            let answer = http::get(&url).await?;
+            anyhow::ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+            Ok(Some(()))
+        })
+        .await?;
+        Ok(url)
+    }
+
+    /// The value of a counter or gauge of `/metrics`, summed over its labels; 0 where it is not there.
+    ///
+    /// # Errors
+    /// Where `/metrics` does not answer.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = http::get(&self.url("/metrics")).await?.success()?.text();
+        Ok(text
+            .lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
+    }
+
+    /// Starts a `bicast publish` to the feed with more arguments (a file, `--test-pattern`, …).
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn publish(&self, feed: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+        self.publish_on(LOOPBACK[0], feed, arguments)
+    }
+
+    /// The same over `host`.
+    ///
+    /// # Errors
+    /// As [`Server::publish`].
+    pub fn publish_on(&self, host: IpAddr, feed: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+        let whip = self.url_on(host, &format!("/whip/{feed}"));
+        let mut command = Command::new(bicast()?);
+        command.arg("publish").args(["--whip", &whip]).args(arguments);
+        Process::start("publish", &mut command)
+    }
+
+    /// Asks it to end and waits until it has.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.process.stop().await
+    }
+
+    /// Checks that it still serves and has not panicked: what every test of bad input ends with.
+    ///
+    /// # Errors
+    /// Where it does not serve or its log has a panic.
+    pub async fn check_unharmed(&self) -> anyhow::Result<()> {
+        http::get(&self.url("/readyz")).await?.success()?;
+        let log = self.process.output();
+        anyhow::ensure!(!log.contains("panicked"), "it panicked:\n{log}");
+        Ok(())
+    }
+}
+
+fn free_tcp() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))?.local_addr()?.port())
+}
+
+fn free_udp() -> anyhow::Result<u16> {
+    Ok(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?.local_addr()?.port())
+}
