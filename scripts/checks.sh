@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 doc_check() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet; }
-types_check() { (cd web-demo && npx --no-install tsc --noEmit); }
+pages_check() { npm --prefix web-demo run --silent check; }
 deny_check() { cargo deny --workspace check --hide-inclusion-graph; }
 syntax_check() {
   local file
@@ -17,7 +17,7 @@ run_checks() {
   step "cargo fmt" cargo fmt --all --check
   step "cargo clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
   step "cargo doc" doc_check
-  step "TypeScript types" types_check
+  step "TypeScript: types, lint, format" pages_check
   step "scripts parse" syntax_check
   # Building cargo-deny takes longer than all tests; where it is installed it is part of the run.
   if cargo deny --version >/dev/null 2>&1; then

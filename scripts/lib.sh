@@ -84,10 +84,10 @@ need_toolchains() {
   rust=$(cargo --version | cut -d' ' -f2)
   version_at_least "$rust" 1.95.0 ||
     die "Rust $rust is too old." "bicast needs 1.95 or newer: rustup update stable"
-  command -v node >/dev/null || die "Node is missing." "bicast's pages need Node 20 or newer: https://nodejs.org"
+  command -v node >/dev/null || die "Node is missing." "bicast's pages need Node 20.19 or newer: https://nodejs.org"
   command -v npm >/dev/null || die "npm is missing." "It comes with Node: https://nodejs.org"
   node=$(node --version)
-  version_at_least "${node#v}" 20.0.0 || die "Node ${node#v} is too old." "bicast's pages need Node 20 or newer."
+  version_at_least "${node#v}" 20.19.0 || die "Node ${node#v} is too old." "bicast's pages need Node 20.19 or newer."
   note "git, Rust $rust, Node ${node#v}"
 }
 

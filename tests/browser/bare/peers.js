@@ -1,0 +1,174 @@
+// The smallest publisher and viewers that a browser can be: nothing of the demo's player is in here, so that what a
+// test sees is bicast's doing.
+
+import { age, draw, CLOCK, NUMBER, read, side, wallClock } from './barcode.js';
+
+/** POSTs an offer and takes the answer. Returns the session's URL. */
+async function exchange(pc, url) {
+  await pc.setLocalDescription(await pc.createOffer());
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/sdp' },
+    body: pc.localDescription.sdp,
+  });
+  if (response.status !== 201) throw new Error(`${url}: ${response.status}: ${await response.text()}`);
+  const session = new URL(response.headers.get('Location'), url).href;
+  await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
+  return session;
+}
+
+/** Watches by WHEP. Every decoded frame is kept: RTP timestamp, number and clock in the picture, when it was decoded. */
+export async function watchWhep(url, video) {
+  const pc = new RTCPeerConnection();
+  const state = { pc, frames: [], painted: [], began: performance.now(), session: null };
+  pc.addTransceiver('video', { direction: 'recvonly' });
+  pc.addTransceiver('audio', { direction: 'recvonly' });
+  pc.ontrack = ({ track, streams }) => {
+    video.srcObject ??= streams[0] ?? new MediaStream([track]);
+    if (track.kind === 'video') collect(track, state);
+  };
+  watchPaint(video, state);
+  state.session = await exchange(pc, url);
+  return state;
+}
+
+/** Every frame that the decoder gives, also those that are never painted. */
+async function collect(track, state) {
+  // A deep queue: a stall of this page must not look like a loss.
+  const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 300 }).readable.getReader();
+  for (;;) {
+    const { value: frame, done } = await reader.read();
+    if (done) return;
+    const at = performance.now();
+    const rtp = frame.metadata().rtpTimestamp;
+    const [number, clock] = await read(frame);
+    frame.close();
+    state.frames.push({ rtp, number, clock, at, age: clock === null ? null : age(clock, performance.timeOrigin + at) });
+  }
+}
+
+/** Every frame that is painted: what a person sees and when. */
+function watchPaint(video, state) {
+  video.requestVideoFrameCallback(async (now, metadata) => {
+    watchPaint(video, state);
+    let frame;
+    try {
+      frame = new VideoFrame(video);
+    } catch {
+      return; // nothing decoded yet, or the element was cleared
+    }
+    const [number, clock] = await read(frame);
+    frame.close();
+    state.painted.push({
+      number,
+      mediaTime: metadata.mediaTime,
+      rtp: metadata.rtpTimestamp,
+      presented: metadata.presentedFrames,
+      at: now,
+      // When it reaches the screen, not when this callback got its turn.
+      age: clock === null ? null : age(clock, performance.timeOrigin + metadata.expectedDisplayTime),
+    });
+  });
+}
+
+/** Watches by LL-HLS with hls.js, set to stay close to the live edge. */
+export function watchHls(url, video, config = {}) {
+  const hls = new Hls({
+    lowLatencyMode: true,
+    liveSyncDuration: 1.0,
+    liveMaxLatencyDuration: 6,
+    maxLiveSyncPlaybackRate: 1.1,
+    liveSyncOnStallIncrease: 0.1,
+    ...config,
+  });
+  const state = { hls, painted: [], errors: [], stalls: 0, fragments: [], initPTS: null, began: performance.now() };
+  hls.on(Hls.Events.ERROR, (_, data) => {
+    state.errors.push({ at: performance.now(), details: data.details, fatal: data.fatal, reason: `${data.reason ?? data.error}` });
+    if (data.details === 'bufferStalledError') state.stalls++;
+  });
+  hls.on(Hls.Events.INIT_PTS_FOUND, (_, { id, initPTS, timescale }) => {
+    if (id === 'main') state.initPTS = initPTS / timescale;
+  });
+  watchPaint(video, state);
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  video.play().catch(() => {});
+  return state;
+}
+
+/** Draws numbered pictures with the wall clock at `fps` on a canvas, and a band that moves. */
+export function picture(canvas, fps = 30) {
+  const context = canvas.getContext('2d', { alpha: false });
+  const track = canvas.captureStream(0).getVideoTracks()[0];
+  const state = { track, number: 0, drawn: [] };
+  const began = performance.now();
+  const clockTop = canvas.height - side(CLOCK, canvas.width);
+  const paint = () => {
+    const n = state.number++;
+    context.fillStyle = '#345';
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = '#c96';
+    context.fillRect((n * 7) % canvas.width, canvas.height / 3, canvas.width / 8, canvas.height / 3);
+    draw(context, NUMBER, 0, n % 2 ** NUMBER.bits);
+    draw(context, CLOCK, clockTop, Math.round(wallClock()) % 2 ** CLOCK.bits);
+    track.requestFrame();
+    // Timers of a worker are not used: a page in front of everybody keeps its timers exact to a millisecond or two.
+    setTimeout(paint, Math.max(0, began + ((n + 1) * 1000) / fps - performance.now()));
+  };
+  paint();
+  return state;
+}
+
+/** H.264 first, at a bitrate that stays where it is put. */
+async function prepareSender(pc, track, bitrate) {
+  const transceiver = pc.addTransceiver(track, { direction: 'sendonly', sendEncodings: [{ maxBitrate: bitrate, maxFramerate: 30 }] });
+  const codecs = RTCRtpSender.getCapabilities('video').codecs;
+  transceiver.setCodecPreferences(codecs.filter((codec) => /H264|rtx/.test(codec.mimeType)));
+  const parameters = transceiver.sender.getParameters();
+  parameters.degradationPreference = 'maintain-resolution';
+  await transceiver.sender.setParameters(parameters);
+  return transceiver;
+}
+
+/** A tone that nobody hears, so that the feed has sound. */
+function tone() {
+  const context = new AudioContext();
+  const oscillator = context.createOscillator();
+  const gain = context.createGain();
+  const out = context.createMediaStreamDestination();
+  gain.gain.value = 0.05;
+  oscillator.connect(gain).connect(out);
+  oscillator.start();
+  return out.stream.getAudioTracks()[0];
+}
+
+/** Publishes a canvas by WHIP. */
+export async function publish(url, canvas, { bitrate = 2_500_000, sound = true } = {}) {
+  const pc = new RTCPeerConnection();
+  const drawing = picture(canvas);
+  await prepareSender(pc, drawing.track, bitrate);
+  if (sound) pc.addTransceiver(tone(), { direction: 'sendonly' });
+  const session = await exchange(pc, url);
+  return { pc, drawing, session };
+}
+
+/** The floor: canvas -> encoder -> decoder -> video element in one page, no server between. */
+export async function loop(canvas, video, { bitrate = 2_500_000 } = {}) {
+  const [from, to] = [new RTCPeerConnection(), new RTCPeerConnection()];
+  from.onicecandidate = ({ candidate }) => to.addIceCandidate(candidate);
+  to.onicecandidate = ({ candidate }) => from.addIceCandidate(candidate);
+  const drawing = picture(canvas);
+  await prepareSender(from, drawing.track, bitrate);
+  const state = { drawing, from, to, frames: [], painted: [] };
+  to.ontrack = ({ track, streams, receiver }) => {
+    // The same wish that bicast's playout-delay extension expresses.
+    receiver.jitterBufferTarget = 0;
+    video.srcObject ??= streams[0] ?? new MediaStream([track]);
+  };
+  watchPaint(video, state);
+  await from.setLocalDescription(await from.createOffer());
+  await to.setRemoteDescription(from.localDescription);
+  await to.setLocalDescription(await to.createAnswer());
+  await from.setRemoteDescription(to.localDescription);
+  return state;
+}
