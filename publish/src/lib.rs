@@ -1,1 +1,5 @@
-//! bicast-publish.
+//! `bicast publish`.
+pub mod core;
+pub mod encoder;
+pub mod error;
+pub mod source;

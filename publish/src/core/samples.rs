@@ -1,0 +1,179 @@
+//! Where the samples of an MP4 track lie and when they are shown, out of its sample table (ISO/IEC 14496-12, 8.6 and
+//! 8.7). The `mp4` crate parses the boxes; its own way of reading samples walks the tables anew for every sample and
+//! panics on some broken files, so the tables are walked here, once.
+
+use bicast_shared::time::{ClockRate, scale};
+use mp4::Mp4Track;
+
+/// One sample of a track: a coded picture, or a frame of sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub size: u32,
+    /// Its decode time, in ticks of the track. Edit list applied: may be negative.
+    pub decode: i64,
+    /// Its presentation time, in ticks of the track. Edit list applied: may be negative.
+    pub present: i64,
+    /// How long it lasts, in ticks of the track.
+    pub duration: u32,
+    /// Whether decoding can begin with it.
+    pub sync: bool,
+}
+
+/// Why a sample table cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its sample table is broken: {0}")]
+pub struct BadTable(&'static str);
+
+/// More samples than anybody's clip has (a day at 100 frames per second).
+const MOST: u32 = 8_640_000;
+/// A larger sample than any level of H.264 allows.
+const LARGEST: u32 = 64 << 20;
+
+/// The samples of a track in decode order.
+///
+/// # Errors
+/// When the tables contradict each other.
+pub fn samples(track: &Mp4Track) -> Result<Vec<Sample>, BadTable> {
+    let table = &track.trak.mdia.minf.stbl;
+    let count = table.stsz.sample_count;
+    if count > MOST {
+        return Err(BadTable("more than 8 640 000 samples"));
+    }
+    let count = usize::try_from(count).unwrap_or(0);
+    if table.stsz.sample_size == 0 && table.stsz.sample_sizes.len() < count {
+        return Err(BadTable("fewer sizes than samples"));
+    }
+    let size = |i: usize| match table.stsz.sample_size {
+        0 => table.stsz.sample_sizes.get(i).copied(),
+        fixed => Some(fixed),
+    };
+    let mut durations = table.stts.entries.iter().flat_map(|e| repeat(e.sample_delta, e.sample_count));
+    let mut shifts = table
+        .ctts
+        .iter()
+        .flat_map(|ctts| &ctts.entries)
+        .flat_map(|e| repeat(e.sample_offset, e.sample_count));
+    let mut sync = table.stss.iter().flat_map(|stss| &stss.entries).copied().peekable();
+    let mut offsets = Offsets::new(track)?;
+    let start = media_start(track);
+
+    let mut samples = Vec::with_capacity(count);
+    let mut decode = -start;
+    let mut duration = 0;
+    for i in 0..count {
+        let size = size(i).filter(|&size| size <= LARGEST).ok_or(BadTable("a sample of more than 64 MiB"))?;
+        // Some writers leave the last duration out.
+        duration = durations.next().unwrap_or(duration);
+        let number = u32::try_from(i + 1).unwrap_or(u32::MAX);
+        while sync.peek().is_some_and(|&at| at < number) {
+            sync.next();
+        }
+        samples.push(Sample {
+            offset: offsets.next(size)?,
+            size,
+            decode,
+            present: decode + i64::from(shifts.next().unwrap_or(0)),
+            duration,
+            sync: table.stss.is_none() || sync.peek() == Some(&number),
+        });
+        decode += i64::from(duration);
+    }
+    Ok(samples)
+}
+
+/// When the last sample of a track ends, in ticks of the track.
+#[must_use]
+pub fn end(samples: &[Sample]) -> i64 {
+    samples.iter().map(|sample| sample.present + i64::from(sample.duration)).max().unwrap_or(0)
+}
+
+/// Whether samples are shown in another order than decoded: B-frames.
+#[must_use]
+pub fn reordered(samples: &[Sample]) -> bool {
+    samples.windows(2).any(|pair| pair[1].present < pair[0].present)
+}
+
+/// The longest time from one sync sample to the next when the clip repeats after `round` ticks; none when it has no
+/// sync sample.
+#[must_use]
+pub fn longest_gap(samples: &[Sample], round: i64) -> Option<i64> {
+    let keys: Vec<i64> = samples.iter().filter(|sample| sample.sync).map(|sample| sample.present).collect();
+    let (first, last) = (*keys.first()?, *keys.last()?);
+    Some(keys.windows(2).map(|pair| pair[1] - pair[0]).chain([first + round - last]).max().unwrap_or(round))
+}
+
+fn repeat<T: Copy>(value: T, count: u32) -> impl Iterator<Item = T> {
+    std::iter::repeat_n(value, usize::try_from(count.min(MOST)).unwrap_or(0))
+}
+
+/// The media time at which the first edit of a track begins: what has to be taken off its times. AAC has its priming
+/// samples there, B-frames their reordering delay.
+fn media_start(track: &Mp4Track) -> i64 {
+    let edits = track.trak.edts.as_ref().and_then(|edts| edts.elst.as_ref());
+    let first = edits.into_iter().flat_map(|elst| &elst.entries).find(|edit| !is_empty_edit(edit.media_time));
+    first.map_or(0, |edit| i64::try_from(edit.media_time).unwrap_or(0))
+}
+
+/// What an empty edit at a track's beginning delays it by, in ticks of the track; `movie` is the movie's clock.
+#[must_use]
+pub fn initial_delay(track: &Mp4Track, movie: ClockRate) -> i64 {
+    let edits = track.trak.edts.as_ref().and_then(|edts| edts.elst.as_ref());
+    let empty: i64 = edits
+        .into_iter()
+        .flat_map(|elst| &elst.entries)
+        .take_while(|edit| is_empty_edit(edit.media_time))
+        .map(|edit| i64::try_from(edit.segment_duration).unwrap_or(0))
+        .fold(0, i64::saturating_add);
+    scale(empty, i64::from(track.timescale()), i64::from(movie.hz()))
+}
+
+/// A media time of -1, in 32 or 64 bits: nothing is shown for the edit's duration, which counts in the movie's clock.
+fn is_empty_edit(media_time: u64) -> bool {
+    media_time == u64::from(u32::MAX) || media_time == u64::MAX
+}
+
+/// Walks chunks (stsc, stco or co64) and hands out the place of one sample after the other.
+struct Offsets {
+    /// The first chunk (counted from 1) of each run of chunks alike, and how many samples each of them holds.
+    runs: Vec<(u32, u32)>,
+    chunks: Vec<u64>,
+    run: usize,
+    chunk: usize,
+    left: u32,
+    at: u64,
+}
+
+impl Offsets {
+    fn new(track: &Mp4Track) -> Result<Self, BadTable> {
+        let table = &track.trak.mdia.minf.stbl;
+        let chunks = match (&table.stco, &table.co64) {
+            (Some(stco), _) => stco.entries.iter().map(|&at| u64::from(at)).collect(),
+            (None, Some(co64)) => co64.entries.clone(),
+            (None, None) => return Err(BadTable("no chunk offsets")),
+        };
+        let runs = table.stsc.entries.iter().map(|run| (run.first_chunk, run.samples_per_chunk)).collect();
+        Ok(Self { runs, chunks, run: 0, chunk: 0, left: 0, at: 0 })
+    }
+
+    fn next(&mut self, size: u32) -> Result<u64, BadTable> {
+        if self.left == 0 {
+            self.at = *self.chunks.get(self.chunk).ok_or(BadTable("more samples than chunks hold"))?;
+            self.chunk += 1;
+            let number = u32::try_from(self.chunk).unwrap_or(u32::MAX);
+            while self.runs.get(self.run + 1).is_some_and(|&(first, _)| first <= number) {
+                self.run += 1;
+            }
+            self.left = self.runs.get(self.run).map_or(0, |&(_, samples)| samples);
+            if self.left == 0 {
+                return Err(BadTable("a chunk without samples"));
+            }
+        }
+        self.left -= 1;
+        let at = self.at;
+        self.at = at.checked_add(u64::from(size)).ok_or(BadTable("a chunk beyond the end of the world"))?;
+        Ok(at)
+    }
+}

@@ -1,0 +1,219 @@
+//! An MP4 file that is played in a loop: what is in it, and what is wrong with it.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bicast_shared::time::ClockRate;
+use bytes::Bytes;
+use mp4::{MediaType, Mp4Reader, Mp4Track, TrackType};
+
+use crate::core::h264;
+use crate::core::looping::Loop;
+use crate::core::samples::{self, Sample};
+use crate::error::Error;
+use crate::source::Source;
+use crate::source::clip_audio::{AacTrack, ClipAudio};
+use crate::source::clip_video::ClipVideo;
+use crate::source::sound::Sound;
+
+/// Bits per second of a clip's sound.
+const OPUS_BITRATE: i32 = 128_000;
+/// Packagers cut at keyframes every two seconds; a clip whose keyframes are further apart makes segments longer.
+const KEYFRAME_SECONDS: f64 = 2.0;
+
+/// A clip: its tracks, and how long one round is.
+#[derive(Debug)]
+pub struct Clip {
+    path: PathBuf,
+    round: Loop,
+    video: Option<Arc<VideoTrack>>,
+    audio: Option<Arc<AacTrack>>,
+}
+
+/// The H.264 track of a clip.
+#[derive(Debug)]
+pub(super) struct VideoTrack {
+    pub(super) samples: Vec<Sample>,
+    pub(super) rate: ClockRate,
+    pub(super) length_size: usize,
+    /// SPS and PPS, as they are sent before each keyframe.
+    pub(super) parameters: Vec<Bytes>,
+    width: u16,
+    height: u16,
+}
+
+impl Clip {
+    /// Opens an MP4 file; `with_audio` says whether its sound is wanted.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has nothing to publish; the error says how to make a file that has.
+    pub fn open(path: &Path, with_audio: bool) -> Result<Self, Error> {
+        let open = |source| Error::Open { path: path.into(), source };
+        let file = File::open(path).map_err(open)?;
+        let size = file.metadata().map_err(open)?.len();
+        let reader = Mp4Reader::read_header(BufReader::new(file), size)
+            .map_err(|error| Error::NotMp4 { path: path.into(), reason: error.to_string() })?;
+        if reader.is_fragmented() {
+            return Err(Error::Fragmented { path: path.into() });
+        }
+        let video = track(&reader, TrackType::Video).map(|track| VideoTrack::new(path, track)).transpose()?;
+        let audio = track(&reader, TrackType::Audio).filter(|_| with_audio);
+        let movie = ClockRate::new(reader.timescale());
+        let audio = audio.map(|track| AacTrack::new(path, track, movie)).transpose()?;
+
+        let video_end = video.as_ref().map(|track| (samples::end(&track.samples), track.rate));
+        let audio_end = audio.as_ref().map(|track| (track.end(), track.rate()));
+        let round = Loop::of(video_end, audio_end).ok_or_else(|| Error::Unsupported {
+            path: path.into(),
+            reason: if with_audio {
+                "it has neither video nor sound".into()
+            } else {
+                "it has no video".into()
+            },
+            next: "Choose another file, or --test-pattern.".into(),
+        })?;
+        Ok(Self { path: path.into(), round, video: video.map(Arc::new), audio: audio.map(Arc::new) })
+    }
+
+    /// How long one round is.
+    #[must_use]
+    pub fn round(&self) -> Loop {
+        self.round
+    }
+
+    /// What is wrong with the clip although it can be published, each with the command that repairs it.
+    #[must_use]
+    pub fn advice(&self) -> Vec<String> {
+        let Some(video) = &self.video else { return Vec::new() };
+        let path = self.path.display();
+        let mut advice = Vec::new();
+        let round = self.round.start(1, video.rate);
+        let gap = samples::longest_gap(&video.samples, round).unwrap_or(round);
+        let seconds = video.seconds(gap);
+        let gop = (video.hz() * KEYFRAME_SECONDS).round();
+        let repair =
+            format!("ffmpeg -i {path} -c:v libx264 -g {gop} -bf 0 -c:a copy -movflags +faststart out.mp4");
+        if seconds > KEYFRAME_SECONDS * 1.05 {
+            advice.push(format!(
+                "{path} has a keyframe only every {seconds:.1} s, and a file cannot make one when it is asked: viewers \
+                 wait that long for a picture.\n  One every 2 s: {repair}"
+            ));
+        }
+        if samples::reordered(&video.samples) {
+            advice.push(format!(
+                "{path} has B-frames, which WebRTC viewers cannot show (HLS viewers can).\n  Without them: {repair}"
+            ));
+        }
+        advice
+    }
+
+    pub(super) fn profile(&self) -> Option<String> {
+        let video = self.video.as_ref()?;
+        video.parameters.iter().find_map(|nal| h264::profile_level_id(nal))
+    }
+
+    pub(super) fn has_audio(&self) -> bool {
+        self.audio.is_some()
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy();
+        let seconds = self.round.duration().as_secs_f64();
+        let mut parts = vec![format!("{seconds:.1} s in a loop")];
+        if let Some(v) = &self.video {
+            let profile = v.parameters.first().map_or("", |sps| h264::profile_name(sps));
+            parts.push(format!("{}x{} {:.4} fps H.264 {profile}", v.width, v.height, Plain(v.hz())));
+        }
+        if let Some(audio) = &self.audio {
+            parts.push(audio.describe());
+        }
+        format!("{name} ({})", parts.join(", "))
+    }
+
+    pub(super) fn video(&self) -> Result<Option<Box<dyn Source>>, Error> {
+        let Some(track) = &self.video else { return Ok(None) };
+        Ok(Some(Box::new(ClipVideo::open(&self.path, Arc::clone(track), self.round)?)))
+    }
+
+    pub(super) fn audio(&self) -> Result<Option<Box<dyn Source>>, Error> {
+        let Some(track) = &self.audio else { return Ok(None) };
+        let pcm = ClipAudio::open(&self.path, Arc::clone(track), self.round)?;
+        Ok(Some(Box::new(Sound::new(pcm, OPUS_BITRATE)?)))
+    }
+}
+
+impl VideoTrack {
+    fn new(path: &Path, track: &Mp4Track) -> Result<Self, Error> {
+        let unsupported = |reason: String| Error::Unsupported {
+            path: path.into(),
+            reason,
+            next: format!(
+                "Make H.264 of it: ffmpeg -i {} -c:v libx264 -g 50 -bf 0 -c:a aac -movflags +faststart out.mp4",
+                path.display()
+            ),
+        };
+        let Some(avc) = &track.trak.mdia.minf.stbl.stsd.avc1 else {
+            let what = match track.media_type() {
+                Ok(MediaType::H265) => "H.265",
+                Ok(MediaType::VP9) => "VP9",
+                _ => "neither H.264 nor anything else that is known here",
+            };
+            return Err(unsupported(format!("its video is {what}, and H.264 is what can be published")));
+        };
+        let nals = avc.avcc.sequence_parameter_sets.iter().chain(&avc.avcc.picture_parameter_sets);
+        let parameters: Vec<Bytes> = nals.map(|nal| Bytes::copy_from_slice(&nal.bytes)).collect();
+        let mut samples =
+            samples::samples(track).map_err(|source| Error::Broken { path: path.into(), source })?;
+        // Nothing before the first keyframe can be decoded.
+        let first = samples.iter().position(|sample| sample.sync);
+        samples.drain(..first.unwrap_or(samples.len()));
+        if samples.is_empty() {
+            return Err(unsupported("its video has no keyframe".into()));
+        }
+        Ok(Self {
+            samples,
+            rate: ClockRate::new(track.timescale()),
+            length_size: usize::from(avc.avcc.length_size_minus_one & 3) + 1,
+            parameters,
+            width: avc.width,
+            height: avc.height,
+        })
+    }
+
+    fn seconds(&self, ticks: i64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "for a message")]
+        let seconds = self.rate.nanos(ticks) as f64 / 1e9;
+        seconds
+    }
+
+    /// Frames per second, on average.
+    pub(super) fn hz(&self) -> f64 {
+        let ticks: i64 = self.samples.iter().map(|sample| i64::from(sample.duration)).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a clip has fewer samples")]
+        let count = self.samples.len() as f64;
+        if ticks > 0 { count / self.seconds(ticks) } else { 30.0 }
+    }
+}
+
+/// The first track of a kind, by its number.
+fn track<R>(reader: &Mp4Reader<R>, kind: TrackType) -> Option<&Mp4Track>
+where
+    R: std::io::Read + std::io::Seek,
+{
+    let mut tracks: Vec<_> =
+        reader.tracks().values().filter(|t| t.track_type().is_ok_and(|k| k == kind)).collect();
+    tracks.sort_by_key(|track| track.track_id());
+    tracks.first().copied()
+}
+
+/// A number with the digits it needs, up to the precision given.
+struct Plain(f64);
+
+impl std::fmt::Display for Plain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = format!("{:.*}", f.precision().unwrap_or(2).min(2), self.0);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
