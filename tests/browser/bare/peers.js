@@ -3,9 +3,10 @@
 
 import { age, draw, CLOCK, NUMBER, read, side, wallClock } from './barcode.js';
 
-/** POSTs an offer and takes the answer. Returns the session's URL. */
+/** POSTs an offer and takes the answer. Returns the session's URL and when the POST was sent. */
 async function exchange(pc, url) {
   await pc.setLocalDescription(await pc.createOffer());
+  const posted = performance.now();
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'Content-Type': 'application/sdp' },
@@ -14,21 +15,21 @@ async function exchange(pc, url) {
   if (response.status !== 201) throw new Error(`${url}: ${response.status}: ${await response.text()}`);
   const session = new URL(response.headers.get('Location'), url).href;
   await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
-  return session;
+  return { session, posted };
 }
 
 /** Watches by WHEP. Every decoded frame is kept: RTP timestamp, number and clock in the picture, when it was decoded. */
-export async function watchWhep(url, video) {
+export async function watchWhep(url, video, { decoded = true } = {}) {
   const pc = new RTCPeerConnection();
-  const state = { pc, frames: [], painted: [], began: performance.now(), session: null };
+  const state = { pc, frames: [], painted: [], posted: null, session: null };
   pc.addTransceiver('video', { direction: 'recvonly' });
   pc.addTransceiver('audio', { direction: 'recvonly' });
   pc.ontrack = ({ track, streams }) => {
     video.srcObject ??= streams[0] ?? new MediaStream([track]);
-    if (track.kind === 'video') collect(track, state);
+    if (track.kind === 'video' && decoded) collect(track, state);
   };
   watchPaint(video, state);
-  state.session = await exchange(pc, url);
+  Object.assign(state, await exchange(pc, url));
   return state;
 }
 
@@ -49,7 +50,8 @@ async function collect(track, state) {
 
 /** Every frame that is painted: what a person sees and when. */
 function watchPaint(video, state) {
-  video.requestVideoFrameCallback(async (now, metadata) => {
+  video.requestVideoFrameCallback(async (_, metadata) => {
+    if (state.gone) return;
     watchPaint(video, state);
     let frame;
     try {
@@ -64,7 +66,7 @@ function watchPaint(video, state) {
       mediaTime: metadata.mediaTime,
       rtp: metadata.rtpTimestamp,
       presented: metadata.presentedFrames,
-      at: now,
+      shown: metadata.expectedDisplayTime,
       // When it reaches the screen, not when this callback got its turn.
       age: clock === null ? null : age(clock, performance.timeOrigin + metadata.expectedDisplayTime),
     });
@@ -81,7 +83,7 @@ export function watchHls(url, video, config = {}) {
     liveSyncOnStallIncrease: 0.1,
     ...config,
   });
-  const state = { hls, painted: [], errors: [], stalls: 0, fragments: [], initPTS: null, began: performance.now() };
+  const state = { hls, painted: [], errors: [], stalls: 0, fragments: [], initPTS: null, began: null };
   hls.on(Hls.Events.ERROR, (_, data) => {
     state.errors.push({ at: performance.now(), details: data.details, fatal: data.fatal, reason: `${data.reason ?? data.error}` });
     if (data.details === 'bufferStalledError') state.stalls++;
@@ -90,10 +92,27 @@ export function watchHls(url, video, config = {}) {
     if (id === 'main') state.initPTS = initPTS / timescale;
   });
   watchPaint(video, state);
+  state.began = performance.now();
   hls.loadSource(url);
   hls.attachMedia(video);
   video.play().catch(() => {});
   return state;
+}
+
+/** Ends a WHEP viewer and says goodbye. */
+export async function leave(state, video) {
+  state.gone = true;
+  video.srcObject = null;
+  state.pc.close();
+  await fetch(state.session, { method: 'DELETE' });
+}
+
+/** Ends an hls.js viewer. */
+export function destroy(state, video) {
+  state.gone = true;
+  state.hls.destroy();
+  video.removeAttribute('src');
+  video.load();
 }
 
 /** Draws numbered pictures with the wall clock at `fps` on a canvas, and a band that moves. */
@@ -148,8 +167,7 @@ export async function publish(url, canvas, { bitrate = 2_500_000, sound = true }
   const drawing = picture(canvas);
   await prepareSender(pc, drawing.track, bitrate);
   if (sound) pc.addTransceiver(tone(), { direction: 'sendonly' });
-  const session = await exchange(pc, url);
-  return { pc, drawing, session };
+  return { pc, drawing, ...(await exchange(pc, url)) };
 }
 
 /** The floor: canvas -> encoder -> decoder -> video element in one page, no server between. */
