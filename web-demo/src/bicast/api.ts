@@ -1,0 +1,231 @@
+/** The REST interface: its types, validated where they enter, and a client. */
+
+import { boolean, list, nullable, number, object, oneOf, type Reader, text, WireError } from "./check";
+import { BicastError, problemOf, unreachable } from "./problem";
+import type { Anchor } from "./timeline";
+
+/** Whether something arrives: see `state` in the API. */
+export type FeedState = "starting" | "live" | "offline" | "ended";
+
+/** One encoding of a track. */
+export interface Rendition {
+  readonly id: number;
+  readonly rid: string | null;
+  /** RFC 6381, once the bitstream said it. */
+  readonly codecs: string | null;
+  readonly resolution: { readonly width: number; readonly height: number } | null;
+  /** Frames per second, measured. */
+  readonly frameRate: number | null;
+  /** Bits per second, measured. */
+  readonly bandwidth: number | null;
+}
+
+/** A track of a feed. */
+export interface Track {
+  readonly id: number;
+  readonly kind: "video" | "audio";
+  readonly codec: string;
+  readonly clockRate: number;
+  readonly channels: number;
+  readonly fmtp: string;
+  readonly renditions: readonly Rendition[];
+}
+
+/** Who sends. */
+export interface Publisher {
+  readonly protocol: string;
+  readonly agent: string | null;
+  readonly address: string | null;
+  readonly since: string;
+}
+
+/** How segments and parts are cut, and what would make it better. */
+export interface Cadence {
+  readonly rule: "undecided" | "on-request" | "self-paced" | "audio-only";
+  readonly frameRate: number | null;
+  readonly framesPerPart: number;
+  readonly partTargetMs: number;
+  /** Seconds. */
+  readonly targetDuration: number;
+  readonly advice: string | null;
+}
+
+/** The mapping from media time to UTC. */
+export interface Timeline extends Anchor {
+  readonly version: number;
+  readonly tracks: readonly {
+    readonly track: number;
+    readonly clockRate: number;
+    readonly offsetMs: number;
+    readonly related: boolean;
+  }[];
+}
+
+/** A path's newest content. */
+export interface LiveEdge {
+  readonly mediaTime: number;
+  readonly programTime: string;
+}
+
+interface PathStatus {
+  readonly available: boolean;
+  /** Why not, with the next step. */
+  readonly reason: string | null;
+  readonly viewers: number;
+  readonly liveEdge: LiveEdge | null;
+  readonly url: string;
+}
+
+/** The WebRTC path. */
+export interface RealtimeStatus extends PathStatus {
+  readonly egressBps: number;
+}
+
+/** The LL-HLS path. */
+export interface HlsStatus extends PathStatus {
+  readonly newest: { readonly segment: number; readonly part: number } | null;
+  readonly windowSeconds: number;
+}
+
+/** A feed as `GET /v1/feeds/{id}` tells it. */
+export interface Feed {
+  readonly id: string;
+  readonly state: FeedState;
+  readonly since: string;
+  readonly epoch: number;
+  readonly publisher: Publisher | null;
+  readonly tracks: readonly Track[];
+  readonly cadence: Cadence;
+  readonly timeline: Timeline | null;
+  readonly paths: { readonly realtime: RealtimeStatus; readonly hls: HlsStatus };
+  /** Sentences for the operator, each with its next step. */
+  readonly warnings: readonly string[];
+}
+
+const liveEdge: Reader<LiveEdge> = object<LiveEdge>({ mediaTime: number, programTime: text });
+
+const path = {
+  available: boolean,
+  reason: nullable(text),
+  viewers: number,
+  liveEdge: nullable(liveEdge),
+  url: text,
+};
+
+const feed: Reader<Feed> = object<Feed>({
+  id: text,
+  state: oneOf("starting", "live", "offline", "ended"),
+  since: text,
+  epoch: number,
+  publisher: nullable(
+    object<Publisher>({ protocol: text, agent: nullable(text), address: nullable(text), since: text }),
+  ),
+  tracks: list(
+    object<Track>({
+      id: number,
+      kind: oneOf("video", "audio"),
+      codec: text,
+      clockRate: number,
+      channels: number,
+      fmtp: text,
+      renditions: list(
+        object<Rendition>({
+          id: number,
+          rid: nullable(text),
+          codecs: nullable(text),
+          resolution: nullable(object({ width: number, height: number })),
+          frameRate: nullable(number),
+          bandwidth: nullable(number),
+        }),
+      ),
+    }),
+  ),
+  cadence: object<Cadence>({
+    rule: oneOf("undecided", "on-request", "self-paced", "audio-only"),
+    frameRate: nullable(number),
+    framesPerPart: number,
+    partTargetMs: number,
+    targetDuration: number,
+    advice: nullable(text),
+  }),
+  timeline: nullable(
+    object<Timeline>({
+      version: number,
+      anchorUnixMs: number,
+      masterClockRate: number,
+      tracks: list(object({ track: number, clockRate: number, offsetMs: number, related: boolean })),
+    }),
+  ),
+  paths: object<Feed["paths"]>({
+    realtime: object<RealtimeStatus>({ ...path, egressBps: number }),
+    hls: object<HlsStatus>({
+      ...path,
+      newest: nullable(object({ segment: number, part: number })),
+      windowSeconds: number,
+    }),
+  }),
+  warnings: list(text),
+});
+
+const feeds = object<{ feeds: readonly Feed[] }>({ feeds: list(feed) });
+const time = object<{ unixMs: number }>({ unixMs: number });
+
+/** A feed, or a {@link WireError} that names the member that was wrong. */
+export const parseFeed = (json: unknown): Feed => feed(json, "");
+
+/** The list of feeds, or a {@link WireError}. */
+export const parseFeeds = (json: unknown): readonly Feed[] => feeds(json, "").feeds;
+
+/** The server's UTC in milliseconds since 1970, or a {@link WireError}. */
+export const parseTime = (json: unknown): number => time(json, "").unixMs;
+
+/** A client of the REST interface. Every method rejects with a {@link BicastError}. */
+export class BicastApi {
+  /** `server` is the origin (and base path) of a bicast server, e.g. `http://localhost:8080`. */
+  constructor(readonly server: string) {}
+
+  /** All feeds. */
+  feeds(signal?: AbortSignal): Promise<readonly Feed[]> {
+    return this.#get("v1/feeds", parseFeeds, signal);
+  }
+
+  /** One feed; 404 when nothing is or was published under this id. */
+  feed(id: string, signal?: AbortSignal): Promise<Feed> {
+    return this.#get(`v1/feeds/${encodeURIComponent(id)}`, parseFeed, signal);
+  }
+
+  /** The server's clock, in milliseconds since 1970. */
+  time(signal?: AbortSignal): Promise<number> {
+    return this.#get("v1/time", parseTime, signal);
+  }
+
+  /** The absolute address of a path on this server. */
+  url(path: string): string {
+    const base = this.server.endsWith("/") ? this.server : `${this.server}/`;
+    return new URL(path.replace(/^\//, ""), base).href;
+  }
+
+  async #get<T>(path: string, parse: (json: unknown) => T, signal?: AbortSignal): Promise<T> {
+    const url = this.url(path);
+    const init: RequestInit = { headers: { accept: "application/json" }, cache: "no-store" };
+    if (signal) init.signal = signal;
+    const response = await fetch(url, init).catch((cause: unknown) => {
+      throw unreachable(url, cause);
+    });
+    if (!response.ok) throw await problemOf(response);
+    try {
+      return parse(await response.json());
+    } catch (cause) {
+      const detail = cause instanceof WireError ? cause.message : "the body is not JSON";
+      const error = new BicastError({
+        type: "about:blank",
+        title: "Unexpected answer",
+        status: 502,
+        detail: `${path}: ${detail}`,
+        hint: "The page and the server may be of different versions: reload the page.",
+      });
+      error.cause = cause;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/** What the server says about one feed, asked for once a second, and the clock to read its times with. */
+
+import type { BicastApi, Feed } from "./api";
+import { Emitter } from "./emitter";
+import { type BicastError, toBicastError } from "./problem";
+import { localNow, ServerClock } from "./server-clock";
+import { type Anchor, type MediaTime, type ProgramTime, toMediaTime } from "./timeline";
+
+/** What legs need to place a frame on the timeline. */
+export interface TimelineSource {
+  /** The mapping from media time to UTC; null before the server's first frame is known here. */
+  readonly anchor: Anchor | null;
+  /** UTC by the server's clock at a local moment (`localNow()`); null before it is known. */
+  serverTimeAt(local: number): ProgramTime | null;
+  /** A media time near the live edge, to unwrap RTP timestamps around. */
+  nearLive(): MediaTime | null;
+}
+
+interface Events {
+  feed: Feed;
+  problem: BicastError;
+}
+
+/** Longer than a poll on a busy page takes, so that one hung request does not freeze the page's knowledge. */
+const TIMEOUT_MS = 5_000;
+
+/** Polls `GET /v1/feeds/{id}` and keeps the newest answer. */
+export class FeedWatcher extends Emitter<Events> implements TimelineSource {
+  /** The server's clock, running while the watcher runs. */
+  readonly clock: ServerClock;
+  #feed: Feed | null = null;
+  #feedAt = 0;
+  #problem: BicastError | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #running = false;
+
+  constructor(
+    readonly api: BicastApi,
+    readonly id: string,
+    private readonly everyMs = 1_000,
+  ) {
+    super();
+    this.clock = new ServerClock(api);
+  }
+
+  /** The newest answer; null before the first. It stays while the server is away. */
+  get feed(): Feed | null {
+    return this.#feed;
+  }
+
+  /** When {@link feed} came, by `localNow()`. */
+  get feedAt(): number {
+    return this.#feedAt;
+  }
+
+  /** Why the last request failed; null when it did not. */
+  get problem(): BicastError | null {
+    return this.#problem;
+  }
+
+  /** Begins to ask. */
+  start(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.clock.start();
+    void this.#poll();
+  }
+
+  /** Stops asking; the newest answer stays. */
+  stop(): void {
+    this.#running = false;
+    this.clock.stop();
+    clearTimeout(this.#timer);
+  }
+
+  get anchor(): Anchor | null {
+    return this.#feed?.timeline ?? null;
+  }
+
+  serverTimeAt(local: number): ProgramTime | null {
+    return this.clock.at(local);
+  }
+
+  nearLive(): MediaTime | null {
+    const now = this.clock.now();
+    return this.anchor === null || now === null ? null : toMediaTime(this.anchor, now);
+  }
+
+  async #poll(): Promise<void> {
+    const began = localNow();
+    try {
+      const feed = await this.api.feed(this.id, AbortSignal.timeout(TIMEOUT_MS));
+      this.#feed = feed;
+      this.#feedAt = localNow();
+      this.#problem = null;
+      if (this.#running) this.emit("feed", feed);
+    } catch (thrown) {
+      this.#problem = toBicastError(thrown);
+      if (this.#running) this.emit("problem", this.#problem);
+    }
+    if (!this.#running) return;
+    // Until the first frame's anchor is known every tenth of a second counts: no latency can be shown without it.
+    const wait = this.anchor === null && this.#problem === null ? 200 : this.everyMs;
+    this.#timer = setTimeout(() => void this.#poll(), Math.max(wait - (localNow() - began), 50));
+  }
+}

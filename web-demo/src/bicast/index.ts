@@ -1,0 +1,13 @@
+/** The bicast client library: everything a page needs to play or publish a feed. */
+
+export { BicastApi, type Feed, type FeedState } from "./api";
+export { BicastPlayerElement, defineBicastPlayer } from "./element";
+export { FeedWatcher } from "./feed-watcher";
+export type { ShownFrame } from "./frames";
+export { HlsLeg, Leg, type LegStats, type Path, RealtimeLeg } from "./leg";
+export type { LegState } from "./leg-state";
+export { PathPlayer, type PathSwitch } from "./path-player";
+export { BicastError, type Problem } from "./problem";
+export { ServerClock } from "./server-clock";
+export { WhepClient } from "./whep";
+export { WhipClient } from "./whip";

@@ -1,0 +1,298 @@
+/**
+ * A leg: one path of one feed in one video element, with its state, its figures and its position on the timeline. Two of them
+ * side by side are the watch page; two of them stacked are the path player.
+ */
+
+import { Emitter } from "./emitter";
+import type { FeedWatcher } from "./feed-watcher";
+import { FrameWatch, type ShownFrame } from "./frames";
+import { HlsClient } from "./hls";
+import { type LegState, legState } from "./leg-state";
+import type { BicastError } from "./problem";
+import type { LinkState } from "./rtc-link";
+import { listStats, type RtcStat, viewerStats } from "./rtc-stats";
+import { localNow } from "./server-clock";
+import { type MediaTime, mediaTime, unwrapRtp } from "./timeline";
+import { WhepClient } from "./whep";
+
+/** How a viewer is being served. */
+export type Path = "realtime" | "hls";
+
+/** A leg's figures. Null where they are not known or mean nothing on this path. */
+export interface LegStats {
+  readonly width: number | null;
+  readonly height: number | null;
+  readonly fps: number | null;
+  readonly bitrateBps: number | null;
+  /** Media that waits to be shown: the jitter buffer over WebRTC, the element's buffer over HLS. */
+  readonly bufferMs: number | null;
+  readonly dropped: number | null;
+  /** Over WebRTC the round trip; over HLS the time to fetch a part. */
+  readonly rttMs: number | null;
+  readonly codec: string | null;
+  readonly packetsLost: number | null;
+  readonly nacks: number | null;
+  readonly decodeMs: number | null;
+  /** Times the picture stood still. */
+  readonly freezes: number | null;
+  readonly playbackRate: number;
+}
+
+/** What a leg tells its owner. */
+export interface LegEvents {
+  state: LegState;
+  frame: ShownFrame;
+  stats: LegStats;
+}
+
+/** What both clients have in common. */
+interface Link {
+  readonly state: LinkState;
+  readonly problem: BicastError | null;
+  start(): void;
+  stop(): void;
+  restart(): void;
+}
+
+const NO_STATS: LegStats = {
+  width: null,
+  height: null,
+  fps: null,
+  bitrateBps: null,
+  bufferMs: null,
+  dropped: null,
+  rttMs: null,
+  codec: null,
+  packetsLost: null,
+  nacks: null,
+  decodeMs: null,
+  freezes: null,
+  playbackRate: 1,
+};
+
+const LOOK_EVERY_MS = 250;
+const STATS_EVERY_MS = 1_000;
+/** A connection that shows nothing this long, while the feed is live, is replaced; each time the patience doubles. */
+const RESTART_AFTER_MS = 4_000;
+
+/** What both paths share: life cycle, state, frames. */
+export abstract class Leg extends Emitter<LegEvents> {
+  abstract readonly path: Path;
+  /** Which frames were shown. */
+  readonly frames: FrameWatch;
+  /** When it was last started, by `localNow()`. */
+  startedAt: number | null = null;
+  protected abstract readonly link: Link;
+  #state: LegState = "idle";
+  #stats: LegStats = NO_STATS;
+  #lookTimer: ReturnType<typeof setInterval> | undefined;
+  #statsTimer: ReturnType<typeof setInterval> | undefined;
+  #aliveAt = 0;
+  #patience = RESTART_AFTER_MS;
+  #available = false;
+
+  constructor(
+    readonly video: HTMLVideoElement,
+    protected readonly feed: FeedWatcher,
+  ) {
+    super();
+    this.frames = new FrameWatch(
+      video,
+      feed,
+      (metadata) => this.locate(metadata),
+      (frame) => {
+        this.emit("frame", frame);
+        if (this.#state !== "live") this.#look();
+      },
+    );
+  }
+
+  /** What a viewer should be told. */
+  get state(): LegState {
+    return this.#state;
+  }
+
+  /** Why it is not live, where that is known. */
+  get problem(): BicastError | null {
+    return this.link.problem ?? (this.#state === "retrying" ? this.feed.problem : null);
+  }
+
+  /** The newest figures, once a second. */
+  get stats(): LegStats {
+    return this.#stats;
+  }
+
+  /** Connects and plays, muted or not as the element is. */
+  start(): void {
+    if (this.startedAt !== null) return;
+    this.startedAt = localNow();
+    this.#aliveAt = this.startedAt;
+    this.frames.clear();
+    this.frames.start();
+    this.link.start();
+    this.#lookTimer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    this.#statsTimer = setInterval(() => void this.#measure(), STATS_EVERY_MS);
+    this.#look();
+  }
+
+  /** Lets go of the connection and of the picture. */
+  stop(): void {
+    if (this.startedAt === null) return;
+    this.startedAt = null;
+    clearInterval(this.#lookTimer);
+    clearInterval(this.#statsTimer);
+    this.frames.stop();
+    this.link.stop();
+    this.#stats = NO_STATS;
+    this.#look();
+  }
+
+  /** Begins again at once: the "try again" button. */
+  retry(): void {
+    if (this.link.state === "failed" || this.link.state === "ended") this.link.start();
+    else this.link.restart();
+  }
+
+  /** Where this frame lies on the timeline. */
+  protected abstract locate(metadata: VideoFrameCallbackMetadata): { time: MediaTime; raw: number } | null;
+
+  /** The current figures. */
+  protected abstract measure(): Promise<Partial<LegStats>>;
+
+  #look(): void {
+    const now = localNow();
+    const feed = this.feed.feed?.state ?? null;
+    const lastFrameAt = this.frames.last?.shownAt ?? this.frames.firstAt;
+    const state = legState({ link: this.link.state, feed, lastFrameAt, now });
+    this.#heal(state, now);
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit("state", state);
+  }
+
+  /** A server that was restarted, or a feed that began while we waited: do not wait for time-outs to find out. */
+  #heal(state: LegState, now: number): void {
+    const available = this.feed.feed?.paths[this.path].available ?? false;
+    const appeared = available && !this.#available;
+    this.#available = available;
+    if (appeared && this.link.state === "retrying") this.link.restart();
+    if (state === "live") this.#patience = RESTART_AFTER_MS;
+    const hopeless = state === "stalled" || (state === "connecting" && this.link.state === "connected");
+    if (!hopeless || this.feed.feed?.state !== "live" || this.feed.problem !== null) {
+      this.#aliveAt = now;
+    } else if (now - this.#aliveAt > this.#patience) {
+      this.#aliveAt = now;
+      this.#patience = Math.min(this.#patience * 2, 30_000);
+      this.link.restart();
+    }
+  }
+
+  async #measure(): Promise<void> {
+    const measured = await this.measure().catch(() => ({}));
+    if (this.startedAt === null) return;
+    const { videoWidth, videoHeight, playbackRate } = this.video;
+    this.#stats = {
+      ...NO_STATS,
+      width: videoWidth || null,
+      height: videoHeight || null,
+      fps: this.frames.fps(localNow()),
+      playbackRate,
+      ...measured,
+    };
+    this.emit("stats", this.#stats);
+  }
+}
+
+/** The WebRTC leg. */
+export class RealtimeLeg extends Leg {
+  override readonly path = "realtime";
+  protected override readonly link: WhepClient;
+  #report: RtcStat[] | null = null;
+
+  constructor(video: HTMLVideoElement, feed: FeedWatcher, token: string | null = null) {
+    super(video, feed);
+    this.link = new WhepClient({ url: feed.api.url(`whep/${encodeURIComponent(feed.id)}`), token });
+    this.link.onStream = (stream) => {
+      video.srcObject = stream;
+      void video.play().catch(() => {});
+    };
+  }
+
+  override stop(): void {
+    super.stop();
+    this.video.srcObject = null;
+    this.#report = null;
+  }
+
+  protected override locate(metadata: VideoFrameCallbackMetadata) {
+    const { rtpTimestamp } = metadata;
+    if (rtpTimestamp === undefined) return null;
+    // Without the anchor (the first 100 ms of a page) the newest position known, or the wire's own number, is near enough.
+    const near = this.feed.nearLive() ?? this.frames.last?.mediaTime ?? mediaTime(rtpTimestamp);
+    return { time: unwrapRtp(rtpTimestamp, near), raw: rtpTimestamp };
+  }
+
+  protected override async measure(): Promise<Partial<LegStats>> {
+    const { peer } = this.link;
+    if (peer === null) return {};
+    const report = listStats(await peer.getStats());
+    const stats = viewerStats(report, this.#report);
+    this.#report = report;
+    return {
+      fps: stats.fps,
+      bitrateBps: stats.bitrateBps,
+      bufferMs: stats.jitterBufferMs,
+      dropped: stats.framesDropped,
+      rttMs: stats.rttMs,
+      codec: stats.codec,
+      packetsLost: stats.packetsLost,
+      nacks: stats.nacks,
+      decodeMs: stats.decodeMs,
+      freezes: stats.freezes,
+    };
+  }
+}
+
+/** The LL-HLS leg. */
+export class HlsLeg extends Leg {
+  override readonly path = "hls";
+  protected override readonly link: HlsClient;
+  #stalls = 0;
+
+  constructor(video: HTMLVideoElement, feed: FeedWatcher) {
+    super(video, feed);
+    this.link = new HlsClient(video, feed.api.url(`hls/${encodeURIComponent(feed.id)}/multivariant.m3u8`));
+    video.addEventListener("waiting", () => {
+      if (this.state === "live") this.#stalls += 1;
+    });
+  }
+
+  /** Positions are exact to the frame, or only to what a date says. */
+  get exact(): boolean {
+    return this.link.exact;
+  }
+
+  /** The media time shown at `seconds` of the element's clock; null before it is known. */
+  mediaTimeAt(seconds: number): MediaTime | null {
+    return this.link.mediaTimeAt(seconds, this.feed.anchor);
+  }
+
+  protected override locate(metadata: VideoFrameCallbackMetadata) {
+    const time = this.mediaTimeAt(metadata.mediaTime);
+    return time === null ? null : { time, raw: metadata.mediaTime };
+  }
+
+  protected override async measure(): Promise<Partial<LegStats>> {
+    const { buffered, currentTime } = this.video;
+    const stats = this.link.stats();
+    const end = buffered.length > 0 ? buffered.end(buffered.length - 1) : currentTime;
+    return {
+      bitrateBps: stats.bitrateBps,
+      bufferMs: Math.max(end - currentTime, 0) * 1000,
+      dropped: this.video.getVideoPlaybackQuality().droppedVideoFrames,
+      rttMs: stats.partFetchMs,
+      codec: stats.codecs,
+      freezes: this.#stalls,
+    };
+  }
+}

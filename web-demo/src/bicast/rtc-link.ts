@@ -1,0 +1,251 @@
+/**
+ * What WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep) have in common: one POST with an offer, a session resource to DELETE, and
+ * the patience to do it again. No trickle: the server is ICE-lite, its candidates stand in the answer and it learns ours from
+ * our checks, so the offer leaves at once.
+ */
+
+import { Backoff } from "./backoff";
+import { Emitter } from "./emitter";
+import { BicastError, localProblem, problemOf, toBicastError, unreachable } from "./problem";
+
+/** How a connection stands. `retrying` waits and tries by itself; `failed` needs somebody to change something. */
+export type LinkState = "idle" | "connecting" | "connected" | "retrying" | "failed" | "ended";
+
+/** Where to and as whom. */
+export interface RtcLinkOptions {
+  /** The WHIP or WHEP endpoint. */
+  readonly url: string;
+  /** A bearer token (RFC 6750), if the server wants one. */
+  readonly token?: string | null;
+  /** Only for servers behind a TURN relay; bicast itself needs none. */
+  readonly iceServers?: RTCIceServer[];
+}
+
+/** What a link tells its owner. */
+export interface RtcLinkEvents {
+  state: LinkState;
+}
+
+const POST_TIMEOUT_MS = 8_000;
+/** ICE reports `disconnected` for passing trouble too; most of it heals within this. */
+const DISCONNECTED_PATIENCE_MS = 3_000;
+/** From the answer to `connected`; loopback needs 0.1 s, a bad network repeats its DTLS flights for seconds. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** A WHIP or WHEP connection that is kept up until it is stopped. */
+export abstract class RtcLink extends Emitter<RtcLinkEvents> {
+  #state: LinkState = "idle";
+  #problem: BicastError | null = null;
+  #peer: RTCPeerConnection | null = null;
+  #resource: string | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Counts attempts: what belongs to an older one is thrown away. */
+  #attempt = 0;
+  readonly #backoff = new Backoff();
+
+  constructor(protected readonly options: RtcLinkOptions) {
+    super();
+  }
+
+  /** How it stands. */
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  /** Why it is `retrying` or `failed`. */
+  get problem(): BicastError | null {
+    return this.#problem;
+  }
+
+  /** The current peer connection, for statistics. */
+  get peer(): RTCPeerConnection | null {
+    return this.#peer;
+  }
+
+  /** Connects, and reconnects until {@link stop}. */
+  start(): void {
+    if (this.#state !== "idle" && this.#state !== "failed" && this.#state !== "ended") return;
+    this.#backoff.reset();
+    globalThis.addEventListener?.("pagehide", this.#onPageHide);
+    void this.#try();
+  }
+
+  /** Tries again now, with a new connection: after a wait that has become pointless, or when media stopped coming. */
+  restart(): void {
+    if (this.#state === "idle") return;
+    this.#drop(false);
+    void this.#try();
+  }
+
+  /** Ends the session on the server and closes. */
+  stop(): void {
+    globalThis.removeEventListener?.("pagehide", this.#onPageHide);
+    this.#drop(false);
+    this.#problem = null;
+    this.#setState("idle");
+  }
+
+  /** Adds what is sent or wanted to a new peer connection. */
+  protected abstract prepare(peer: RTCPeerConnection): void | Promise<void>;
+
+  /** Changes the browser's offer before it is used. */
+  protected shape(sdp: string): string {
+    return sdp;
+  }
+
+  /** Whether an answer of this kind is worth another try. */
+  protected retryable(error: BicastError): boolean {
+    return error.retryable;
+  }
+
+  async #try(): Promise<void> {
+    this.#attempt += 1;
+    const attempt = this.#attempt;
+    const current = () => attempt === this.#attempt;
+    this.#setState("connecting");
+    const peer = new RTCPeerConnection({
+      bundlePolicy: "max-bundle",
+      rtcpMuxPolicy: "require",
+      iceServers: this.options.iceServers ?? [],
+    });
+    this.#peer = peer;
+    try {
+      await this.prepare(peer);
+      const offer = await peer.createOffer();
+      const sdp = this.shape(offer.sdp ?? "");
+      // Both at once: the offer already carries the ICE credentials, and the POST is what the viewer waits for.
+      const [posted] = await Promise.all([this.#post(sdp), peer.setLocalDescription({ type: "offer", sdp })]);
+      if (!current()) {
+        this.#delete(posted.resource, false);
+        peer.close();
+        return;
+      }
+      this.#resource = posted.resource;
+      await peer.setRemoteDescription({ type: "answer", sdp: posted.answer });
+      if (current()) this.#watch(peer, current);
+    } catch (thrown) {
+      if (current()) this.#fail(toBicastError(thrown));
+      else peer.close();
+    }
+  }
+
+  async #post(sdp: string): Promise<{ answer: string; resource: string | null }> {
+    const { url } = this.options;
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/sdp", accept: "application/sdp", ...this.#authorization() },
+      body: sdp,
+      signal: AbortSignal.timeout(POST_TIMEOUT_MS),
+    }).catch((cause: unknown) => {
+      throw unreachable(url, cause);
+    });
+    if (!response.ok) throw await problemOf(response);
+    const location = response.headers.get("location");
+    return {
+      answer: await response.text(),
+      // Relative to where the answer came from, which is another place after a redirect (RFC 9725, 4.2).
+      resource: location === null ? null : new URL(location, response.url || url).href,
+    };
+  }
+
+  #watch(peer: RTCPeerConnection, current: () => boolean): void {
+    const lost = (title: string, detail: string) => {
+      if (!current()) return;
+      this.#fail(
+        new BicastError({
+          type: "about:blank",
+          title,
+          status: 0,
+          detail,
+          hint: "It is tried again by itself. If it never connects, the server's UDP port (8189) may be blocked on the way.",
+        }),
+      );
+    };
+    let patience: ReturnType<typeof setTimeout> | undefined = setTimeout(
+      () => lost("No connection", "The server answered, but no media connection came about."),
+      CONNECT_TIMEOUT_MS,
+    );
+    const look = () => {
+      if (!current()) return clearTimeout(patience);
+      const state = peer.connectionState;
+      if (state === "connected") {
+        clearTimeout(patience);
+        this.#backoff.reset();
+        this.#problem = null;
+        this.#setState("connected");
+      } else if (state === "disconnected") {
+        clearTimeout(patience);
+        patience = setTimeout(
+          () => lost("Connection lost", "The media connection broke off."),
+          DISCONNECTED_PATIENCE_MS,
+        );
+      } else if (state === "failed" || state === "closed") {
+        clearTimeout(patience);
+        lost("Connection lost", "The media connection ended.");
+      }
+    };
+    peer.addEventListener("connectionstatechange", look);
+    // A server that ends the session sends a DTLS close_notify; Chromium shows it here and not in connectionState.
+    const transport = (peer.getReceivers()[0] ?? peer.getSenders()[0])?.transport;
+    transport?.addEventListener("statechange", () => {
+      if (transport.state === "closed") lost("Session ended", "The server ended the session.");
+    });
+    look();
+  }
+
+  #fail(error: BicastError): void {
+    this.#problem = error;
+    this.#drop(false);
+    if (!this.retryable(error)) {
+      this.#setState("failed");
+      return;
+    }
+    this.#timer = setTimeout(
+      () => void this.#try(),
+      this.#backoff.next(Math.random(), error.retryAfterMs ?? 0),
+    );
+    this.#setState("retrying");
+  }
+
+  /** Closes the current attempt, whatever it has got to. */
+  #drop(leaving: boolean): void {
+    this.#attempt += 1;
+    clearTimeout(this.#timer);
+    this.#peer?.close();
+    this.#peer = null;
+    this.#delete(this.#resource, leaving);
+    this.#resource = null;
+  }
+
+  /** Tells the server at once: otherwise it sends to nobody until its ICE consent expires. */
+  #delete(resource: string | null, keepalive: boolean): void {
+    if (resource === null) return;
+    fetch(resource, { method: "DELETE", keepalive, headers: this.#authorization() }).catch(() => {
+      // Nothing to do about it: the server finds out by itself.
+    });
+  }
+
+  #authorization(): Record<string, string> {
+    const { token } = this.options;
+    return token ? { authorization: `Bearer ${token}` } : {};
+  }
+
+  #setState(state: LinkState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit("state", state);
+  }
+
+  /** The page goes away; only a keepalive request outlives it. Coming back from the back/forward cache begins anew. */
+  readonly #onPageHide = (event: PageTransitionEvent): void => {
+    this.#drop(true);
+    if (!event.persisted) return;
+    globalThis.addEventListener("pageshow", () => void this.#try(), { once: true });
+  };
+}
+
+/** The problem of a browser that has no WebRTC; null for one that has. */
+export function webRtcMissing(): BicastError | null {
+  if (typeof RTCPeerConnection !== "undefined") return null;
+  return localProblem("No WebRTC", "This browser has no WebRTC.", "Use the LL-HLS path, or another browser.");
+}
