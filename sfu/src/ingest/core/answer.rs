@@ -1,0 +1,330 @@
+//! The texts of the negotiation. The answer is written here line by line and not by the transport's own SDP machinery:
+//! so it is the same bytes for the same offer, says what browsers need to start at full size, and the machinery only
+//! ever reads the plain offer that is written here too, never a stranger's.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use bicast_shared::media::{Codec, TrackKind};
+
+use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken, parameter};
+use super::sdp::OfferedCodec;
+
+/// Our side of the transport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// A number for the `o=` line, different in every session.
+    pub(crate) session_id: u64,
+    /// ICE ufrag.
+    pub(crate) ufrag: String,
+    /// ICE password.
+    pub(crate) pwd: String,
+    /// SHA-256 fingerprint of our certificate, in capitals with colons.
+    pub(crate) fingerprint: String,
+    /// Where we can be reached, best first.
+    pub(crate) candidates: Vec<SocketAddr>,
+}
+
+/// What the answer tells an encoder about its bitrate, in kbit/s (`x-google-*`: libwebrtc's own parameters).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct BitrateHints {
+    /// Where the bandwidth estimate starts. Without it a browser begins at 300 kbit/s, at a fraction of its size.
+    pub(crate) start_kbps: Option<u32>,
+    /// The least that it goes down to.
+    pub(crate) min_kbps: Option<u32>,
+}
+
+/// The answer to the publisher.
+pub(crate) fn answer(decided: &Negotiation, local: &Local, hints: BitrateHints) -> String {
+    let mut text = String::with_capacity(4_096);
+    head(&mut text, local.session_id);
+    line(&mut text, "a=ice-lite");
+    line(&mut text, &format!("a=group:BUNDLE{}", mids(decided)));
+    line(&mut text, "a=msid-semantic: WMS *");
+    let mut first = true;
+    for plan in &decided.sections {
+        match plan {
+            Plan::Reject { media, proto, formats, mid } => {
+                line(&mut text, &format!("m={media} 0 {proto} {formats}"));
+                line(&mut text, "c=IN IP4 0.0.0.0");
+                if let Some(mid) = mid {
+                    line(&mut text, &format!("a=mid:{mid}"));
+                }
+                line(&mut text, "a=inactive");
+            }
+            Plan::Take(taken) => {
+                section(&mut text, taken, local, hints);
+                if std::mem::take(&mut first) {
+                    candidates(&mut text, &local.candidates);
+                }
+            }
+        }
+    }
+    text
+}
+
+/// The plain offer that the transport is set up with: the sections that are taken, each with its one codec, and no
+/// SSRCs, layers or candidates (streams are told apart here, and a lite agent needs no remote candidates).
+pub(crate) fn transport_offer(decided: &Negotiation) -> String {
+    let mut text = String::with_capacity(2_048);
+    head(&mut text, 1);
+    line(&mut text, &format!("a=group:BUNDLE{}", mids(decided)));
+    for taken in decided.taken() {
+        let offered = &taken.offered;
+        media(&mut text, taken, &[offered.payload_type]);
+        line(&mut text, &format!("a=ice-ufrag:{}", decided.ufrag));
+        line(&mut text, &format!("a=ice-pwd:{}", decided.pwd));
+        line(&mut text, &format!("a=fingerprint:{} {}", decided.fingerprint.0, decided.fingerprint.1));
+        line(&mut text, "a=setup:actpass");
+        line(&mut text, &format!("a=mid:{}", taken.mid));
+        line(&mut text, "a=sendonly");
+        line(&mut text, "a=rtcp-mux");
+        rtpmap(&mut text, offered);
+        if !offered.fmtp.is_empty() {
+            line(&mut text, &format!("a=fmtp:{} {}", offered.payload_type, offered.fmtp));
+        }
+    }
+    text
+}
+
+/// The fragment that answers an ICE restart (RFC 9725, 4.3.3).
+pub(crate) fn restart_fragment(decided: &Negotiation, local: &Local) -> String {
+    let mut text = String::with_capacity(512);
+    line(&mut text, "a=ice-lite");
+    line(&mut text, &format!("a=group:BUNDLE{}", mids(decided)));
+    if let Some(taken) = decided.taken().next() {
+        media(&mut text, taken, &[taken.offered.payload_type]);
+        line(&mut text, &format!("a=mid:{}", taken.mid));
+        credentials(&mut text, local);
+        candidates(&mut text, &local.candidates);
+    }
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push_str("\r\n");
+}
+
+fn head(text: &mut String, session_id: u64) {
+    line(text, "v=0");
+    line(text, &format!("o=- {session_id} 1 IN IP4 127.0.0.1"));
+    line(text, "s=-");
+    line(text, "t=0 0");
+}
+
+fn mids(decided: &Negotiation) -> String {
+    decided.taken().fold(String::new(), |mut mids, taken| {
+        let _ = write!(mids, " {}", taken.mid);
+        mids
+    })
+}
+
+fn media(text: &mut String, taken: &Taken, payload_types: &[u8]) {
+    let kind = match taken.track.kind() {
+        TrackKind::Video => "video",
+        TrackKind::Audio => "audio",
+    };
+    let types: Vec<String> = payload_types.iter().map(u8::to_string).collect();
+    line(text, &format!("m={kind} 9 UDP/TLS/RTP/SAVPF {}", types.join(" ")));
+    line(text, "c=IN IP4 0.0.0.0");
+}
+
+fn credentials(text: &mut String, local: &Local) {
+    line(text, &format!("a=ice-ufrag:{}", local.ufrag));
+    line(text, &format!("a=ice-pwd:{}", local.pwd));
+}
+
+fn candidates(text: &mut String, addresses: &[SocketAddr]) {
+    for (n, address) in addresses.iter().enumerate() {
+        // Host type, component 1 (RFC 8445, 5.1.2.1); the local preference keeps the given order.
+        let preference = 65_535_usize.saturating_sub(n);
+        let priority = (126 << 24) | (preference << 8) | 255;
+        let (ip, port) = (address.ip(), address.port());
+        line(text, &format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1));
+    }
+    line(text, "a=end-of-candidates");
+}
+
+fn rtpmap(text: &mut String, offered: &OfferedCodec) {
+    let channels = if offered.channels > 1 { format!("/{}", offered.channels) } else { String::new() };
+    line(text, &format!("a=rtpmap:{} {}/{}{channels}", offered.payload_type, offered.name, offered.clock_rate));
+}
+
+fn section(text: &mut String, taken: &Taken, local: &Local, hints: BitrateHints) {
+    let offered = &taken.offered;
+    let payload_types: Vec<u8> = [Some(offered.payload_type), taken.rtx].into_iter().flatten().collect();
+    media(text, taken, &payload_types);
+    credentials(text, local);
+    line(text, &format!("a=fingerprint:sha-256 {}", local.fingerprint));
+    line(text, "a=setup:passive");
+    line(text, &format!("a=mid:{}", taken.mid));
+    for (uri, id) in EXTENSION_URIS.iter().zip(taken.extensions.ids()) {
+        if let Some(id) = id {
+            line(text, &format!("a=extmap:{id} {uri}"));
+        }
+    }
+    line(text, "a=recvonly");
+    line(text, "a=rtcp-mux");
+    line(text, "a=rtcp-rsize");
+    rtpmap(text, offered);
+    let fmtp = fmtp(taken.track.codec, &offered.fmtp, hints);
+    if !fmtp.is_empty() {
+        line(text, &format!("a=fmtp:{} {fmtp}", offered.payload_type));
+    }
+    for kind in ["transport-cc", "nack", "nack pli", "ccm fir"] {
+        if offered.feedback.iter().any(|feedback| feedback == kind) {
+            line(text, &format!("a=rtcp-fb:{} {kind}", offered.payload_type));
+        }
+    }
+    if let Some(rtx) = taken.rtx {
+        line(text, &format!("a=rtpmap:{rtx} rtx/90000"));
+        line(text, &format!("a=fmtp:{rtx} apt={}", offered.payload_type));
+    }
+    for rid in &taken.layers {
+        line(text, &format!("a=rid:{rid} recv"));
+    }
+    if !taken.layers.is_empty() {
+        line(text, &format!("a=simulcast:recv {}", taken.layers.join(";")));
+    }
+}
+
+/// The publisher's own parameters, and what we add to them.
+fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
+    let mut parameters = offered.to_owned();
+    let mut add = |name: &str, value: &str| {
+        if parameter(&parameters, name).is_none() {
+            if !parameters.is_empty() {
+                parameters.push(';');
+            }
+            let _ = write!(parameters, "{name}={value}");
+        }
+    };
+    match codec.kind() {
+        TrackKind::Video => {
+            if let Some(start) = hints.start_kbps {
+                add("x-google-start-bitrate", &start.to_string());
+            }
+            if let Some(min) = hints.min_kbps {
+                add("x-google-min-bitrate", &min.to_string());
+            }
+        }
+        // "stereo" in an answer says what we like to receive (RFC 7587, 6.1): what the publisher says that it sends.
+        TrackKind::Audio => {
+            if parameter(offered, "sprop-stereo") == Some("1") {
+                add("stereo", "1");
+            }
+        }
+    }
+    parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::negotiate::tests::decide;
+    use super::super::sdp::Offer;
+    use super::super::sdp::tests::{CHROMIUM, simulcast};
+    use super::*;
+
+    fn local() -> Local {
+        Local {
+            session_id: 7,
+            ufrag: "OurU".into(),
+            pwd: "our-password-of-24-chars".into(),
+            fingerprint: "AB:CD".into(),
+            candidates: vec!["127.0.0.1:8189".parse().unwrap(), "[::1]:8189".parse().unwrap()],
+        }
+    }
+
+    const HINTS: BitrateHints = BitrateHints { start_kbps: Some(4_000), min_kbps: None };
+
+    #[test]
+    fn the_whole_answer_to_chromium() {
+        let text = answer(&decide(CHROMIUM, false).unwrap(), &local(), HINTS);
+        let expected = "v=0
+o=- 7 1 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=ice-lite
+a=group:BUNDLE 0 1
+a=msid-semantic: WMS *
+m=video 9 UDP/TLS/RTP/SAVPF 107 108
+c=IN IP4 0.0.0.0
+a=ice-ufrag:OurU
+a=ice-pwd:our-password-of-24-chars
+a=fingerprint:sha-256 AB:CD
+a=setup:passive
+a=mid:0
+a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid
+a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id
+a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id
+a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
+a=extmap:3 urn:3gpp:video-orientation
+a=recvonly
+a=rtcp-mux
+a=rtcp-rsize
+a=rtpmap:107 H264/90000
+a=fmtp:107 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f;x-google-start-bitrate=4000
+a=rtcp-fb:107 transport-cc
+a=rtcp-fb:107 nack
+a=rtcp-fb:107 nack pli
+a=rtcp-fb:107 ccm fir
+a=rtpmap:108 rtx/90000
+a=fmtp:108 apt=107
+a=candidate:1 1 udp 2130706431 127.0.0.1 8189 typ host
+a=candidate:2 1 udp 2130706175 ::1 8189 typ host
+a=end-of-candidates
+m=audio 9 UDP/TLS/RTP/SAVPF 111
+c=IN IP4 0.0.0.0
+a=ice-ufrag:OurU
+a=ice-pwd:our-password-of-24-chars
+a=fingerprint:sha-256 AB:CD
+a=setup:passive
+a=mid:1
+a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid
+a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
+a=recvonly
+a=rtcp-mux
+a=rtcp-rsize
+a=rtpmap:111 opus/48000/2
+a=fmtp:111 minptime=10;useinbandfec=1
+a=rtcp-fb:111 transport-cc
+";
+        assert_eq!(text.replace("\r\n", "\n"), expected);
+    }
+
+    #[test]
+    fn layers_are_answered_in_their_order() {
+        let text = answer(&decide(&simulcast(), true).unwrap(), &local(), HINTS);
+        assert!(text.contains("a=rid:f recv\r\na=rid:h recv\r\na=rid:q recv\r\na=simulcast:recv f;h;q\r\n"));
+        let text = answer(&decide(&simulcast(), false).unwrap(), &local(), HINTS);
+        assert!(!text.contains("a=rid") && !text.contains("simulcast"));
+    }
+
+    #[test]
+    fn stereo_is_asked_for_where_it_is_sent() {
+        let stereo = CHROMIUM.replace("minptime=10;", "minptime=10;sprop-stereo=1;");
+        let text = answer(&decide(&stereo, false).unwrap(), &local(), HINTS);
+        assert!(text.contains("a=fmtp:111 minptime=10;sprop-stereo=1;useinbandfec=1;stereo=1\r\n"));
+    }
+
+    #[test]
+    fn rejected_sections_keep_their_place() {
+        let more = format!("{CHROMIUM}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n");
+        let text = answer(&decide(&more, false).unwrap(), &local(), HINTS);
+        assert!(text.ends_with(
+            "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\na=inactive\r\n"
+        ));
+        assert!(text.contains("a=group:BUNDLE 0 1\r\n"));
+    }
+
+    #[test]
+    fn the_transports_offer_reads_back_as_the_same_decision() {
+        let decided = decide(CHROMIUM, false).unwrap();
+        let plain = transport_offer(&decided);
+        let again = decide(&plain, false).unwrap();
+        assert_eq!((&again.ufrag, &again.pwd, &again.fingerprint), (&decided.ufrag, &decided.pwd, &decided.fingerprint));
+        assert_eq!(again.tracks(), decided.tracks());
+        assert!(Offer::parse(&plain).unwrap().sections.iter().all(|section| section.ssrcs.is_empty()));
+    }
+}

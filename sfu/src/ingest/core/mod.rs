@@ -1,0 +1,21 @@
+//! The pure parts of ingest: bytes and `now` in, decisions out. No sockets, no tasks, no clock.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`sdp`] | what an offer says, or precisely why it is not one |
+//! | [`negotiate`] | which of its sections and codecs are taken, and the tracks that follow |
+//! | [`answer`] | the texts: our answer, and the plain offer that the transport is set up with |
+//! | [`fragment`] | trickle fragments (RFC 8840) in, the fragment of an ICE restart out |
+//! | [`receiver`] | which stream a packet belongs to, what is missing, what goes back as RTCP |
+//! | [`arrivals`] | one stream's sequence numbers: duplicates, gaps, NACK timing |
+//! | [`twcc`] | transport-wide arrival times and their feedback |
+//! | [`report`] | reception statistics and report blocks (RFC 3550) |
+
+pub(crate) mod answer;
+pub(crate) mod arrivals;
+pub(crate) mod fragment;
+pub(crate) mod negotiate;
+pub(crate) mod receiver;
+pub(crate) mod report;
+pub(crate) mod sdp;
+pub(crate) mod twcc;

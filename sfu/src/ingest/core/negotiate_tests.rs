@@ -1,0 +1,89 @@
+use super::super::sdp::tests::{CHROMIUM, simulcast};
+use super::*;
+
+/// The decision on a text that is an offer.
+pub(crate) fn decide(text: &str, simulcast: bool) -> Result<Negotiation, Refusal> {
+    negotiate(&Offer::parse(text).unwrap(), &[], simulcast)
+}
+
+#[test]
+fn h264_in_packetization_mode_1_is_chosen_wherever_it_stands() {
+    let decided = decide(CHROMIUM, false).unwrap();
+    let tracks = decided.tracks();
+    assert_eq!((tracks[0].codec, tracks[0].id), (Codec::H264, TrackId(0)));
+    assert_eq!(tracks[0].fmtp, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f");
+    assert_eq!((tracks[1].codec, tracks[1].channels, tracks[1].id), (Codec::Opus, 2, TrackId(1)));
+    let video = decided.taken().next().unwrap();
+    assert_eq!((video.offered.payload_type, video.rtx), (107, Some(108)));
+    assert_eq!(video.announced, Some((1111, Some(2222))));
+    assert_eq!(video.extensions.ids(), [Some(9), Some(10), Some(11), Some(4), Some(3)]);
+}
+
+#[test]
+fn any_h264_profile_is_taken_as_the_publisher_wrote_it() {
+    for profile in ["640034", "4d001f", "f4001f", "64001f"] {
+        let decided = decide(&CHROMIUM.replace("42e01f", profile), false).unwrap();
+        assert!(decided.tracks()[0].fmtp.contains(profile));
+    }
+}
+
+#[test]
+fn without_h264_the_publishers_order_counts() {
+    let without = CHROMIUM.replace("H264/90000", "H266/90000");
+    assert_eq!(decide(&without, false).unwrap().tracks()[0].codec, Codec::Vp8);
+    let av1 = without.replace("VP8/90000", "H266/90000");
+    assert_eq!(decide(&av1, false).unwrap().tracks()[0].codec, Codec::Av1);
+}
+
+#[test]
+fn without_a_usable_codec_the_refusal_names_both_sides() {
+    let none = CHROMIUM.replace("H264/", "H266/").replace("VP8/", "VC1/").replace("AV1/", "X/");
+    let Err(Refusal::NoCodec { kind, offered, accepted }) = decide(&none, false) else { panic!() };
+    assert_eq!(kind, "video");
+    assert!(offered.contains(&"H266".to_owned()) && accepted.contains(&"H264"), "{offered:?}");
+    let Err(refusal) = decide(&CHROMIUM.replace("opus/48000", "opus/44100"), false) else { panic!() };
+    assert_eq!(refusal.to_string(), "none of its audio codecs is taken here: it offers opus, red, G722, PCMU, PCMA");
+}
+
+#[test]
+fn what_the_transport_needs_is_asked_for_by_name() {
+    let refusal = |text: String| decide(&text, false).unwrap_err().to_string();
+    assert_eq!(refusal(CHROMIUM.replace("a=ice-ufrag:PuBl\r\n", "")), "it has no a=ice-ufrag");
+    assert!(refusal(CHROMIUM.replace("sha-256", "sha-1")).contains("\"sha-1\""));
+    assert!(refusal(CHROMIUM.replace("actpass", "passive")).contains("a=setup:passive"));
+    assert!(refusal(CHROMIUM.replace("a=sendonly", "a=recvonly")).contains("no section of it sends"));
+    assert!(refusal(CHROMIUM.replace("BUNDLE 0 1", "BUNDLE 0")).contains("[\"1\"]"));
+    assert!(refusal(CHROMIUM.replace("a=mid:1", "a=mid:0").replace("BUNDLE 0 1", "BUNDLE 0")).contains("two sections"));
+    assert!(refusal(CHROMIUM.replace("a=rtcp-mux\r\n", "")).contains("a=rtcp-mux"));
+    assert!(refusal(CHROMIUM.replace("SAVPF 111", "SAVPF 107").replace(":111 ", ":107 ")).contains("payload type 107"));
+}
+
+#[test]
+fn a_second_video_and_a_data_channel_are_rejected_not_lost() {
+    let more = format!(
+        "{CHROMIUM}m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\n\
+         m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:3\r\n"
+    );
+    let decided = decide(&more, false).unwrap();
+    assert_eq!(decided.tracks().len(), 2);
+    assert!(matches!(&decided.sections[2], Plan::Reject { formats, .. } if formats == "96"));
+    assert!(matches!(&decided.sections[3], Plan::Reject { mid, .. } if mid.as_deref() == Some("3")));
+}
+
+#[test]
+fn layers_become_renditions_when_they_are_wanted() {
+    let track = decide(&simulcast(), true).unwrap().tracks().remove(0);
+    let rids: Vec<_> = track.renditions.iter().filter_map(|r| r.rid.as_deref()).collect();
+    assert_eq!(rids, ["f", "h", "q"]);
+    let track = decide(&simulcast(), false).unwrap().tracks().remove(0);
+    assert_eq!((track.renditions.len(), track.renditions[0].rid.as_deref()), (1, None));
+}
+
+#[test]
+fn a_returning_publisher_keeps_the_ids_of_its_kinds() {
+    let audio_first = [TrackInfo::single(TrackId(0), Codec::Opus, ClockRate::OPUS, 2, String::new())];
+    let offer = Offer::parse(CHROMIUM).unwrap();
+    let tracks = negotiate(&offer, &audio_first, false).unwrap().tracks();
+    assert_eq!((tracks[0].codec, tracks[1].codec), (Codec::Opus, Codec::H264));
+    assert_eq!((tracks[0].id, tracks[1].id), (TrackId(0), TrackId(1)));
+}

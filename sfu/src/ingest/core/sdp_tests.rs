@@ -1,0 +1,174 @@
+use super::*;
+
+/// What Chromium 156 offers for a canvas and a microphone, shortened to the lines that matter.
+pub(crate) const CHROMIUM: &str = "v=0\r
+o=- 4611731400430051336 2 IN IP4 127.0.0.1\r
+s=-\r
+t=0 0\r
+a=group:BUNDLE 0 1\r
+a=extmap-allow-mixed\r
+a=msid-semantic: WMS stream\r
+m=video 9 UDP/TLS/RTP/SAVPF 96 97 103 104 107 108 109 114 39 40\r
+c=IN IP4 0.0.0.0\r
+a=rtcp:9 IN IP4 0.0.0.0\r
+a=ice-ufrag:PuBl\r
+a=ice-pwd:0123456789abcdefghijklmn\r
+a=ice-options:trickle\r
+a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r
+a=setup:actpass\r
+a=mid:0\r
+a=extmap:1 urn:ietf:params:rtp-hdrext:toffset\r
+a=extmap:3 urn:3gpp:video-orientation\r
+a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r
+a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid\r
+a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r
+a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\r
+a=sendonly\r
+a=msid:stream video\r
+a=rtcp-mux\r
+a=rtcp-rsize\r
+a=rtpmap:96 VP8/90000\r
+a=rtcp-fb:96 goog-remb\r
+a=rtcp-fb:96 transport-cc\r
+a=rtcp-fb:96 ccm fir\r
+a=rtcp-fb:96 nack\r
+a=rtcp-fb:96 nack pli\r
+a=rtpmap:97 rtx/90000\r
+a=fmtp:97 apt=96\r
+a=rtpmap:103 H264/90000\r
+a=rtcp-fb:103 goog-remb\r
+a=rtcp-fb:103 transport-cc\r
+a=rtcp-fb:103 ccm fir\r
+a=rtcp-fb:103 nack\r
+a=rtcp-fb:103 nack pli\r
+a=fmtp:103 level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42001f\r
+a=rtpmap:104 rtx/90000\r
+a=fmtp:104 apt=103\r
+a=rtpmap:107 H264/90000\r
+a=rtcp-fb:107 goog-remb\r
+a=rtcp-fb:107 transport-cc\r
+a=rtcp-fb:107 ccm fir\r
+a=rtcp-fb:107 nack\r
+a=rtcp-fb:107 nack pli\r
+a=fmtp:107 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r
+a=rtpmap:108 rtx/90000\r
+a=fmtp:108 apt=107\r
+a=rtpmap:109 red/90000\r
+a=rtpmap:114 ulpfec/90000\r
+a=rtpmap:39 AV1/90000\r
+a=fmtp:39 level-idx=5;profile=0;tier=0\r
+a=rtpmap:40 rtx/90000\r
+a=fmtp:40 apt=39\r
+a=ssrc-group:FID 1111 2222\r
+a=ssrc:1111 cname:c\r
+a=ssrc:1111 msid:stream video\r
+a=ssrc:2222 cname:c\r
+m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8\r
+c=IN IP4 0.0.0.0\r
+a=ice-ufrag:PuBl\r
+a=ice-pwd:0123456789abcdefghijklmn\r
+a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r
+a=setup:actpass\r
+a=mid:1\r
+a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r
+a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid\r
+a=sendonly\r
+a=rtcp-mux\r
+a=rtpmap:111 opus/48000/2\r
+a=rtcp-fb:111 transport-cc\r
+a=fmtp:111 minptime=10;useinbandfec=1\r
+a=rtpmap:63 red/48000/2\r
+a=rtpmap:9 G722/8000\r
+a=rtpmap:0 PCMU/8000\r
+a=rtpmap:8 PCMA/8000\r
+a=ssrc:3333 cname:c\r
+";
+
+/// The same with three layers, as Chromium writes them: rids instead of SSRCs.
+pub(crate) fn simulcast() -> String {
+    let ssrc_lines = ["a=ssrc-group:FID 1111 2222\r\n", "a=ssrc:1111 cname:c\r\n", "a=ssrc:1111 msid:stream video\r\n"];
+    let mut text = CHROMIUM.to_owned();
+    for line in ssrc_lines {
+        text = text.replace(line, "");
+    }
+    text.replace(
+        "a=ssrc:2222 cname:c\r\n",
+        "a=rid:q send\r\na=rid:h send\r\na=rid:f send\r\na=simulcast:send f;h;~q\r\n",
+    )
+}
+
+#[test]
+fn an_offer_of_chromium_is_read() {
+    let offer = Offer::parse(CHROMIUM).unwrap();
+    assert_eq!(offer.bundle, ["0", "1"]);
+    let [video, audio] = offer.sections.as_slice() else { panic!("{offer:?}") };
+    assert_eq!((video.media.as_str(), video.mid.as_deref(), video.sends), ("video", Some("0"), true));
+    assert!(video.rtcp_mux && audio.rtcp_mux);
+    assert_eq!(video.transport.ufrag.as_deref(), Some("PuBl"));
+    assert_eq!(video.transport.fingerprint.as_ref().unwrap().0, "sha-256");
+    assert_eq!(video.codecs[4].payload_type, 107);
+    assert_eq!(video.codecs[4].feedback, ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"]);
+    assert_eq!(video.repair, [(1111, 2222)]);
+    assert_eq!(video.ssrcs, [1111, 2222]);
+    assert_eq!((audio.codecs[0].name.as_str(), audio.codecs[0].channels), ("opus", 2));
+    assert_eq!(audio.codecs[0].fmtp, "minptime=10;useinbandfec=1");
+}
+
+#[test]
+fn layers_stand_in_the_order_of_preference() {
+    let offer = Offer::parse(&simulcast()).unwrap();
+    assert!(offer.sections[0].simulcast);
+    assert_eq!(offer.sections[0].rids, ["f", "h", "q"]);
+}
+
+#[test]
+fn bare_line_feeds_and_a_missing_last_line_end_are_taken() {
+    let text = CHROMIUM.replace("\r\n", "\n");
+    assert_eq!(Offer::parse(text.trim_end()).unwrap(), Offer::parse(CHROMIUM).unwrap());
+}
+
+#[test]
+fn broken_offers_are_told_what_is_wrong_and_where() {
+    let error = |text: &str| Offer::parse(text).unwrap_err().to_string();
+    assert_eq!(error(" \r\n"), "it is empty");
+    assert_eq!(error("hello"), "line 1: \"hello\" is not of the form letter=value");
+    assert_eq!(error("v=1\r\n"), "it does not begin with v=0");
+    assert_eq!(error("v=0\r\ns=-\r\n"), "it has no media section (m=)");
+    assert_eq!(error("v=0\r\nm=video\r\n"), "line 2: a broken m= line: \"m=video\"");
+    let broken = CHROMIUM.replace("a=rtpmap:107 H264/90000", "a=rtpmap:107 H264/none");
+    assert_eq!(error(&broken), "line 44: a broken rtpmap: \"a=rtpmap:107 H264/none\"");
+    let broken = CHROMIUM.replacen("a=ice-pwd:0123456789abcdefghijklmn", "a=ice-pwd:short", 1);
+    assert_eq!(error(&broken), "line 12: a broken ICE password: \"a=ice-pwd:short\"");
+}
+
+#[test]
+fn thousands_of_sections_and_lines_are_refused_early() {
+    let many = format!("v=0\r\n{}", "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n".repeat(3_000));
+    assert_eq!(Offer::parse(&many), Err(SdpError::TooManySections));
+    let many = format!("v=0\r\n{}", "a=x\r\n".repeat(10_000));
+    assert_eq!(Offer::parse(&many), Err(SdpError::TooManyLines));
+    let many = format!("v=0\r\nm=video 9 RTP/AVP 96\r\n{}", "a=ssrc:1 cname:c\r\na=rid:a send\r\n".repeat(1_000));
+    let offer = Offer::parse(&many).unwrap();
+    assert_eq!((offer.sections[0].ssrcs.len(), offer.sections[0].rids.len()), (1, 1));
+}
+
+#[test]
+fn mutilated_offers_are_survived() {
+    // Every line left out, cut short, doubled, or with its digits replaced: parsed or refused, never a panic.
+    let lines: Vec<&str> = CHROMIUM.split_inclusive("\r\n").collect();
+    for n in 0..lines.len() {
+        let with = |line: &str| {
+            let mut copy: Vec<&str> = lines.clone();
+            copy[n] = line;
+            let _ = Offer::parse(&copy.concat());
+        };
+        with("");
+        for cut in 0..lines[n].len() {
+            with(&lines[n][..cut]);
+        }
+        with(&lines[n].repeat(2));
+        with(&lines[n].replace(|c: char| c.is_ascii_digit(), "99999999999999999999"));
+        with(&lines[n].replace(|c: char| c.is_ascii_digit(), "-"));
+        with(&lines[n].replace(' ', "\u{fffd}"));
+    }
+}

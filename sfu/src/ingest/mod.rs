@@ -1,0 +1,22 @@
+//! Publishers: WHIP in (RFC 9725).
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`whip`] | the HTTP routes and who publishes what |
+//! | [`session`] | one publisher: a task that reads the transport and writes the feed |
+//! | [`transport`] | ICE-lite, DTLS, SRTP of one publisher, without input or output of its own |
+//! | [`core`] | pure: the offer, the answer, streams, repairs, feedback |
+//! | [`counts`] | counters to metrics |
+//! | [`config`] | settings |
+
+mod config;
+mod core;
+mod counts;
+mod session;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod whip;
+
+pub use config::IngestConfig;
+pub(crate) use whip::router;

@@ -1,0 +1,391 @@
+//! One publisher's session: a task that owns the transport and the receiver, and writes to the feed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bicast_shared::clock;
+use bicast_shared::feed::bus::{FeedPublisher, PublishError, Upstream};
+use bicast_shared::feed::info::PublisherInfo;
+use bicast_shared::id::FeedId;
+use bicast_shared::time::ProgramTime;
+use tokio::sync::{mpsc, oneshot};
+
+use super::config::IngestConfig;
+use super::core::answer::{Local, restart_fragment};
+use super::core::fragment::Fragment;
+use super::core::negotiate::Negotiation;
+use super::core::receiver::{Output, Receiver};
+use super::counts::Reported;
+use super::transport::{Credentials, Input, Transport};
+use crate::core::stun::IcePassword;
+use crate::http::random_name;
+use crate::port::{Datagram, Owner, Registration};
+use crate::shared::Shared;
+
+/// Datagrams waiting for the session. 20 ms of 50 Mbit/s; what does not fit is dropped, counted and repaired by NACK.
+pub(crate) const INBOX: usize = 512;
+/// Datagrams taken before sending and timers have their turn.
+const BATCH: usize = 64;
+/// How often the counters go to the metrics.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// What HTTP asks of a session.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A PATCH: the fragment and what `If-Match` said.
+    Patch { fragment: Fragment, if_match: String, reply: oneshot::Sender<Patched> },
+    /// A DELETE. The reply comes when the feed is offline.
+    Leave { reply: oneshot::Sender<()> },
+}
+
+/// What became of a PATCH.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Patched {
+    /// The candidates were taken.
+    Trickled,
+    /// ICE restarted: the fragment and the new entity tag.
+    Restarted { fragment: String, etag: String },
+    /// `If-Match` names another ICE session; this is the current one's entity tag.
+    Mismatch { etag: String },
+    /// A restart that changes no credentials.
+    NothingNew,
+}
+
+/// Everything a session is made of.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settings: IngestConfig,
+    pub(crate) feed: FeedId,
+    pub(crate) agent: Option<String>,
+    pub(crate) since: ProgramTime,
+    pub(crate) decided: Negotiation,
+    pub(crate) local: Local,
+    pub(crate) transport: Transport,
+    pub(crate) registration: Registration,
+    pub(crate) inbox: (mpsc::Sender<Datagram>, mpsc::Receiver<Datagram>),
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotConnected,
+    WrongCertificate,
+    Silent,
+    SaidGoodbye,
+    Deleted,
+    FeedEnded,
+    Taken,
+    Closing,
+}
+
+impl End {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NotConnected => "not-connected",
+            Self::WrongCertificate => "wrong-certificate",
+            Self::Silent => "silent",
+            Self::SaidGoodbye => "goodbye",
+            Self::Deleted => "deleted",
+            Self::FeedEnded => "feed-ended",
+            Self::Taken => "feed-taken",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// The entity tag of an ICE session (RFC 9725, 4.3.1).
+pub(crate) fn etag(ufrag: &str) -> String {
+    format!("\"{ufrag}\"")
+}
+
+impl Session {
+    /// Runs until the publisher leaves or is gone.
+    pub(crate) async fn run(self) {
+        let mut running = Running::new(self);
+        let (end, reply) = running.run().await;
+        running.finish(end);
+        drop(running);
+        if let Some(reply) = reply {
+            let _ = reply.send(());
+        }
+    }
+}
+
+struct Running {
+    session: Session,
+    receiver: Receiver,
+    publisher: Option<FeedPublisher>,
+    began: Instant,
+    alive: Instant,
+    next_report: Instant,
+    reported: Reported,
+    former_registration: Option<Registration>,
+}
+
+/// What happened.
+enum Event {
+    Datagram(Datagram),
+    Command(Command),
+    Upstream(Upstream),
+    Timeout,
+    Closing,
+}
+
+impl Running {
+    fn new(session: Session) -> Self {
+        let now = clock::now();
+        let receiver = Receiver::new(now, rand::random(), &session.decided);
+        Self {
+            session,
+            receiver,
+            publisher: None,
+            began: now,
+            alive: now,
+            next_report: now + REPORT,
+            reported: Reported::default(),
+            former_registration: None,
+        }
+    }
+
+    async fn run(&mut self) -> (End, Option<oneshot::Sender<()>>) {
+        loop {
+            match self.next().await {
+                Event::Datagram(datagram) => {
+                    if let Some(end) = self.datagrams(datagram) {
+                        return (end, None);
+                    }
+                }
+                Event::Command(Command::Patch { fragment, if_match, reply }) => {
+                    let patched = self.patch(fragment, &if_match);
+                    let _ = reply.send(patched);
+                }
+                Event::Command(Command::Leave { reply }) => return (End::Deleted, Some(reply)),
+                Event::Upstream(Upstream::Keyframe(tracks)) => self.receiver.request_keyframe(&tracks),
+                Event::Upstream(Upstream::Leave) => return (End::FeedEnded, None),
+                Event::Closing => return (End::Closing, None),
+                Event::Timeout => {}
+            }
+            let now = clock::now();
+            self.receiver.handle_timeout(now);
+            self.session.transport.handle_timeout(now);
+            self.deliver();
+            self.send();
+            if let Some(end) = self.overdue(now) {
+                return (end, None);
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        // Never in the past, so that a timer that cannot be served does not become a busy loop.
+        let wake = self.wake().max(clock::now() + Duration::from_millis(1));
+        let publisher = &mut self.publisher;
+        let upstream = async {
+            match publisher {
+                Some(publisher) => publisher.upstream().await,
+                None => std::future::pending().await,
+            }
+        };
+        let session = &mut self.session;
+        tokio::select! {
+            biased;
+            () = session.shared.closing.cancelled() => Event::Closing,
+            Some(command) = session.commands.recv() => Event::Command(command),
+            Some(datagram) = session.inbox.1.recv() => Event::Datagram(datagram),
+            upstream = upstream => Event::Upstream(upstream),
+            () = tokio::time::sleep_until(wake.into()) => Event::Timeout,
+        }
+    }
+
+    fn wake(&self) -> Instant {
+        let timers = [self.receiver.poll_timeout(), self.session.transport.poll_timeout()];
+        let patience = match self.publisher {
+            Some(_) => self.alive + self.session.settings.silence_timeout(),
+            None => self.began + self.session.settings.connect_timeout(),
+        };
+        timers.into_iter().flatten().fold(patience.min(self.next_report), Instant::min)
+    }
+
+    /// Takes a datagram and those that wait behind it.
+    fn datagrams(&mut self, first: Datagram) -> Option<End> {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(datagram) = next else { break };
+            if let Some(end) = self.datagram(&datagram) {
+                return Some(end);
+            }
+            next = self.session.inbox.1.try_recv().ok();
+        }
+        // One that was taken from the queue must not be lost to the end of the batch.
+        next.and_then(|datagram| self.datagram(&datagram))
+    }
+
+    fn datagram(&mut self, datagram: &Datagram) -> Option<End> {
+        let now = datagram.received;
+        let input = match self.session.transport.handle_datagram(now, datagram) {
+            Ok(input) => input,
+            Err(reason) => {
+                self.session.shared.port.ignore(reason);
+                return self.session.transport.wrong_certificate().then_some(End::WrongCertificate);
+            }
+        };
+        match input {
+            Input::Alive => return None,
+            Input::Checked(remote) => {
+                if !self.session.registration.knows(remote) {
+                    tracing::debug!(feed = %self.session.feed, %remote, "publisher checked a path");
+                }
+                self.session.registration.learn(remote);
+                self.former_registration = None;
+            }
+            Input::Connected => {
+                self.send();
+                if let Some(end) = self.connected() {
+                    return Some(end);
+                }
+            }
+            Input::Closed => return Some(End::SaidGoodbye),
+            Input::Rtp(packet) => self.receiver.handle_rtp(now, packet),
+            Input::Rtcp(packets) => self.receiver.handle_rtcp(now, &packets),
+        }
+        self.alive = self.alive.max(now);
+        self.deliver();
+        None
+    }
+
+    /// The handshake is complete: from here on media can come, so the feed begins.
+    fn connected(&mut self) -> Option<End> {
+        if self.publisher.is_some() {
+            return None;
+        }
+        let session = &self.session;
+        let info = PublisherInfo {
+            protocol: "whip".into(),
+            agent: session.agent.clone(),
+            address: session.transport.remote().map(|remote| remote.to_string()),
+            since: session.since,
+        };
+        match session.shared.bus.publish(&session.feed, session.decided.tracks(), info) {
+            Ok(publisher) => {
+                let took = clock::now().saturating_duration_since(self.began);
+                tracing::info!(
+                    feed = %session.feed,
+                    address = ?session.transport.remote(),
+                    agent = session.agent.as_deref().unwrap_or("-"),
+                    took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    "publisher connected"
+                );
+                self.publisher = Some(publisher);
+                None
+            }
+            Err(PublishError::AlreadyPublished) => Some(End::Taken),
+            Err(error) => {
+                tracing::warn!(feed = %session.feed, %error, "the feed does not take this publisher");
+                Some(End::Taken)
+            }
+        }
+    }
+
+    /// Hands on what the packets led to.
+    fn deliver(&mut self) {
+        while let Some(output) = self.receiver.poll_output() {
+            let Some(publisher) = &mut self.publisher else { continue };
+            match output {
+                Output::Rtp { now, key, input } => publisher.rtp(now, key, input),
+                Output::SenderReport { now, key, ntp, rtp_timestamp } => {
+                    publisher.sender_report(now, key, ntp, rtp_timestamp);
+                }
+                Output::Broken(track) => publisher.feed().request_keyframe(track),
+            }
+        }
+    }
+
+    /// Sends what has to be sent.
+    fn send(&mut self) {
+        while let Some(compound) = self.receiver.poll_rtcp() {
+            self.session.transport.send_rtcp(&compound);
+        }
+        while let Some(transmit) = self.session.transport.poll_transmit() {
+            // A full buffer or an unreachable publisher: what matters is sent again, by us or by the publisher.
+            if let Err(error) = self.session.shared.port.send(transmit.local, transmit.remote, &transmit.bytes) {
+                metrics::counter!("bicast_ingest_send_errors_total").increment(1);
+                tracing::debug!(feed = %self.session.feed, remote = %transmit.remote, %error, "cannot send");
+            }
+        }
+    }
+
+    fn overdue(&mut self, now: Instant) -> Option<End> {
+        if now >= self.next_report {
+            self.next_report = now + REPORT;
+            self.reported.publish(&self.receiver.counters(now));
+        }
+        let settings = &self.session.settings;
+        match self.publisher {
+            Some(_) if now.saturating_duration_since(self.alive) >= settings.silence_timeout() => Some(End::Silent),
+            None if now.saturating_duration_since(self.began) >= settings.connect_timeout() => {
+                Some(End::NotConnected)
+            }
+            _ => None,
+        }
+    }
+
+    fn patch(&mut self, fragment: Fragment, if_match: &str) -> Patched {
+        let current = etag(&self.session.local.ufrag);
+        let any = if_match.trim() == "*";
+        if !any && !if_match.split(',').any(|tag| tag.trim() == current) {
+            return Patched::Mismatch { etag: current };
+        }
+        let before = (&self.session.decided.ufrag, &self.session.decided.pwd);
+        match fragment.credentials {
+            Some((ufrag, pwd)) if (&ufrag, &pwd) != before => self.restart(ufrag, pwd),
+            // `*` is how a restart is asked for (RFC 9725, 4.3.3).
+            None if any && fragment.candidates == 0 => Patched::NothingNew,
+            _ => Patched::Trickled,
+        }
+    }
+
+    fn restart(&mut self, remote_ufrag: String, remote_pwd: String) -> Patched {
+        let session = &mut self.session;
+        (session.decided.ufrag, session.decided.pwd) = (remote_ufrag, remote_pwd);
+        session.local.ufrag = random_name(12);
+        session.local.pwd = random_name(32);
+        let password = IcePassword::new(&session.local.pwd);
+        session.transport.restart(Credentials { ufrag: session.local.ufrag.clone(), password });
+        let owner = Owner::Peer(session.inbox.0.clone());
+        let registration = session.shared.port.register(&session.local.ufrag, owner);
+        self.former_registration = Some(std::mem::replace(&mut session.registration, registration));
+        tracing::debug!(feed = %session.feed, "ICE restarts");
+        Patched::Restarted {
+            fragment: restart_fragment(&session.decided, &session.local),
+            etag: etag(&session.local.ufrag),
+        }
+    }
+
+    fn finish(&mut self, end: End) {
+        let now = clock::now();
+        self.session.transport.close(now);
+        self.send();
+        let counters = self.receiver.counters(now);
+        self.reported.publish(&counters);
+        self.reported.clear();
+        metrics::counter!("bicast_ingest_sessions_total", "end" => end.name()).increment(1);
+        let feed = &self.session.feed;
+        if self.publisher.is_some() {
+            tracing::info!(
+                %feed,
+                end = end.name(),
+                packets = counters.packets,
+                lost = counters.lost,
+                recovered = counters.recovered,
+                nacks = counters.nacks,
+                unknown = counters.unknown_ssrc + counters.unknown_payload_type,
+                "publisher left"
+            );
+        } else if end == End::WrongCertificate {
+            tracing::warn!(%feed, "a publisher's certificate is not the one of its offer: somebody is between, or its software is broken");
+        } else {
+            tracing::info!(%feed, end = end.name(), "publisher did not come");
+        }
+    }
+}

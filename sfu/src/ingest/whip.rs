@@ -1,0 +1,287 @@
+//! The WHIP routes: `POST /whip/{feed}` begins a session, `PATCH` trickles or restarts ICE, `DELETE` ends it.
+//!
+//! A feed has one session at a time, from the POST on; the feed itself begins when the handshake is complete.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{patch, post};
+use bicast_shared::clock;
+use bicast_shared::id::FeedId;
+use bicast_shared::problem::Problem;
+use bicast_shared::time::ProgramTime;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::config::IngestConfig;
+use super::core::answer::{self, BitrateHints, Local};
+use super::core::fragment::Fragment;
+use super::core::negotiate::{self, Negotiation, Refusal};
+use super::core::sdp::Offer;
+use super::session::{Command, INBOX, Patched, Session, etag};
+use super::transport::{Credentials, Transport};
+use crate::core::stun::IcePassword;
+use crate::http::{SDP, SDP_FRAGMENT, random_name, read_text, request_host};
+use crate::port::Owner;
+use crate::shared::Shared;
+
+/// Commands waiting for a session: requests beyond wait for their turn.
+const COMMANDS: usize = 16;
+/// User agents are kept up to this length.
+const MAX_AGENT: usize = 200;
+
+/// The WHIP routes.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    with_settings(shared, IngestConfig::default())
+}
+
+/// The WHIP routes with these settings.
+pub(super) fn with_settings(shared: Arc<Shared>, settings: IngestConfig) -> Router {
+    let whip = Whip { shared, settings, live: Arc::default() };
+    Router::new()
+        .route("/whip/{feed}", post(publish).options(options))
+        .route("/whip/{feed}/{session}", patch(trickle).delete(leave))
+        .with_state(whip)
+}
+
+/// Who publishes what.
+#[derive(Clone)]
+struct Whip {
+    shared: Arc<Shared>,
+    settings: IngestConfig,
+    live: Arc<Mutex<HashMap<FeedId, Live>>>,
+}
+
+/// A session of a feed.
+struct Live {
+    id: String,
+    since: ProgramTime,
+    commands: mpsc::Sender<Command>,
+}
+
+/// A feed's place, taken. Dropping it gives it up.
+struct Place {
+    live: Arc<Mutex<HashMap<FeedId, Live>>>,
+    feed: FeedId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut live = self.live.lock();
+        live.remove(&self.feed);
+        gauge(live.len());
+    }
+}
+
+fn gauge(publishers: usize) {
+    metrics::gauge!("bicast_publishers").set(f64::from(u32::try_from(publishers).unwrap_or(u32::MAX)));
+}
+
+async fn options() -> Response {
+    let headers = [(HeaderName::from_static("accept-post"), SDP), (header::ALLOW, "POST, OPTIONS")];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+async fn publish(
+    State(whip): State<Whip>,
+    Path(feed): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let feed: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
+    let text = read_text(&headers, SDP, body).await?;
+    let offer = Offer::parse(&text).map_err(|error| bad_sdp(&error.to_string()))?;
+    let known = whip.shared.bus.feed(&feed).map(|feed| feed.info().tracks.clone()).unwrap_or_default();
+    let decided =
+        negotiate::negotiate(&offer, &known, whip.settings.simulcast).map_err(|refusal| refused(&refusal))?;
+    let session_id = random_name(24);
+    let (commands, command_queue) = mpsc::channel(COMMANDS);
+    let since = clock::utc();
+    let place = whip.take_place(&feed, Live { id: session_id.clone(), since, commands })?;
+
+    let local = Local {
+        session_id: rand::random::<u64>() >> 2,
+        ufrag: random_name(12),
+        pwd: random_name(32),
+        fingerprint: whip.shared.identity.fingerprint.clone(),
+        candidates: whip.shared.port.candidates(request_host(&headers)),
+    };
+    let hint = |kbps: u32| Some(kbps).filter(|kbps| *kbps > 0);
+    let hints =
+        BitrateHints { start_kbps: hint(whip.settings.start_bitrate_kbps), min_kbps: hint(whip.settings.min_bitrate_kbps) };
+    let answer = answer::answer(&decided, &local, hints);
+    let location = format!("/whip/{feed}/{session_id}");
+    let tag = etag(&local.ufrag);
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
+    whip.begin(feed, place, since, agent, decided, local, command_queue)?;
+
+    let headers = [
+        (header::CONTENT_TYPE, SDP.to_owned()),
+        (header::LOCATION, location),
+        (header::ETAG, tag),
+        (HeaderName::from_static("accept-patch"), SDP_FRAGMENT.to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((StatusCode::CREATED, headers, answer).into_response())
+}
+
+async fn trickle(
+    State(whip): State<Whip>,
+    Path((feed, session)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let commands = whip.session(&feed, &session)?;
+    let text = read_text(&headers, SDP_FRAGMENT, body).await?;
+    let if_match = headers.get(header::IF_MATCH).ok_or_else(|| {
+        Problem::new(428, "if-match-missing", "If-Match is missing", "A PATCH must say which ICE session it is for.")
+            .hint("Send If-Match with the ETag of the answer to your POST, or * for an ICE restart (RFC 9725, 4.3).")
+    })?;
+    let if_match = if_match.to_str().unwrap_or_default().to_owned();
+    let fragment = Fragment::parse(&text).map_err(|error| {
+        Problem::new(400, "bad-fragment", "Bad trickle ICE fragment", format!("The fragment cannot be used: {error}."))
+    })?;
+    let (reply, answer) = oneshot::channel();
+    let gone = |_| unknown_session(&session);
+    commands.send(Command::Patch { fragment, if_match, reply }).await.map_err(|_| unknown_session(&session))?;
+    match answer.await.map_err(gone)? {
+        Patched::Trickled => Ok(StatusCode::NO_CONTENT.into_response()),
+        Patched::Restarted { fragment, etag } => {
+            let headers = [(header::CONTENT_TYPE, SDP_FRAGMENT.to_owned()), (header::ETAG, etag)];
+            Ok((StatusCode::OK, headers, fragment).into_response())
+        }
+        Patched::Mismatch { etag } => {
+            let problem = Problem::new(
+                412,
+                "if-match-mismatch",
+                "Another ICE session",
+                format!("If-Match does not name the current ICE session, which is {etag}."),
+            );
+            let mut response = problem.hint("Use the ETag of the last answer.").into_response();
+            if let Ok(value) = HeaderValue::from_str(&etag) {
+                response.headers_mut().insert(header::ETAG, value);
+            }
+            Ok(response)
+        }
+        Patched::NothingNew => Err(Problem::new(
+            422,
+            "no-ice-restart",
+            "Nothing to restart",
+            "If-Match is *, which asks for an ICE restart, but the fragment brings no new ice-ufrag and ice-pwd.",
+        )),
+    }
+}
+
+async fn leave(
+    State(whip): State<Whip>,
+    Path((feed, session)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let commands = whip.session(&feed, &session)?;
+    let (reply, gone) = oneshot::channel();
+    commands.send(Command::Leave { reply }).await.map_err(|_| unknown_session(&session))?;
+    // An error means that it ended by itself meanwhile: what was asked for is so.
+    let _ = gone.await;
+    Ok(StatusCode::OK.into_response())
+}
+
+impl Whip {
+    /// Takes the feed's place, or tells who has it.
+    fn take_place(&self, feed: &FeedId, session: Live) -> Result<Place, Problem> {
+        if self.shared.closing.is_cancelled() {
+            return Err(busy("closing", "This server is going down."));
+        }
+        let mut live = self.live.lock();
+        let elsewhere = self.shared.bus.feed(feed).and_then(|feed| feed.info().publisher.as_ref().map(|p| p.since));
+        if let Some(since) = live.get(feed).map(|session| session.since).or(elsewhere) {
+            let since = since.rfc3339();
+            let detail = format!("The feed {feed} has been published by somebody else since {since}.");
+            return Err(Problem::new(409, "feed-taken", "The feed has a publisher", detail)
+                .hint("End that session (DELETE /v1/feeds/{id}), or publish under another name.")
+                .with("feed", feed.as_str())
+                .with("since", since));
+        }
+        if live.len() >= self.settings.publishers {
+            return Err(busy("too-many-publishers", "As many publishers are here as the settings allow."));
+        }
+        live.insert(feed.clone(), session);
+        gauge(live.len());
+        Ok(Place { live: self.live.clone(), feed: feed.clone() })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "everything a session is made of, once")]
+    fn begin(
+        &self,
+        feed: FeedId,
+        place: Place,
+        since: ProgramTime,
+        agent: Option<String>,
+        decided: Negotiation,
+        local: Local,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<(), Problem> {
+        let credentials = Credentials { ufrag: local.ufrag.clone(), password: IcePassword::new(&local.pwd) };
+        let transport =
+            Transport::new(&self.shared.identity, credentials, &decided.fingerprint).map_err(|error| {
+                tracing::warn!(%feed, %error, "cannot set up a publisher's transport");
+                Problem::new(500, "internal", "Internal error", "The transport could not be set up.")
+            })?;
+        let inbox = mpsc::channel(INBOX);
+        let registration = self.shared.port.register(&local.ufrag, Owner::Peer(inbox.0.clone()));
+        let session = Session {
+            shared: self.shared.clone(),
+            settings: self.settings.clone(),
+            feed,
+            agent,
+            since,
+            decided,
+            local,
+            transport,
+            registration,
+            inbox,
+            commands,
+        };
+        self.shared.tasks.spawn(async move {
+            let _place = place;
+            session.run().await;
+        });
+        Ok(())
+    }
+
+    fn session(&self, feed: &str, session: &str) -> Result<mpsc::Sender<Command>, Problem> {
+        let feed: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
+        let live = self.live.lock();
+        let found = live.get(&feed).filter(|live| live.id == session);
+        found.map(|live| live.commands.clone()).ok_or_else(|| unknown_session(session))
+    }
+}
+
+fn busy(kind: &str, detail: &str) -> Problem {
+    Problem::new(503, kind, "No room for a publisher", detail).hint("Try again later.")
+}
+
+fn bad_sdp(why: &str) -> Problem {
+    Problem::new(400, "bad-sdp", "Bad SDP", format!("The offer cannot be used: {why}."))
+}
+
+fn unknown_session(session: &str) -> Problem {
+    let shown: String = session.chars().take(40).collect();
+    Problem::new(404, "unknown-session", "Unknown session", format!("There is no session {shown:?} here, or it has ended."))
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::NoCodec { offered, accepted, .. } => {
+            Problem::new(406, "no-usable-codec", "No usable codec", format!("The offer cannot be used: {refusal}."))
+                .hint(format!("Offer one of {}.", accepted.join(", ")))
+                .with("offered", offered.clone())
+                .with("accepted", accepted.to_vec())
+        }
+        _ => bad_sdp(&refusal.to_string()),
+    }
+}
