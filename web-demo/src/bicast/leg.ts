@@ -285,7 +285,8 @@ export class HlsLeg extends Leg {
   protected override async measure(): Promise<Partial<LegStats>> {
     const { buffered, currentTime } = this.video;
     const stats = this.link.stats();
-    const end = buffered.length > 0 ? buffered.end(buffered.length - 1) : currentTime;
+    if (buffered.length === 0) return {};
+    const end = buffered.end(buffered.length - 1);
     return {
       bitrateBps: stats.bitrateBps,
       bufferMs: Math.max(end - currentTime, 0) * 1000,

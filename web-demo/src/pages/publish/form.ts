@@ -41,7 +41,7 @@ export class PublishForm {
   readonly #token = h("input", { name: "token", type: "password", autocomplete: "off" });
   readonly #size = select(
     "size",
-    SIZES.map(([name, w, t]) => [name, `${name} (${w} × ${t})`]),
+    SIZES.map(([name]) => [name, name]),
     "720p",
   );
   readonly #fps = select(
@@ -103,8 +103,8 @@ export class PublishForm {
         "div",
         { class: "row" },
         field("Size", this.#size),
-        field("Frames per second", this.#fps),
-        field("At most, kbit/s", this.#bitrate),
+        field("Frame rate", this.#fps),
+        field("Bitrate, kbit/s", this.#bitrate),
       ),
       h(
         "details",

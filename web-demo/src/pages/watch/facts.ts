@@ -55,7 +55,7 @@ export class Facts {
     const anchor =
       map === null
         ? "not anchored yet"
-        : `media time 0 is ${format.timeOfDay(map.anchorUnixMs)} UTC (version ${map.version}), stay ${feed.epoch + 1} of a publisher`;
+        : `media time 0 is ${format.timeOfDay(map.anchorUnixMs)} UTC; version ${map.version}, epoch ${feed.epoch}`;
     this.#set("timeline", anchor);
   }
 
