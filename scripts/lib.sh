@@ -127,15 +127,18 @@ apt_need() {
   done
 }
 
-# npm_need FOLDER: `npm ci`, unless node_modules is of this very lock file and this Node.
+# npm_need FOLDER: installs what the lock file names, unless node_modules is of this very lock file and this Node.
+# `npm ci` would refuse a lock file without the optional packages of every other platform (compilers come as one package
+# a platform), and such a file cannot be made everywhere; `npm install --no-save` takes the locked versions and leaves
+# the file as it is.
 npm_need() {
   local folder=$1 stamp have
-  stamp=$(node --version; cat "$folder/package-lock.json")
+  stamp=$(node --version; cat "$folder/package-lock.json" "$folder/package.json")
   stamp=$(printf '%s' "$stamp" | sha256sum | cut -d' ' -f1)
   have=$(cat "$folder/node_modules/.bicast-stamp" 2>/dev/null || true)
   [[ $stamp == "$have" ]] && return 0
-  say "  npm ci in $folder"
-  (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error </dev/null)
+  say "  npm install in $folder"
+  (cd "$folder" && npm install --no-save --no-audit --no-fund --loglevel=error </dev/null)
   printf '%s' "$stamp" >"$folder/node_modules/.bicast-stamp"
 }
 
