@@ -4,11 +4,9 @@
 doc_check() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet; }
 pages_check() { npm --prefix web-demo run --silent check; }
 deny_check() { cargo deny --workspace check --hide-inclusion-graph; }
-syntax_check() {
+scripts_check() {
+  shellcheck -e SC1091 scripts/* .ci/run
   local file
-  for file in scripts/* .ci/run; do
-    case $(head -n 1 "$file") in *node*) node --check "$file" ;; *) bash -n "$file" ;; esac
-  done
   for file in tests/browser/*.mjs tests/browser/*/*.mjs; do node --check "$file"; done
   python3 -m compileall -q tests/aiortc
 }
@@ -18,7 +16,7 @@ run_checks() {
   step "cargo clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
   step "cargo doc" doc_check
   step "TypeScript: types, lint, format" pages_check
-  step "scripts parse" syntax_check
+  step "scripts: shellcheck, syntax" scripts_check
   # Building cargo-deny takes longer than all tests; where it is installed it is part of the run.
   if cargo deny --version >/dev/null 2>&1; then
     step "cargo deny" deny_check

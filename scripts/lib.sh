@@ -1,5 +1,5 @@
 # What the scripts share: saying what happens, timing it, installing what is missing, ports. Sourced, never run.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # what is set here is used by those that source it
 
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -167,7 +167,7 @@ async fn garbage_on_the_udp_port_is_ignored_and_counted() -> anyhow::Result<()> 
     scene::check_unbroken("WebRTC", seen.iter().map(|(number, _)| *number));
     assert_eq!(seen.last().map(|(number, _)| *number), Some(239), "the viewer's newest frame");
     let text = http::get(&server.url("/metrics")).await?.text();
-    let counted = server.metric("bicast_sfu_udp_dropped_total").await?;
+    let counted = server.metric("bicast_udp_ignored_total").await?;
     assert!(counted > 0.0, "of {sent} bad datagrams none was counted:\n{text}");
     let lines = server.process.output().lines().count() - lines_before;
     assert!(lines < 200, "{lines} lines of log for {sent} bad datagrams");

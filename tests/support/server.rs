@@ -206,8 +206,9 @@ impl Server {
     /// Where it does not serve or its log has a panic.
     pub async fn check_unharmed(&self) -> anyhow::Result<()> {
         http::get(&self.url("/readyz")).await?.success()?;
+        let panics = self.metric("bicast_http_panics_total").await?;
         let log = self.process.output();
-        anyhow::ensure!(!log.contains("panicked"), "it panicked:\n{log}");
+        anyhow::ensure!(panics == 0.0 && !log.contains("panicked"), "it panicked:\n{log}");
         Ok(())
     }
 }
