@@ -118,7 +118,7 @@ export class BicastPlayerElement extends HTMLElement {
     overlay.dataset.over = leg.frames.last === null ? "nothing" : "picture";
     set(title, told?.title ?? "");
     set(detail, told?.detail ?? "");
-    retry.hidden = leg.state !== "failed";
+    retry.hidden = leg.state !== "failed" && leg.state !== "retrying";
     const ms = leg.frames.latency.now(localNow());
     set(latency, ms === null || leg.state !== "live" ? "" : `${Math.round(ms)} ms`);
     const turning = player.state === "holding" || player.state === "returning";

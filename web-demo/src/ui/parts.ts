@@ -42,9 +42,9 @@ export function notice(kind: "info" | "warning" | "error", title: string | null,
 }
 
 /** An error in its own words, with the next step. */
-export function problemNotice(error: BicastError): HTMLElement {
+export function problemNotice(error: BicastError, kind: "error" | "info" = "error"): HTMLElement {
   const { title, detail, hint } = error.problem;
-  return notice("error", title, [detail, hint].filter(Boolean).join(" "));
+  return notice(kind, title, [detail, hint].filter(Boolean).join(" "));
 }
 
 /** A list of named figures. `set` writes one; its cell is found by `data-testid`. */

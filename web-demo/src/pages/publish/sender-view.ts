@@ -57,7 +57,7 @@ export class SenderView {
     this.#plot = new Plot(canvas, format.bitrate, "Bitrate sent over the last 60 seconds");
     this.picture = h(
       "div",
-      { class: "card leg" },
+      { class: "card preview" },
       h("div", { class: "screen" }, this.#video, this.#empty, this.#size),
     );
     this.numbers = h(

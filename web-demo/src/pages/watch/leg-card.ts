@@ -110,8 +110,10 @@ export class LegCard {
     this.#overlay.show(
       tellLeg(leg.state, leg.problem, reason),
       leg.frames.last !== null,
-      leg.state === "failed",
+      leg.state === "failed" || leg.state === "retrying",
     );
+    // Sound can be turned on only of something that plays.
+    this.#sound.hidden = leg.frames.last === null;
     const live = leg.state === "live";
     const { latency } = leg.frames;
     setText(this.#number, format.span(live ? latency.now(now) : null));

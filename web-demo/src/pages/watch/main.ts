@@ -119,7 +119,7 @@ function open(feedId: string): void {
   let shownProblem = "";
   watcher.on("problem", (error) => {
     if (error.message !== shownProblem || trouble.childElementCount === 0)
-      trouble.replaceChildren(problemNotice(onPage(error)));
+      trouble.replaceChildren(onPage(error));
     shownProblem = error.message;
     state.update(error.problem.status === 404 ? "offline" : "retrying");
     if (watcher.feed === null) setText(lead, "");
@@ -152,9 +152,9 @@ function leadOf(feed: Feed): string {
   }
 }
 
-/** For a viewer an unknown feed is one that has not begun; the page keeps asking. */
-function onPage(error: BicastError): BicastError {
-  if (error.problem.status !== 404) return error;
+/** For a viewer an unknown feed is one that has not begun, which is no error; the page keeps asking. */
+function onPage(error: BicastError): HTMLElement {
+  if (error.problem.status !== 404) return problemNotice(error);
   const hint = "This page keeps looking and starts by itself when somebody publishes it.";
-  return new BicastError({ ...error.problem, title: "Not on yet", hint });
+  return problemNotice(new BicastError({ ...error.problem, title: "Not on yet", hint }), "info");
 }
