@@ -97,34 +97,49 @@ need_components() {
   cargo clippy --version >/dev/null 2>&1 || die "clippy is missing." "rustup component add clippy"
 }
 
-# apt_need COMMAND-OR-PATH=PACKAGE...: installs the Debian packages whose command (or file) is not there.
-apt_need() {
-  local pair probe missing=() sudo=()
-  for pair in "$@"; do
-    probe=${pair%%=*}
-    if [[ $probe == /* ]]; then [[ -e $probe ]] || missing+=("${pair#*=}"); else
-      command -v "$probe" >/dev/null || missing+=("${pair#*=}")
-    fi
-  done
-  ((${#missing[@]})) || return 0
-  if ! command -v apt-get >/dev/null; then
-    die "These packages are missing and this is not Debian or Ubuntu: ${missing[*]}" "Install them, then run this again."
-  fi
+# apt_install PACKAGE...: installs Debian packages, with sudo where need be.
+apt_install() {
+  command -v apt-get >/dev/null ||
+    die "These packages are missing and this is not Debian or Ubuntu: $*" "Install them, then run this again."
+  local sudo=()
   if [[ $EUID != 0 ]]; then
-    command -v sudo >/dev/null || die "These Debian packages are missing: ${missing[*]}" "Install them as root, then run this again."
+    command -v sudo >/dev/null || die "These Debian packages are missing: $*" "Install them as root, then run this again."
     sudo=(sudo)
   fi
-  say "  installing Debian packages: ${missing[*]}"
+  say "  installing Debian packages: $*"
   local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=500 -q)
   "${apt[@]}" update >/dev/null || note "apt-get update failed; trying with the lists as they are"
-  "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null |
-    grep -E '^(Setting up|E:|W:)' | sed 's/^/  /' || true
+  "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >"$ROOT/target/apt.log" 2>&1 || {
+    tail -n 20 "$ROOT/target/apt.log" >&2
+    die "apt-get could not install: $*" "Its whole output: $ROOT/target/apt.log"
+  }
+}
+
+# apt_need COMMAND-OR-PATH=PACKAGE...: installs the packages whose command (or file) is not there.
+apt_need() {
+  local pair missing=()
+  has() { if [[ $1 == /* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi; }
   for pair in "$@"; do
-    probe=${pair%%=*}
-    if [[ $probe == /* ]]; then [[ -e $probe ]] || die "${pair#*=} did not install (no $probe)."; else
-      command -v "$probe" >/dev/null || die "${pair#*=} did not install (no command $probe)."
-    fi
+    has "${pair%=*}" || missing+=("${pair##*=}")
   done
+  ((${#missing[@]})) || return 0
+  apt_install "${missing[@]}"
+  for pair in "$@"; do
+    has "${pair%=*}" || die "${pair##*=} was installed but there is no ${pair%=*}."
+  done
+}
+
+# chromium: prints the path of a Chromium or Chrome. TEST_CHROMIUM names another.
+find_chromium() {
+  local name
+  if [[ -n ${TEST_CHROMIUM:-} ]]; then
+    printf "%s\n" "$TEST_CHROMIUM"
+    return 0
+  fi
+  for name in chromium chromium-browser google-chrome google-chrome-stable; do
+    command -v "$name" && return 0
+  done
+  return 1
 }
 
 # npm_need FOLDER: installs what the lock file names, unless node_modules is of this very lock file and this Node.

@@ -1,6 +1,6 @@
 // A real Chromium, and a place to serve bare pages from.
 
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -21,7 +21,10 @@ const FLAGS = [
   '--disable-renderer-backgrounding',
 ];
 
-const EXECUTABLE = process.env.TEST_CHROMIUM ?? '/usr/bin/chromium';
+/** TEST_CHROMIUM names another one. */
+const EXECUTABLE =
+  process.env.TEST_CHROMIUM ??
+  ['chromium', 'chromium-browser', 'google-chrome'].map((name) => `/usr/bin/${name}`).find((file) => existsSync(file));
 
 /** Launches Chromium. */
 export function launch() {
