@@ -100,7 +100,7 @@ pub fn read_clock(luma: &[u8], stride: usize, width: usize, height: usize, now: 
 
 fn side(width: usize, bits: usize, wanted: usize) -> usize {
     let boxes = bits + 1;
-    if width >= boxes * wanted { wanted } else { (width / boxes & !1).max(2) }
+    if width >= boxes * wanted { wanted } else { ((width / boxes) & !1).max(2) }
 }
 
 /// How much of a picture's height the strips take (0 to 1).

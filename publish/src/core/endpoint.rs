@@ -1,7 +1,6 @@
 //! The address of a WHIP endpoint, and the addresses a server answers with.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use url::{Host, Url};
@@ -31,15 +30,15 @@ impl Endpoint {
         self.0.origin().ascii_serialization()
     }
 
-    /// Whether the server is on this machine by its name or address.
+    /// Host and port, as a resolver wants them; none for a URL without a host, which there is none of.
     #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-            Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            None => false,
-        }
+    pub fn host_and_port(&self) -> Option<(String, u16)> {
+        let host = match self.0.host()? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(ip) => ip.to_string(),
+            Host::Ipv6(ip) => ip.to_string(),
+        };
+        Some((host, self.0.port_or_known_default()?))
     }
 
     /// What a `Location` header of an answer from this endpoint means (RFC 9110, 10.2.2: it may be relative); none
@@ -115,14 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_by_address_and_name() {
-        for near in
-            ["http://127.0.0.1/a", "http://127.9.9.9/a", "http://[::1]:1/a", "http://localhost:8080/a"]
-        {
-            assert!(endpoint(near).is_loopback(), "{near}");
-        }
-        assert!(
-            !endpoint("http://10.0.0.1/a").is_loopback() && !endpoint("http://localhost.org/a").is_loopback()
-        );
+    fn resolvers_get_addresses_without_brackets() {
+        assert_eq!(endpoint("http://[::1]:8080/a").host_and_port(), Some(("::1".into(), 8080)));
+        assert_eq!(endpoint("https://live.example/a").host_and_port(), Some(("live.example".into(), 443)));
     }
 }

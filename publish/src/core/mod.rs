@@ -13,5 +13,6 @@ pub mod reply;
 pub mod reports;
 pub mod retry;
 pub mod samples;
+pub mod sdp;
 pub mod stats;
 pub mod tone;

@@ -132,8 +132,8 @@ impl Layout {
             time: Text::fitting(left, y(48), column, body * 12 / 100, TIME),
             frame: Text::fitting(left, y(63), column, body * 7 / 100, FRAME),
             dial: (as_f64(x(81)), as_f64(y(36)), as_f64(width.min(body * 16 / 9)) * 0.14),
-            lane: Rect { x: left, y: y(75), w: x(95) - left, h: body * 10 / 100 & !1 },
-            band: Rect { x: 0, y: y(90), w: width, h: body * 6 / 100 & !1 },
+            lane: Rect { x: left, y: y(75), w: x(95) - left, h: (body * 10 / 100) & !1 },
+            band: Rect { x: 0, y: y(90), w: width, h: (body * 6 / 100) & !1 },
         }
     }
 
@@ -172,7 +172,7 @@ impl Layout {
         let right = picture.width() * 62 / 100;
         let top = self.number.rect(picture.width()).h;
         let space = self.time.y - top;
-        let (bars, greys) = (space * 55 / 100 & !1, space * 14 / 100 & !1);
+        let (bars, greys) = ((space * 55 / 100) & !1, (space * 14 / 100) & !1);
         let y = (top + space * 10 / 100) & !1;
         for (i, (r, g, b)) in BARS.into_iter().enumerate() {
             let x = (left + (right - left) * i / BARS.len()) & !1;

@@ -62,6 +62,8 @@ pub struct PatternSettings {
     pub bitrate: u32,
     /// Frames from one keyframe to the next when nobody asks for one.
     pub gop: u32,
+    /// Whether it beeps.
+    pub audio: bool,
 }
 
 /// What is published.
@@ -92,7 +94,7 @@ impl Input {
     #[must_use]
     pub fn has_audio(&self) -> bool {
         match self {
-            Self::Pattern(_) => true,
+            Self::Pattern(settings) => settings.audio,
             Self::Clip(clip) => clip.has_audio(),
         }
     }
@@ -129,6 +131,7 @@ impl Input {
     /// When an encoder or decoder does not start or the file cannot be opened.
     pub fn audio(&self) -> Result<Option<Box<dyn Source>>, Error> {
         match self {
+            Self::Pattern(settings) if !settings.audio => Ok(None),
             Self::Pattern(_) => Ok(Some(Box::new(sound::Sound::new(sound::Beep::default(), BEEP_BITRATE)?))),
             Self::Clip(clip) => clip.audio(),
         }
