@@ -27,7 +27,8 @@ impl Reported {
         add(counter!("bicast_ingest_duplicate_packets_total"), now.duplicates, last.duplicates);
         add(counter!("bicast_ingest_nacked_packets_total"), now.nacks, last.nacks);
         add(counter!("bicast_ingest_keyframe_requests_total"), now.keyframe_requests, last.keyframe_requests);
-        let ignored = |reason: &'static str| counter!("bicast_ingest_ignored_packets_total", "reason" => reason);
+        let ignored =
+            |reason: &'static str| counter!("bicast_ingest_ignored_packets_total", "reason" => reason);
         add(ignored("unknown-ssrc"), now.unknown_ssrc, last.unknown_ssrc);
         add(ignored("unknown-payload-type"), now.unknown_payload_type, last.unknown_payload_type);
         let rate: Gauge = gauge!("bicast_ingest_bitrate_bps");

@@ -308,7 +308,9 @@ impl Running {
         }
         while let Some(transmit) = self.session.transport.poll_transmit() {
             // A full buffer or an unreachable publisher: what matters is sent again, by us or by the publisher.
-            if let Err(error) = self.session.shared.port.send(transmit.local, transmit.remote, &transmit.bytes) {
+            if let Err(error) =
+                self.session.shared.port.send(transmit.local, transmit.remote, &transmit.bytes)
+            {
                 metrics::counter!("bicast_ingest_send_errors_total").increment(1);
                 tracing::debug!(feed = %self.session.feed, remote = %transmit.remote, %error, "cannot send");
             }
@@ -322,7 +324,9 @@ impl Running {
         }
         let settings = &self.session.settings;
         match self.publisher {
-            Some(_) if now.saturating_duration_since(self.alive) >= settings.silence_timeout() => Some(End::Silent),
+            Some(_) if now.saturating_duration_since(self.alive) >= settings.silence_timeout() => {
+                Some(End::Silent)
+            }
             None if now.saturating_duration_since(self.began) >= settings.connect_timeout() => {
                 Some(End::NotConnected)
             }

@@ -300,11 +300,18 @@ impl Keys {
             _ => return Err(RtcError::ErrNoSuchSrtpProfile),
         };
         let mut config = SrtpConfig { profile, ..SrtpConfig::default() };
-        let material = state.export_keying_material(LABEL_EXTRACTOR_DTLS_SRTP, &[], config.keying_material_len())?;
+        let material =
+            state.export_keying_material(LABEL_EXTRACTOR_DTLS_SRTP, &[], config.keying_material_len())?;
         config.set_session_keys_from_keying_material(material.as_ref(), false)?;
         let keys = &config.keys;
-        let outbound =
-            Context::new(&keys.local_master_key, &keys.local_master_salt, profile, None, None, crypto.crypto())?;
+        let outbound = Context::new(
+            &keys.local_master_key,
+            &keys.local_master_salt,
+            profile,
+            None,
+            None,
+            crypto.crypto(),
+        )?;
         let inbound = Context::new(
             &keys.remote_master_key,
             &keys.remote_master_salt,
@@ -340,7 +347,9 @@ fn verify(fingerprint: &(String, String), wrong: Arc<AtomicBool>) -> VerifyPeerC
 /// Whether a datagram holds an alert in plain text: in an established session anybody could have written it.
 fn has_plain_alert(mut bytes: &[u8]) -> bool {
     // DTLS record: type, version (2), epoch (2), sequence number (6), length (2) (RFC 6347, 4.1).
-    while let [kind, _, _, epoch_high, epoch_low, _, _, _, _, _, _, length_high, length_low, rest @ ..] = bytes {
+    while let [kind, _, _, epoch_high, epoch_low, _, _, _, _, _, _, length_high, length_low, rest @ ..] =
+        bytes
+    {
         if *kind == 21 && (*epoch_high, *epoch_low) == (0, 0) {
             return true;
         }
@@ -363,7 +372,8 @@ mod tests {
 
     fn transport() -> Transport {
         let identity = Identity::generate().unwrap();
-        Transport::new(&identity, credentials("u", "p"), &(FINGERPRINT.0.into(), FINGERPRINT.1.into())).unwrap()
+        Transport::new(&identity, credentials("u", "p"), &(FINGERPRINT.0.into(), FINGERPRINT.1.into()))
+            .unwrap()
     }
 
     fn datagram(from: &str, bytes: Vec<u8>) -> Datagram {
@@ -386,8 +396,14 @@ mod tests {
         let at = |transport: &Transport| transport.remote().map(|remote| remote.to_string());
         let a = "192.0.2.1:1000";
         let b = "192.0.2.2:2000";
-        assert!(matches!(give(&mut transport, a, check("u:x", "wrong", false, false)), Err(Ignored::BadIntegrity)));
-        assert!(matches!(give(&mut transport, a, check("v:x", "p", false, false)), Err(Ignored::UnknownUfrag)));
+        assert!(matches!(
+            give(&mut transport, a, check("u:x", "wrong", false, false)),
+            Err(Ignored::BadIntegrity)
+        ));
+        assert!(matches!(
+            give(&mut transport, a, check("v:x", "p", false, false)),
+            Err(Ignored::UnknownUfrag)
+        ));
         assert_eq!(at(&transport), None);
         assert!(transport.poll_transmit().is_none(), "nothing is answered to strangers");
         assert!(matches!(give(&mut transport, a, check("u:x", "p", false, false)), Ok(Input::Checked(_))));
@@ -411,7 +427,10 @@ mod tests {
         assert_eq!(transport.remote().unwrap().to_string(), a);
         give(&mut transport, b, check("new:x", "q", false, false)).unwrap();
         assert_eq!(transport.remote().unwrap().to_string(), b);
-        assert!(matches!(give(&mut transport, a, check("u:x", "p", true, false)), Err(Ignored::UnknownUfrag)));
+        assert!(matches!(
+            give(&mut transport, a, check("u:x", "p", true, false)),
+            Err(Ignored::UnknownUfrag)
+        ));
     }
 
     #[test]
@@ -428,16 +447,22 @@ mod tests {
                     random.to_be_bytes()[0]
                 })
                 .collect();
-            assert!(!matches!(give(&mut transport, a, bytes), Ok(Input::Rtp(_) | Input::Rtcp(_) | Input::Connected)));
+            assert!(!matches!(
+                give(&mut transport, a, bytes),
+                Ok(Input::Rtp(_) | Input::Rtcp(_) | Input::Connected)
+            ));
             assert!(transport.transmits.len() < 100, "{n}");
         }
     }
 
     #[test]
     fn alerts_in_plain_text_are_told_from_sealed_ones() {
-        let record = |kind: u8, epoch: u8| [&[kind, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 1, 0, 2], &[1, 0][..]].concat();
+        let record =
+            |kind: u8, epoch: u8| [&[kind, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 1, 0, 2], &[1, 0][..]].concat();
         assert!(has_plain_alert(&record(21, 0)));
         assert!(has_plain_alert(&[record(22, 0), record(21, 0)].concat()));
-        assert!(!has_plain_alert(&record(21, 1)) && !has_plain_alert(&record(22, 0)) && !has_plain_alert(&[21]));
+        assert!(
+            !has_plain_alert(&record(21, 1)) && !has_plain_alert(&record(22, 0)) && !has_plain_alert(&[21])
+        );
     }
 }

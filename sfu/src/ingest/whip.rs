@@ -112,8 +112,10 @@ async fn publish(
         candidates: whip.shared.port.candidates(request_host(&headers)),
     };
     let hint = |kbps: u32| Some(kbps).filter(|kbps| *kbps > 0);
-    let hints =
-        BitrateHints { start_kbps: hint(whip.settings.start_bitrate_kbps), min_kbps: hint(whip.settings.min_bitrate_kbps) };
+    let hints = BitrateHints {
+        start_kbps: hint(whip.settings.start_bitrate_kbps),
+        min_kbps: hint(whip.settings.min_bitrate_kbps),
+    };
     let answer = answer::answer(&decided, &local, hints);
     let location = format!("/whip/{feed}/{session_id}");
     let tag = etag(&local.ufrag);
@@ -145,11 +147,19 @@ async fn trickle(
     })?;
     let if_match = if_match.to_str().unwrap_or_default().to_owned();
     let fragment = Fragment::parse(&text).map_err(|error| {
-        Problem::new(400, "bad-fragment", "Bad trickle ICE fragment", format!("The fragment cannot be used: {error}."))
+        Problem::new(
+            400,
+            "bad-fragment",
+            "Bad trickle ICE fragment",
+            format!("The fragment cannot be used: {error}."),
+        )
     })?;
     let (reply, answer) = oneshot::channel();
     let gone = |_| unknown_session(&session);
-    commands.send(Command::Patch { fragment, if_match, reply }).await.map_err(|_| unknown_session(&session))?;
+    commands
+        .send(Command::Patch { fragment, if_match, reply })
+        .await
+        .map_err(|_| unknown_session(&session))?;
     match answer.await.map_err(gone)? {
         Patched::Trickled => Ok(StatusCode::NO_CONTENT.into_response()),
         Patched::Restarted { fragment, etag } => {
@@ -197,7 +207,8 @@ impl Whip {
             return Err(busy("closing", "This server is going down."));
         }
         let mut live = self.live.lock();
-        let elsewhere = self.shared.bus.feed(feed).and_then(|feed| feed.info().publisher.as_ref().map(|p| p.since));
+        let elsewhere =
+            self.shared.bus.feed(feed).and_then(|feed| feed.info().publisher.as_ref().map(|p| p.since));
         if let Some(since) = live.get(feed).map(|session| session.since).or(elsewhere) {
             let since = since.rfc3339();
             let detail = format!("The feed {feed} has been published by somebody else since {since}.");
@@ -271,17 +282,25 @@ fn bad_sdp(why: &str) -> Problem {
 
 fn unknown_session(session: &str) -> Problem {
     let shown: String = session.chars().take(40).collect();
-    Problem::new(404, "unknown-session", "Unknown session", format!("There is no session {shown:?} here, or it has ended."))
+    Problem::new(
+        404,
+        "unknown-session",
+        "Unknown session",
+        format!("There is no session {shown:?} here, or it has ended."),
+    )
 }
 
 fn refused(refusal: &Refusal) -> Problem {
     match refusal {
-        Refusal::NoCodec { offered, accepted, .. } => {
-            Problem::new(406, "no-usable-codec", "No usable codec", format!("The offer cannot be used: {refusal}."))
-                .hint(format!("Offer one of {}.", accepted.join(", ")))
-                .with("offered", offered.clone())
-                .with("accepted", accepted.to_vec())
-        }
+        Refusal::NoCodec { offered, accepted, .. } => Problem::new(
+            406,
+            "no-usable-codec",
+            "No usable codec",
+            format!("The offer cannot be used: {refusal}."),
+        )
+        .hint(format!("Offer one of {}.", accepted.join(", ")))
+        .with("offered", offered.clone())
+        .with("accepted", accepted.to_vec()),
         _ => bad_sdp(&refusal.to_string()),
     }
 }

@@ -148,7 +148,10 @@ fn candidates(text: &mut String, addresses: &[SocketAddr]) {
 
 fn rtpmap(text: &mut String, offered: &OfferedCodec) {
     let channels = if offered.channels > 1 { format!("/{}", offered.channels) } else { String::new() };
-    line(text, &format!("a=rtpmap:{} {}/{}{channels}", offered.payload_type, offered.name, offered.clock_rate));
+    line(
+        text,
+        &format!("a=rtpmap:{} {}/{}{channels}", offered.payload_type, offered.name, offered.clock_rate),
+    );
 }
 
 fn section(text: &mut String, taken: &Taken, local: &Local, hints: BitrateHints) {
@@ -323,7 +326,10 @@ a=rtcp-fb:111 transport-cc
         let decided = decide(CHROMIUM, false).unwrap();
         let plain = transport_offer(&decided);
         let again = decide(&plain, false).unwrap();
-        assert_eq!((&again.ufrag, &again.pwd, &again.fingerprint), (&decided.ufrag, &decided.pwd, &decided.fingerprint));
+        assert_eq!(
+            (&again.ufrag, &again.pwd, &again.fingerprint),
+            (&decided.ufrag, &decided.pwd, &decided.fingerprint)
+        );
         assert_eq!(again.tracks(), decided.tracks());
         assert!(Offer::parse(&plain).unwrap().sections.iter().all(|section| section.ssrcs.is_empty()));
     }

@@ -79,7 +79,10 @@ impl Fragment {
 fn is_candidate(value: &str) -> bool {
     let words: Vec<&str> = value.split_ascii_whitespace().take(8).collect();
     let [_, component, _, priority, _, port, typ, _] = words.as_slice() else { return false };
-    component.parse::<u16>().is_ok() && priority.parse::<u32>().is_ok() && port.parse::<u16>().is_ok() && *typ == "typ"
+    component.parse::<u16>().is_ok()
+        && priority.parse::<u32>().is_ok()
+        && port.parse::<u16>().is_ok()
+        && *typ == "typ"
 }
 
 #[cfg(test)]
@@ -106,7 +109,10 @@ a=end-of-candidates\r
     fn broken_fragments_are_told_why() {
         let error = |text: &str| Fragment::parse(text).unwrap_err().to_string();
         assert_eq!(error(""), "it is empty");
-        assert_eq!(error("a=mid:0\r\na=candidate:1 1 udp x 1.2.3.4 5 typ host\r\n"), "line 2: a broken candidate");
+        assert_eq!(
+            error("a=mid:0\r\na=candidate:1 1 udp x 1.2.3.4 5 typ host\r\n"),
+            "line 2: a broken candidate"
+        );
         assert!(error("a=ice-ufrag:EsAw\r\n").contains("without a password"));
         assert!(error("nonsense").contains("letter=value"));
         let many = "a=candidate:1 1 udp 1 1.2.3.4 5 typ host\r\n".repeat(300);

@@ -5,7 +5,7 @@ use bicast_shared::id::{RenditionId, TrackId};
 use bicast_shared::media::{Codec, RenditionInfo, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
-use super::sdp::{KNOWN_HASHES, OfferedCodec, Offer, Section};
+use super::sdp::{KNOWN_HASHES, Offer, OfferedCodec, Section};
 
 /// Layers of one track.
 const MAX_LAYERS: usize = 4;
@@ -98,7 +98,9 @@ pub(crate) enum Refusal {
     NoTransport(&'static str),
     #[error("its fingerprint uses {0:?}; sha-256, sha-384 or sha-512 is needed")]
     WeakFingerprint(String),
-    #[error("it says a=setup:{0}; the publisher must be able to begin the DTLS handshake (actpass or active)")]
+    #[error(
+        "it says a=setup:{0}; the publisher must be able to begin the DTLS handshake (actpass or active)"
+    )]
     Setup(String),
 }
 
@@ -119,7 +121,10 @@ pub(crate) fn negotiate(offer: &Offer, known: &[TrackInfo], simulcast: bool) -> 
     // Video first: it is track 0 of a new feed, whatever the order of the sections.
     for (at, codec) in [video, audio].into_iter().flatten() {
         let section = &offer.sections[at];
-        taken.push((at, take(section, codec, ids.next(codec_of(codec).map_or(TrackKind::Video, Codec::kind)), simulcast)?));
+        taken.push((
+            at,
+            take(section, codec, ids.next(codec_of(codec).map_or(TrackKind::Video, Codec::kind)), simulcast)?,
+        ));
     }
     check_bundle(offer, &taken)?;
     let (ufrag, pwd, fingerprint) = transport(offer, &offer.sections[leader])?;
@@ -231,7 +236,8 @@ fn take(section: &Section, offered: &OfferedCodec, id: TrackId, simulcast: bool)
     };
     let mut track = TrackInfo::single(id, codec, rate, offered.channels, offered.fmtp.clone());
     if !layers.is_empty() {
-        let rendition = |(n, rid): (u8, &String)| RenditionInfo { id: RenditionId(n), rid: Some(rid.clone()) };
+        let rendition =
+            |(n, rid): (u8, &String)| RenditionInfo { id: RenditionId(n), rid: Some(rid.clone()) };
         track.renditions = (0..).zip(&layers).map(rendition).collect();
     }
     let repairs = |codec: &&OfferedCodec| {
@@ -272,7 +278,9 @@ fn check_bundle(offer: &Offer, taken: &[(usize, Taken)]) -> Result<(), Refusal> 
                 return Err(Refusal::SameMid { mid: one.mid.clone() });
             }
             let types = |taken: &Taken| [Some(taken.offered.payload_type), taken.rtx];
-            if let Some(payload_type) = types(one).into_iter().flatten().find(|pt| types(other).contains(&Some(*pt))) {
+            if let Some(payload_type) =
+                types(one).into_iter().flatten().find(|pt| types(other).contains(&Some(*pt)))
+            {
                 return Err(Refusal::SamePayloadType { payload_type });
             }
         }
@@ -290,8 +298,11 @@ fn transport(offer: &Offer, leader: &Section) -> Result<RemoteTransport, Refusal
     let session = &offer.transport;
     let ufrag = own.ufrag.as_ref().or(session.ufrag.as_ref()).ok_or(Refusal::NoTransport("a=ice-ufrag"))?;
     let pwd = own.pwd.as_ref().or(session.pwd.as_ref()).ok_or(Refusal::NoTransport("a=ice-pwd"))?;
-    let fingerprint =
-        own.fingerprint.as_ref().or(session.fingerprint.as_ref()).ok_or(Refusal::NoTransport("a=fingerprint"))?;
+    let fingerprint = own
+        .fingerprint
+        .as_ref()
+        .or(session.fingerprint.as_ref())
+        .ok_or(Refusal::NoTransport("a=fingerprint"))?;
     if !KNOWN_HASHES.contains(&fingerprint.0.as_str()) {
         return Err(Refusal::WeakFingerprint(fingerprint.0.clone()));
     }

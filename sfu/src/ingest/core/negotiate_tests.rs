@@ -42,7 +42,10 @@ fn without_a_usable_codec_the_refusal_names_both_sides() {
     assert_eq!(kind, "video");
     assert!(offered.contains(&"H266".to_owned()) && accepted.contains(&"H264"), "{offered:?}");
     let Err(refusal) = decide(&CHROMIUM.replace("opus/48000", "opus/44100"), false) else { panic!() };
-    assert_eq!(refusal.to_string(), "none of its audio codecs is taken here: it offers opus, red, G722, PCMU, PCMA");
+    assert_eq!(
+        refusal.to_string(),
+        "none of its audio codecs is taken here: it offers opus, red, G722, PCMU, PCMA"
+    );
 }
 
 #[test]
@@ -53,9 +56,15 @@ fn what_the_transport_needs_is_asked_for_by_name() {
     assert!(refusal(CHROMIUM.replace("actpass", "passive")).contains("a=setup:passive"));
     assert!(refusal(CHROMIUM.replace("a=sendonly", "a=recvonly")).contains("no section of it sends"));
     assert!(refusal(CHROMIUM.replace("BUNDLE 0 1", "BUNDLE 0")).contains("[\"1\"]"));
-    assert!(refusal(CHROMIUM.replace("a=mid:1", "a=mid:0").replace("BUNDLE 0 1", "BUNDLE 0")).contains("two sections"));
+    assert!(
+        refusal(CHROMIUM.replace("a=mid:1", "a=mid:0").replace("BUNDLE 0 1", "BUNDLE 0"))
+            .contains("two sections")
+    );
     assert!(refusal(CHROMIUM.replace("a=rtcp-mux\r\n", "")).contains("a=rtcp-mux"));
-    assert!(refusal(CHROMIUM.replace("SAVPF 111", "SAVPF 107").replace(":111 ", ":107 ")).contains("payload type 107"));
+    assert!(
+        refusal(CHROMIUM.replace("SAVPF 111", "SAVPF 107").replace(":111 ", ":107 "))
+            .contains("payload type 107")
+    );
 }
 
 #[test]

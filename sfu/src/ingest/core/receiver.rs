@@ -17,7 +17,9 @@ use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc_rtcp::raw_packet::RawPacket;
 use rtc_rtcp::receiver_report::ReceiverReport;
 use rtc_rtcp::sender_report::SenderReport;
-use rtc_rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
 
 use super::arrivals::{Arrival, Arrivals};
 use super::negotiate::{Negotiation, Taken};
@@ -121,7 +123,9 @@ impl Receiver {
             for key in taken.track.streams() {
                 streams.insert(key, Stream::new(section, None));
             }
-            let (Some((media, repair)), Some(key)) = (taken.announced, taken.track.streams().next()) else { continue };
+            let (Some((media, repair)), Some(key)) = (taken.announced, taken.track.streams().next()) else {
+                continue;
+            };
             sources.insert(media, Source { key, payload_type: taken.offered.payload_type, repairs: false });
             streams.insert(key, Stream::new(section, Some(media)));
             if let (Some(repair), Some(payload_type)) = (repair, taken.rtx) {
@@ -157,7 +161,8 @@ impl Receiver {
         {
             self.arrival_times.arrive(now, u16::from_be_bytes(number));
         }
-        let orientation = extension(header, taken.extensions.orientation).and_then(|value| value.first().copied());
+        let orientation =
+            extension(header, taken.extensions.orientation).and_then(|value| value.first().copied());
         let mut input = RtpInput {
             sequence_number: header.sequence_number,
             timestamp: header.timestamp,
@@ -182,7 +187,9 @@ impl Receiver {
     pub(crate) fn handle_rtcp(&mut self, now: Instant, packets: &[Box<dyn RtcpPacket>]) {
         for packet in packets {
             let Some(report) = packet.as_any().downcast_ref::<SenderReport>() else { continue };
-            let Some(source) = self.sources.get(&report.ssrc).filter(|source| !source.repairs) else { continue };
+            let Some(source) = self.sources.get(&report.ssrc).filter(|source| !source.repairs) else {
+                continue;
+            };
             let key = source.key;
             if let Some(reception) = self.streams.get_mut(&key).and_then(|stream| stream.reception.as_mut()) {
                 reception.sender_report(now, report.ntp_time);
@@ -276,7 +283,8 @@ impl Receiver {
         let mut counters = self.counters;
         counters.bitrate_bps = self.rate.bps(now);
         counters.rtt = self.streams.values().filter_map(|stream| stream.arrivals.rtt()).min();
-        let jitter = self.streams.values().filter_map(|stream| stream.reception.as_ref()).map(Reception::jitter_ms);
+        let jitter =
+            self.streams.values().filter_map(|stream| stream.reception.as_ref()).map(Reception::jitter_ms);
         counters.jitter_ms = jitter.fold(0.0, f64::max);
         counters
     }
@@ -395,8 +403,11 @@ fn layer(taken: &Taken, repairs: bool, header: &rtp::Header) -> Option<StreamKey
     }
     let id = if repairs { taken.extensions.repaired_rid } else { taken.extensions.rid };
     let rid = extension(header, id)?;
-    let rendition =
-        taken.track.renditions.iter().find(|r| r.rid.as_ref().is_some_and(|name| name.as_bytes() == &rid[..]))?;
+    let rendition = taken
+        .track
+        .renditions
+        .iter()
+        .find(|r| r.rid.as_ref().is_some_and(|name| name.as_bytes() == &rid[..]))?;
     Some(StreamKey::new(taken.track.id, rendition.id))
 }
 

@@ -33,7 +33,14 @@ impl Bench {
         payload: &[u8],
         extensions: &[(u8, &[u8])],
     ) -> Option<(StreamKey, RtpInput)> {
-        let mut header = rtp::Header { version: 2, ssrc, payload_type, sequence_number, timestamp: 7, ..rtp::Header::default() };
+        let mut header = rtp::Header {
+            version: 2,
+            ssrc,
+            payload_type,
+            sequence_number,
+            timestamp: 7,
+            ..rtp::Header::default()
+        };
         for (id, value) in extensions {
             header.set_extension(*id, Bytes::copy_from_slice(value)).unwrap();
         }
@@ -110,7 +117,9 @@ fn sender_reports_are_seen_wherever_they_stand_in_a_compound() {
         Box::new(SenderReport { ssrc, ntp_time: 5 << 32, rtp_time, ..SenderReport::default() })
     };
     let empty: Box<dyn RtcpPacket> = Box::new(ReceiverReport::default());
-    bench.receiver.handle_rtcp(bench.t, &[empty, report(1111, 1), report(3333, 2), report(2222, 3), report(4, 4)]);
+    bench
+        .receiver
+        .handle_rtcp(bench.t, &[empty, report(1111, 1), report(3333, 2), report(2222, 3), report(4, 4)]);
     let seen: Vec<_> = std::iter::from_fn(|| bench.receiver.poll_output())
         .map(|output| match output {
             Output::SenderReport { key, ntp, rtp_timestamp, .. } => (key, ntp, rtp_timestamp),
@@ -132,7 +141,8 @@ fn keyframes_of_all_layers_are_asked_for_in_one_packet() {
     }
     bench.receiver.request_keyframe(&[TrackId(0), TrackId(1)]);
     let compound = bench.receiver.poll_rtcp().unwrap();
-    let asked: Vec<u32> = find::<PictureLossIndication>(&[compound]).iter().map(|pli| pli.media_ssrc).collect();
+    let asked: Vec<u32> =
+        find::<PictureLossIndication>(&[compound]).iter().map(|pli| pli.media_ssrc).collect();
     assert_eq!(asked, [1, 2, 3]);
     assert!(bench.receiver.poll_rtcp().is_none());
     // A repair of a layer is told by its repaired rid, and without a rid nothing is guessed.
@@ -168,8 +178,7 @@ fn arrival_times_are_told_every_50_ms() {
 
 #[test]
 fn without_announced_ssrcs_payload_types_decide() {
-    let bare: String =
-        CHROMIUM.split_inclusive("\r\n").filter(|line| !line.starts_with("a=ssrc")).collect();
+    let bare: String = CHROMIUM.split_inclusive("\r\n").filter(|line| !line.starts_with("a=ssrc")).collect();
     let mut bench = Bench::new(&bare, false);
     assert!(bench.rtp(8, 108, 1, b"\x00\x01x").is_none(), "a repair of nothing");
     assert_eq!(bench.rtp(5, 107, 1, b"x").unwrap().0, VIDEO);

@@ -87,7 +87,11 @@ impl Reception {
     }
 
     fn jitter_ticks(&self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to ten seconds of ticks")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to ten seconds of ticks"
+        )]
         let ticks = self.jitter as u32;
         ticks
     }

@@ -117,8 +117,8 @@ impl Offer {
             if line.is_empty() {
                 continue;
             }
-            let (kind, value) = split_line(line)
-                .ok_or_else(|| SdpError::NotALine { line: number, text: shorten(line) })?;
+            let (kind, value) =
+                split_line(line).ok_or_else(|| SdpError::NotALine { line: number, text: shorten(line) })?;
             if index == 0 && (kind != 'v' || value.trim() != "0") {
                 return Err(SdpError::NoVersion);
             }
@@ -192,7 +192,14 @@ impl Section {
         let proto = words.next()?.to_owned();
         let formats: Vec<String> = words.take(MAX_ENTRIES).map(str::to_owned).collect();
         let ok = media.len() <= 32 && proto.len() <= 64 && formats.iter().all(|format| format.len() <= 64);
-        (ok && !formats.is_empty()).then(|| Self { media, port, proto, formats, sends: true, ..Self::default() })
+        (ok && !formats.is_empty()).then(|| Self {
+            media,
+            port,
+            proto,
+            formats,
+            sends: true,
+            ..Self::default()
+        })
     }
 
     /// Whether it carries RTP.
@@ -226,7 +233,10 @@ impl Section {
                 if !token(id) {
                     return Err("a broken rid");
                 }
-                if direction == Some("send") && self.rids.len() < MAX_ENTRIES && !self.rids.iter().any(|r| r == id) {
+                if direction == Some("send")
+                    && self.rids.len() < MAX_ENTRIES
+                    && !self.rids.iter().any(|r| r == id)
+                {
                     self.rids.push(id.to_owned());
                 }
             }
@@ -268,8 +278,16 @@ impl Section {
             Some(channels) => channels.parse().ok()?,
             None => 0,
         };
-        if self.codecs.len() < MAX_ENTRIES && self.codecs.iter().all(|codec| codec.payload_type != payload_type) {
-            self.codecs.push(OfferedCodec { payload_type, name, clock_rate, channels, ..OfferedCodec::default() });
+        if self.codecs.len() < MAX_ENTRIES
+            && self.codecs.iter().all(|codec| codec.payload_type != payload_type)
+        {
+            self.codecs.push(OfferedCodec {
+                payload_type,
+                name,
+                clock_rate,
+                channels,
+                ..OfferedCodec::default()
+            });
         }
         Some(())
     }
@@ -294,11 +312,8 @@ impl Section {
                 continue;
             }
             self.simulcast = true;
-            let wanted: Vec<&str> = list
-                .split([';', ','])
-                .map(|rid| rid.trim_start_matches('~'))
-                .take(MAX_ENTRIES)
-                .collect();
+            let wanted: Vec<&str> =
+                list.split([';', ',']).map(|rid| rid.trim_start_matches('~')).take(MAX_ENTRIES).collect();
             self.rids.sort_by_key(|rid| wanted.iter().position(|w| w == rid).unwrap_or(usize::MAX));
         }
     }
@@ -306,9 +321,8 @@ impl Section {
     /// Puts the codecs into the order of the formats: that is the offerer's preference (RFC 3264, 5.1).
     fn settle(&mut self) {
         let formats = &self.formats;
-        let place = |codec: &OfferedCodec| {
-            formats.iter().position(|format| format.parse() == Ok(codec.payload_type))
-        };
+        let place =
+            |codec: &OfferedCodec| formats.iter().position(|format| format.parse() == Ok(codec.payload_type));
         self.codecs.retain(|codec| place(codec).is_some());
         self.codecs.sort_by_key(|codec| place(codec));
     }
@@ -333,7 +347,8 @@ fn fingerprint(value: &str) -> Option<(String, String)> {
     let (algorithm, hex) = value.trim().split_once(' ')?;
     let hex = hex.trim();
     let octets = hex.split(':').all(|octet| octet.len() == 2 && octet.bytes().all(|b| b.is_ascii_hexdigit()));
-    (octets && hex.len() <= 200 && token(algorithm)).then(|| (algorithm.to_ascii_lowercase(), hex.to_ascii_uppercase()))
+    (octets && hex.len() <= 200 && token(algorithm))
+        .then(|| (algorithm.to_ascii_lowercase(), hex.to_ascii_uppercase()))
 }
 
 fn mid(value: &str) -> Option<String> {

@@ -86,7 +86,8 @@ a=ssrc:3333 cname:c\r
 
 /// The same with three layers, as Chromium writes them: rids instead of SSRCs.
 pub(crate) fn simulcast() -> String {
-    let ssrc_lines = ["a=ssrc-group:FID 1111 2222\r\n", "a=ssrc:1111 cname:c\r\n", "a=ssrc:1111 msid:stream video\r\n"];
+    let ssrc_lines =
+        ["a=ssrc-group:FID 1111 2222\r\n", "a=ssrc:1111 cname:c\r\n", "a=ssrc:1111 msid:stream video\r\n"];
     let mut text = CHROMIUM.to_owned();
     for line in ssrc_lines {
         text = text.replace(line, "");
@@ -147,7 +148,8 @@ fn thousands_of_sections_and_lines_are_refused_early() {
     assert_eq!(Offer::parse(&many), Err(SdpError::TooManySections));
     let many = format!("v=0\r\n{}", "a=x\r\n".repeat(10_000));
     assert_eq!(Offer::parse(&many), Err(SdpError::TooManyLines));
-    let many = format!("v=0\r\nm=video 9 RTP/AVP 96\r\n{}", "a=ssrc:1 cname:c\r\na=rid:a send\r\n".repeat(1_000));
+    let many =
+        format!("v=0\r\nm=video 9 RTP/AVP 96\r\n{}", "a=ssrc:1 cname:c\r\na=rid:a send\r\n".repeat(1_000));
     let offer = Offer::parse(&many).unwrap();
     assert_eq!((offer.sections[0].ssrcs.len(), offer.sections[0].rids.len()), (1, 1));
 }

@@ -39,7 +39,11 @@ impl ArrivalTimes {
         let sequence = match self.newest {
             None => i64::from(sequence_number) + 65_536,
             Some(newest) => {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^16 is meant")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "modulo 2^16 is meant"
+                )]
                 let ahead = sequence_number.wrapping_sub(newest as u16).cast_signed();
                 newest + i64::from(ahead)
             }
@@ -106,7 +110,11 @@ impl ArrivalTimes {
         let mut body = BytesMut::with_capacity(64 + symbols.len() + deltas.len());
         body.put_u32(sender_ssrc);
         body.put_u32(media_ssrc);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "fields of 16 and 24 bits, by design")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "fields of 16 and 24 bits, by design"
+        )]
         {
             body.put_u16(base as u16);
             body.put_u16(symbols.len() as u16);
@@ -129,7 +137,8 @@ fn put_chunks(body: &mut BytesMut, mut symbols: &[u8]) {
             symbols = &symbols[usize::from(length)..];
         } else {
             let (now, rest) = symbols.split_at(symbols.len().min(7));
-            let vector = (0..7).fold(0b11_u16, |bits, n| (bits << 2) | u16::from(now.get(n).copied().unwrap_or(0)));
+            let vector =
+                (0..7).fold(0b11_u16, |bits, n| (bits << 2) | u16::from(now.get(n).copied().unwrap_or(0)));
             body.put_u16(vector);
             symbols = rest;
         }
@@ -153,7 +162,9 @@ fn finish(body: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use rtc_rtcp::transport_feedbacks::transport_layer_cc::{PacketStatusChunk, SymbolTypeTcc, TransportLayerCc};
+    use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
+        PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
+    };
     use rtc_shared::marshal::Unmarshal as _;
 
     use super::*;
@@ -169,7 +180,9 @@ mod tests {
                 PacketStatusChunk::RunLengthChunk(run) => {
                     statuses.extend((0..run.run_length).map(|_| run.packet_status_symbol));
                 }
-                PacketStatusChunk::StatusVectorChunk(vector) => statuses.extend(vector.symbol_list.iter().copied()),
+                PacketStatusChunk::StatusVectorChunk(vector) => {
+                    statuses.extend(vector.symbol_list.iter().copied())
+                }
             }
         }
         statuses.truncate(usize::from(feedback.packet_status_count));
@@ -177,10 +190,13 @@ mod tests {
         let read = statuses.iter().enumerate().map(|(n, symbol)| {
             let sequence = feedback.base_sequence_number.wrapping_add(u16::try_from(n).unwrap());
             let received = *symbol != SymbolTypeTcc::PacketNotReceived;
-            (sequence, received.then(|| {
-                at += deltas.next().unwrap().delta;
-                at
-            }))
+            (
+                sequence,
+                received.then(|| {
+                    at += deltas.next().unwrap().delta;
+                    at
+                }),
+            )
         });
         read.collect()
     }
@@ -221,12 +237,10 @@ mod tests {
         times.arrive(t + INTERVAL, 14);
         let packets = times.poll_feedback(t + INTERVAL * 2, 1, 2);
         let told = read(&packets[0]);
-        assert_eq!(told.iter().map(|(s, at)| (*s, at.is_some())).collect::<Vec<_>>(), [
-            (11, false),
-            (12, false),
-            (13, false),
-            (14, true)
-        ]);
+        assert_eq!(
+            told.iter().map(|(s, at)| (*s, at.is_some())).collect::<Vec<_>>(),
+            [(11, false), (12, false), (13, false), (14, true)]
+        );
     }
 
     #[test]
@@ -237,7 +251,8 @@ mod tests {
             times.arrive(t + us(u64::from(n) * 30), n);
         }
         let packets = times.poll_feedback(t + INTERVAL, 1, 2);
-        let told: Vec<u16> = packets.iter().flat_map(read).filter(|(_, at)| at.is_some()).map(|(s, _)| s).collect();
+        let told: Vec<u16> =
+            packets.iter().flat_map(read).filter(|(_, at)| at.is_some()).map(|(s, _)| s).collect();
         assert_eq!(told, (0..1_500).collect::<Vec<u16>>());
         assert!(packets.iter().all(|packet| packet.len() < 1_000));
     }
