@@ -71,7 +71,13 @@ describe("Backoff", () => {
 });
 
 describe("legState", () => {
-  const facts = { link: "connected", feed: "live", lastFrameAt: null, now: 10_000 } as const;
+  const facts = {
+    link: "connected",
+    feed: "live",
+    audioOnly: false,
+    lastFrameAt: null,
+    now: 10_000,
+  } as const;
 
   it("believes frames more than words", () => {
     expect(legState({ ...facts, feed: "offline", lastFrameAt: 9_900 })).toBe("live");
@@ -81,6 +87,8 @@ describe("legState", () => {
   it("says what is missing", () => {
     expect(legState({ ...facts, link: "idle", lastFrameAt: 9_900 })).toBe("idle");
     expect(legState(facts)).toBe("connecting");
+    expect(legState({ ...facts, audioOnly: true })).toBe("live");
+    expect(legState({ ...facts, audioOnly: true, link: "connecting" })).toBe("connecting");
     expect(legState({ ...facts, lastFrameAt: 10_000 - STALL_MS })).toBe("stalled");
     expect(legState({ ...facts, feed: "offline", lastFrameAt: 1 })).toBe("waiting");
     expect(legState({ ...facts, feed: "ended", lastFrameAt: 1 })).toBe("ended");

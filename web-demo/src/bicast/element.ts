@@ -112,13 +112,15 @@ export class BicastPlayerElement extends HTMLElement {
     if (!player || !leg) return;
     const { overlay, title, detail, retry, sound, paths, latency, status } = this.#parts;
     const reason = player.feed.feed?.paths[leg.path].reason ?? null;
-    const told = tellLeg(leg.state, player.problem, reason);
+    const { state, problem, blocked, audioOnly } = leg;
+    const told = tellLeg({ state, problem, blocked, audioOnly, unavailable: reason });
     // Frames on the screen are not covered because the next ones are late: the words stand under the picture then.
     overlay.dataset.shown = String(told !== null);
     overlay.dataset.over = leg.frames.last === null ? "nothing" : "picture";
     set(title, told?.title ?? "");
     set(detail, told?.detail ?? "");
-    retry.hidden = leg.state !== "failed" && leg.state !== "retrying";
+    retry.hidden = told?.button == null;
+    set(retry, told?.button ?? "");
     const ms = leg.frames.latency.now(localNow());
     set(latency, ms === null || leg.state !== "live" ? "" : `${Math.round(ms)} ms`);
     const turning = player.state === "holding" || player.state === "returning";

@@ -96,6 +96,9 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
       if (this.#running) this.emit("feed", feed);
     } catch (thrown) {
       this.#problem = toBicastError(thrown);
+      // The server forgets a feed that is over: what we saw live and is unknown now has ended.
+      if (this.#problem.problem.status === 404 && this.#feed !== null)
+        this.#feed = { ...this.#feed, state: "ended" };
       if (this.#running) this.emit("problem", this.#problem);
     }
     if (!this.#running) return;

@@ -152,7 +152,7 @@ export class HlsClient extends Emitter<Events> {
     return {
       bitrateBps: bitrate > 0 ? bitrate : null,
       partFetchMs: this.#partFetchMs,
-      codecs: level?.codecSet ?? null,
+      codecs: level?.attrs.CODECS ?? null,
       recoveries: this.#recoveries,
     };
   }

@@ -147,8 +147,23 @@ export abstract class Leg extends Emitter<LegEvents> {
     this.#look();
   }
 
-  /** Begins again at once: the "try again" button. */
+  /** Whether the browser refuses to play before the user asks for it (some do even for muted video, to save power). */
+  get blocked(): boolean {
+    return this.link.state === "connected" && this.video.paused && !this.video.ended;
+  }
+
+  /** Whether the feed has sound and no picture. */
+  get audioOnly(): boolean {
+    const tracks = this.feed.feed?.tracks ?? [];
+    return tracks.length > 0 && tracks.every((track) => track.kind === "audio");
+  }
+
+  /** Begins again at once, or begins at all where the browser waits for the user: call it from a gesture. */
   retry(): void {
+    if (this.blocked) {
+      void this.video.play().catch(() => {});
+      return;
+    }
     if (this.link.state === "failed" || this.link.state === "ended") this.link.start();
     else this.link.restart();
   }
@@ -163,7 +178,7 @@ export abstract class Leg extends Emitter<LegEvents> {
     const now = localNow();
     const feed = this.feed.feed?.state ?? null;
     const lastFrameAt = this.frames.last?.shownAt ?? this.frames.firstAt;
-    const state = legState({ link: this.link.state, feed, lastFrameAt, now });
+    const state = legState({ link: this.link.state, feed, audioOnly: this.audioOnly, lastFrameAt, now });
     this.#heal(state, now);
     if (state === this.#state) return;
     this.#state = state;
@@ -175,8 +190,9 @@ export abstract class Leg extends Emitter<LegEvents> {
     const available = this.feed.feed?.paths[this.path].available ?? false;
     const appeared = available && !this.#available;
     this.#available = available;
-    if (appeared && this.link.state === "retrying") this.link.restart();
+    if (appeared && (this.link.state === "retrying" || this.link.state === "ended")) this.link.restart();
     if (state === "live") this.#patience = RESTART_AFTER_MS;
+    if (this.blocked) this.#aliveAt = now;
     const hopeless = state === "stalled" || (state === "connecting" && this.link.state === "connected");
     if (!hopeless || this.feed.feed?.state !== "live" || this.feed.problem !== null) {
       this.#aliveAt = now;

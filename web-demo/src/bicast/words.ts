@@ -4,10 +4,12 @@ import type { Path } from "./leg";
 import type { LegState } from "./leg-state";
 import type { BicastError } from "./problem";
 
-/** A state in words: a headline, and the next step where there is one. */
+/** A state in words. */
 export interface Told {
   readonly title: string;
   readonly detail: string | null;
+  /** What the user can do about it here. */
+  readonly button: string | null;
 }
 
 /** The name of a path for people. */
@@ -15,33 +17,44 @@ export function pathName(path: Path): string {
   return path === "realtime" ? "WebRTC" : "LL-HLS";
 }
 
-/** What to say over a picture that is not live; null while it is. */
-export function tellLeg(
-  state: LegState,
-  problem: BicastError | null,
-  unavailable: string | null = null,
-): Told | null {
-  const told = problem?.problem;
+/** What to say over a leg's picture, and on its button; null where there is nothing to say. */
+export function tellLeg(leg: {
+  readonly state: LegState;
+  readonly problem: BicastError | null;
+  readonly blocked: boolean;
+  readonly audioOnly: boolean;
+  /** Why the server says that this path is not available. */
+  readonly unavailable: string | null;
+}): Told | null {
+  if (leg.blocked && leg.state !== "live") {
+    return { title: "Ready to play", detail: "This browser wants you to start it.", button: "Play" };
+  }
+  const told = leg.problem?.problem;
   const why = told ? [told.detail, told.hint].filter(Boolean).join(" ") : null;
-  switch (state) {
+  const say = (title: string, detail: string | null, button: string | null = null) => ({
+    title,
+    detail,
+    button,
+  });
+  switch (leg.state) {
     case "live":
-      return null;
+      return leg.audioOnly ? say("Sound only", "This feed has no picture.") : null;
     case "idle":
-      return { title: "Stopped", detail: null };
+      return say("Stopped", null);
     case "connecting":
-      return { title: "Connecting…", detail: unavailable };
+      return say("Connecting…", leg.unavailable);
     case "waiting":
-      return {
-        title: "Waiting for the publisher",
-        detail: "Nobody is sending right now. The picture comes back by itself when they return.",
-      };
+      return say(
+        "Waiting for the publisher",
+        "Nobody is sending right now. The picture comes back by itself when they return.",
+      );
     case "stalled":
-      return { title: "The picture stands still", detail: "No new frames arrive. Waiting for more…" };
+      return say("The picture stands still", "No new frames arrive. Waiting for more…");
     case "retrying":
-      return { title: told?.title ?? "Trying again…", detail: unavailable ?? why };
+      return say(told?.title ?? "Trying again…", leg.unavailable ?? why, "Try now");
     case "failed":
-      return { title: told?.title ?? "This path failed", detail: unavailable ?? why };
+      return say(told?.title ?? "This path failed", leg.unavailable ?? why, "Try again");
     case "ended":
-      return { title: "The feed has ended", detail: "Open the feed list to see what is on now." };
+      return say("The feed has ended", "The feed list shows what is on now.");
   }
 }

@@ -1,7 +1,7 @@
 /** What goes out: the local picture, the sender's figures and their last minute. */
 
 import { type RtcStat, type SenderRtcStats, senderStats } from "../../bicast/rtc-stats";
-import { h, setText } from "../../ui/dom";
+import { h } from "../../ui/dom";
 import * as format from "../../ui/format";
 import { figures } from "../../ui/parts";
 import { Plot } from "../../ui/plot";
@@ -34,14 +34,13 @@ export class SenderView {
     h("p", { class: "title" }, "Preview"),
     h("p", { class: "detail" }, "What you send is shown here."),
   );
-  readonly #size = h("span", { class: "chip", hidden: true });
   readonly #plot: Plot;
   readonly #figures = figures("send", {
     bitrate: "Bitrate",
     available: "Network carries",
     size: "Resolution",
     fps: "Frame rate",
-    encode: "Encoding",
+    encode: "Encoding a frame",
     limited: "Held back by",
     rtt: "Round trip",
     loss: "Loss",
@@ -58,7 +57,7 @@ export class SenderView {
     this.picture = h(
       "div",
       { class: "card preview" },
-      h("div", { class: "screen" }, this.#video, this.#empty, this.#size),
+      h("div", { class: "screen" }, this.#video, this.#empty),
     );
     this.numbers = h(
       "section",
@@ -87,7 +86,6 @@ export class SenderView {
   clear(): void {
     this.#video.srcObject = null;
     this.#empty.hidden = false;
-    this.#size.hidden = true;
     this.#last = null;
     this.#history = this.#history.map(() => null);
     this.#render(senderStats([], null));
@@ -112,7 +110,7 @@ export class SenderView {
     out.set("available", format.bitrate(stats.availableBps));
     out.set("size", format.size(stats.width, stats.height));
     out.set("fps", format.rate(stats.fps));
-    out.set("encode", stats.encodeMs === null ? "–" : `${format.fineMs(stats.encodeMs)} / frame`);
+    out.set("encode", format.fineMs(stats.encodeMs));
     out.set("limited", stats.limitedBy === null ? "–" : (LIMITS[stats.limitedBy] ?? stats.limitedBy));
     out.set("rtt", format.fineMs(stats.rttMs));
     out.set("loss", stats.lossShare === null ? "–" : `${(stats.lossShare * 100).toFixed(1)} %`);
@@ -120,8 +118,6 @@ export class SenderView {
     out.set("plis", format.count(stats.plis));
     out.set("keys", format.count(stats.keyFrames));
     out.set("codec", stats.codec ?? "–");
-    this.#size.hidden = stats.width === null;
-    setText(this.#size, `${format.size(stats.width, stats.height)} · ${format.rate(stats.fps)}`);
     this.#plot.show([{ points: this.#history, color: "--path" }], 1e6);
   }
 }

@@ -119,6 +119,7 @@ class Lane {
     if (viewer !== null) {
       this.#viewer.style.left = left(viewer);
       this.#viewer.classList.toggle("at-end", viewer / length < 0.08);
+      this.#viewer.classList.toggle("at-start", viewer / length > 0.92);
       setText(this.#viewerText, format.span(viewer));
     }
     if (edge !== null && viewer !== null) {

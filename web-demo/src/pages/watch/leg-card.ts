@@ -3,7 +3,7 @@
 import type { FeedWatcher } from "../../bicast/feed-watcher";
 import type { Leg } from "../../bicast/leg";
 import { localNow } from "../../bicast/server-clock";
-import { pathName, tellLeg } from "../../bicast/words";
+import { pathName, type Told, tellLeg } from "../../bicast/words";
 import { h, ICONS, icon, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 import { badge, figures } from "../../ui/parts";
@@ -57,7 +57,9 @@ export class LegCard {
       buffer: realtime ? "Jitter buffer" : "Buffer",
       dropped: "Frames dropped",
       rtt: realtime ? "Round trip" : "Part fetch",
-      ...(realtime ? { lost: "Packets lost", decode: "Decoding" } : { stalls: "Stalls", speed: "Speed" }),
+      ...(realtime
+        ? { lost: "Packets lost", decode: "Decoding a frame" }
+        : { stalls: "Stalls", speed: "Speed" }),
       codec: "Codec",
     } as Record<string, string>);
     const canvas = h("canvas", { class: "plot" });
@@ -107,13 +109,11 @@ export class LegCard {
     const now = localNow();
     this.#badge.update(leg.state);
     const reason = this.watcher.feed?.paths[leg.path].reason ?? null;
-    this.#overlay.show(
-      tellLeg(leg.state, leg.problem, reason),
-      leg.frames.last !== null,
-      leg.state === "failed" || leg.state === "retrying",
-    );
+    const { state, problem, blocked, audioOnly } = leg;
+    const told = tellLeg({ state, problem, blocked, audioOnly, unavailable: reason });
+    this.#overlay.show(told, leg.frames.last !== null);
     // Sound can be turned on only of something that plays.
-    this.#sound.hidden = leg.frames.last === null;
+    this.#sound.hidden = leg.frames.last === null && !audioOnly;
     const live = leg.state === "live";
     const { latency } = leg.frames;
     setText(this.#number, format.span(live ? latency.now(now) : null));
@@ -148,7 +148,7 @@ export class LegCard {
     out.set("codec", stats.codec ?? "–");
     if (path === "realtime") {
       out.set("lost", format.count(stats.packetsLost));
-      out.set("decode", stats.decodeMs === null ? "–" : `${format.fineMs(stats.decodeMs)}`);
+      out.set("decode", format.fineMs(stats.decodeMs));
     } else {
       out.set("stalls", format.count(stats.freezes));
       out.set("speed", this.leg.state === "live" ? `${stats.playbackRate.toFixed(2)}×` : "–");
@@ -175,16 +175,17 @@ type Overlay = ReturnType<typeof overlay>;
 export function overlay(onRetry: () => void) {
   const title = h("p", { class: "title" });
   const detail = h("p", { class: "detail" });
-  const retry = h("button", { class: "button", type: "button", onclick: onRetry, hidden: true }, "Try again");
+  const retry = h("button", { class: "button", type: "button", onclick: onRetry, hidden: true });
   const element = h("div", { class: "overlay", role: "status", "aria-live": "polite" }, title, detail, retry);
   return {
     element,
-    show(told: ReturnType<typeof tellLeg>, overPicture: boolean, canRetry: boolean) {
+    show(told: Told | null, overPicture: boolean) {
       element.hidden = told === null;
       element.classList.toggle("over-picture", overPicture);
       setText(title, told?.title ?? "");
       setText(detail, told?.detail ?? "");
-      retry.hidden = !canRetry;
+      retry.hidden = told?.button == null;
+      setText(retry, told?.button ?? "");
     },
   };
 }

@@ -119,9 +119,9 @@ function open(feedId: string): void {
   let shownProblem = "";
   watcher.on("problem", (error) => {
     if (error.message !== shownProblem || trouble.childElementCount === 0)
-      trouble.replaceChildren(onPage(error));
+      trouble.replaceChildren(onPage(error, watcher.feed !== null));
     shownProblem = error.message;
-    state.update(error.problem.status === 404 ? "offline" : "retrying");
+    state.update(error.problem.status === 404 ? (watcher.feed ? "ended" : "offline") : "retrying");
     if (watcher.feed === null) setText(lead, "");
   });
 
@@ -153,8 +153,11 @@ function leadOf(feed: Feed): string {
 }
 
 /** For a viewer an unknown feed is one that has not begun, which is no error; the page keeps asking. */
-function onPage(error: BicastError): HTMLElement {
+function onPage(error: BicastError, wasOn: boolean): HTMLElement {
   if (error.problem.status !== 404) return problemNotice(error);
   const hint = "This page keeps looking and starts by itself when somebody publishes it.";
-  return problemNotice(new BicastError({ ...error.problem, title: "Not on yet", hint }), "info");
+  return problemNotice(
+    new BicastError({ ...error.problem, title: wasOn ? "It has ended" : "Not on yet", hint }),
+    "info",
+  );
 }
