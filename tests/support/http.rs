@@ -63,10 +63,24 @@ pub async fn request(
     content_type: Option<&str>,
     body: impl Into<Bytes>,
 ) -> anyhow::Result<Response> {
+    let headers = content_type.map(|content_type| (CONTENT_TYPE.as_str(), content_type));
+    request_with(method, url, headers.as_slice(), body).await
+}
+
+/// The same with headers of the test's choice.
+///
+/// # Errors
+/// As [`request`].
+pub async fn request_with(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> anyhow::Result<Response> {
     let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let mut request = Request::builder().method(method.clone()).uri(url);
-    if let Some(content_type) = content_type {
-        request = request.header(CONTENT_TYPE, content_type);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let request = request.body(Full::new(body.into()))?;
     let exchange = async {
