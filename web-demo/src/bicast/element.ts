@@ -18,7 +18,7 @@ import { FeedWatcher } from "./feed-watcher";
 import type { Path } from "./leg";
 import { PathPlayer } from "./path-player";
 import { localNow } from "./server-clock";
-import { pathName, tellLeg } from "./words";
+import { pathName, span, tellLeg } from "./words";
 
 const SOUND_OFF = "M4 9v6h4l5 4V5L8 9H4zm12.5 0 4 4m0-4-4 4";
 const SOUND_ON = "M4 9v6h4l5 4V5L8 9H4zm12 0a4 4 0 0 1 0 6m2.5-8.500a7.500 7.500 0 0 1 0 11";
@@ -122,7 +122,7 @@ export class BicastPlayerElement extends HTMLElement {
     retry.hidden = told?.button == null;
     set(retry, told?.button ?? "");
     const ms = leg.frames.latency.now(localNow());
-    set(latency, ms === null || leg.state !== "live" ? "" : `${Math.round(ms)} ms`);
+    set(latency, ms === null || leg.state !== "live" ? "" : span(ms));
     const turning = player.state === "holding" || player.state === "returning";
     set(status, turning ? `Switching to ${pathName(player.chosen ?? "hls")}…` : "");
     sound.setAttribute("aria-pressed", String(!player.muted));

@@ -12,6 +12,12 @@ export interface Told {
   readonly button: string | null;
 }
 
+/** A length of time for people: `84 ms`, `1.24 s`, and a dash where it is not known. */
+export function span(ms: number | null): string {
+  if (ms === null || !Number.isFinite(ms)) return "–";
+  return Math.abs(ms) >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${Math.round(ms)} ms`;
+}
+
 /** The name of a path for people. */
 export function pathName(path: Path): string {
   return path === "realtime" ? "WebRTC" : "LL-HLS";

@@ -1,5 +1,7 @@
 /** Numbers as people read them. Pure. A value that is not known is a dash, never a zero. */
 
+import { span } from "../bicast/words";
+
 const DASH = "–";
 
 /** `2.48 Mbit/s`, `640 kbit/s`. */
@@ -8,11 +10,7 @@ export function bitrate(bps: number | null): string {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(2)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`;
 }
 
-/** `84 ms`, `1.24 s`. */
-export function span(ms: number | null): string {
-  if (ms === null || !Number.isFinite(ms)) return DASH;
-  return Math.abs(ms) >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${Math.round(ms)} ms`;
-}
+export { span };
 
 /** Milliseconds with one decimal below ten: `0.6 ms`, `12 ms`. */
 export function fineMs(ms: number | null): string {

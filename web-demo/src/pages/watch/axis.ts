@@ -40,8 +40,8 @@ export class TimeAxis {
     this.element.append(this.#player.name, this.#player.element, this.#scale);
   }
 
-  /** Writes where everything is; the first leg of a path is its lane's, a second one is the player's. */
-  update(watcher: FeedWatcher, legs: readonly Leg[], now: number): void {
+  /** Writes where everything is: the legs in their lanes, the leg that the player shows in its own. */
+  update(watcher: FeedWatcher, legs: readonly Leg[], player: Leg | null, now: number): void {
     const lags = {} as Record<Path, { edge: number | null; viewer: number | null }>;
     for (const path of PATHS) {
       const viewer = lagOf(legs.find((leg) => leg.path === path));
@@ -49,7 +49,6 @@ export class TimeAxis {
       const edge = this.#edgeLag(watcher, path);
       lags[path] = { edge: edge !== null && viewer !== null ? Math.min(edge, viewer) : edge, viewer };
     }
-    const player = legs.find((leg, index) => legs.findIndex((other) => other.path === leg.path) !== index);
     const playerLag = lagOf(player);
     const most = Math.max(
       ...PATHS.flatMap((path) => [lags[path].edge ?? 0, lags[path].viewer ?? 0]),
@@ -57,8 +56,8 @@ export class TimeAxis {
     );
     this.#rescale(most);
     for (const path of PATHS) this.#lanes[path].show(this.#length, lags[path].edge, lags[path].viewer);
-    this.#player.hide(player === undefined);
-    if (player !== undefined) {
+    this.#player.hide(player === null);
+    if (player !== null) {
       this.#player.element.dataset.path = player.path;
       this.#player.show(this.#length, null, playerLag);
     }
@@ -136,7 +135,7 @@ function edgeOf(feed: Feed | null, path: Path): number | null {
 }
 
 /** How far behind the server's now the picture on the screen is. */
-function lagOf(leg: Leg | undefined): number | null {
+function lagOf(leg: Leg | null | undefined): number | null {
   if (leg?.state !== "live") return null;
   return leg.frames.latency.now(performance.timeOrigin + performance.now());
 }

@@ -131,7 +131,12 @@ function open(feedId: string): void {
   setInterval(() => {
     for (const card of cards) card.refresh();
     switcher.refresh();
-    axis.update(watcher, [...cards.map((card) => card.leg), ...switcher.activeLegs()], localNow());
+    axis.update(
+      watcher,
+      cards.map((card) => card.leg),
+      switcher.player?.visible ?? null,
+      localNow(),
+    );
     facts.clock(watcher.clock.quality);
   }, REFRESH_MS);
 }

@@ -84,12 +84,6 @@ export class Switcher {
     return this.#player?.player ?? null;
   }
 
-  /** The leg on the screen, for the axis. */
-  activeLegs(): Leg[] {
-    const leg = this.player?.visible ?? null;
-    return leg === null ? [] : [leg];
-  }
-
   /** Turns the sound off. */
   mute(): void {
     if (this.player && !this.player.muted) this.#player?.toggleSound();
