@@ -1,3 +1,13 @@
 //! Pure cores: bytes and `now` in, decisions out. No sockets, no clock, no locks, no tokio.
 
+pub(crate) mod answer;
+pub(crate) mod feedback;
+pub(crate) mod hello;
+pub(crate) mod history;
+pub(crate) mod join;
+pub(crate) mod offer;
+pub(crate) mod pacer;
+pub(crate) mod report;
+pub(crate) mod rewrite;
+pub(crate) mod seal;
 pub(crate) mod stun;

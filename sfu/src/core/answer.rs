@@ -1,0 +1,365 @@
+//! From a viewer's offer to our answer: which section gets which track, under which payload types, and the SDP text.
+//!
+//! Every line of the answer was tried in browsers; the comments name those whose absence or presence matters.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use bicast_shared::feed::info::FeedInfo;
+use bicast_shared::id::{RenditionId, StreamKey};
+use bicast_shared::media::{Codec, TrackInfo, TrackKind};
+use bicast_shared::time::ClockRate;
+
+use super::offer::{Fingerprint, Offer, OfferedCodec, Section, parameter};
+use super::rewrite::TrackSpec;
+use crate::config::Playout;
+
+const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+const ORIENTATION: &str = "urn:3gpp:video-orientation";
+
+/// What was agreed with a viewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Agreement {
+    /// The tracks it gets, at most one of a kind.
+    pub(crate) tracks: Vec<AgreedTrack>,
+    /// The viewer's ufrag: its checks name it.
+    pub(crate) remote_ufrag: String,
+    /// The certificate that it must show.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// One track that a viewer gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgreedTrack {
+    /// Which section of the offer.
+    pub(crate) section: usize,
+    pub(crate) key: StreamKey,
+    pub(crate) codec: Codec,
+    pub(crate) clock_rate: ClockRate,
+    pub(crate) spec: TrackSpec,
+    /// The viewer's own `a=fmtp` line of the payload type.
+    fmtp: String,
+    encoding: String,
+}
+
+/// Why an offer cannot be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It lacks what a connection needs.
+    Broken(String),
+    /// Nothing in it can be sent.
+    Unusable { why: String, offered: Vec<String>, accepted: Vec<String> },
+}
+
+/// Decides what a viewer gets. `random` gives SSRCs and the beginnings of sequence numbers.
+pub(crate) fn negotiate(
+    offer: &Offer,
+    feed: &FeedInfo,
+    playout: Playout,
+    mut random: impl FnMut() -> u32,
+) -> Result<Agreement, Refusal> {
+    let mut tracks: Vec<AgreedTrack> = Vec::new();
+    let mut reasons: Vec<String> = Vec::new();
+    for (index, section) in offer.sections.iter().enumerate().filter(|(_, section)| section.is_media()) {
+        let first = tracks.first().map(|track| &offer.sections[track.section]);
+        match choose(offer, section, first, feed, &tracks) {
+            Ok((track, codec)) => {
+                let spec = spec(section, codec, playout, &tracks, &mut random);
+                tracks.push(AgreedTrack {
+                    section: index,
+                    key: StreamKey::new(track.id, RenditionId(0)),
+                    codec: track.codec,
+                    clock_rate: track.clock_rate,
+                    spec,
+                    fmtp: codec.fmtp.clone(),
+                    encoding: encoding(track, codec),
+                });
+            }
+            Err(why) => reasons.push(format!("{}: {why}", section.media)),
+        }
+    }
+    let Some(transport) = tracks.first().map(|track| &offer.sections[track.section].transport) else {
+        let offered = offer.sections.iter().flat_map(offered_codecs).collect();
+        let accepted =
+            feed.tracks.iter().map(|track| format!("{}: {}", section_kind(track.kind()), describe(track)));
+        let why =
+            if reasons.is_empty() { "no audio or video section".to_owned() } else { reasons.join("; ") };
+        return Err(Refusal::Unusable { why, offered, accepted: accepted.collect() });
+    };
+    let missing = |what: &str| Refusal::Broken(format!("The offer has no a={what} line."));
+    if transport.pwd.is_none() {
+        return Err(missing("ice-pwd"));
+    }
+    // An ICE-lite server waits for the other side's ClientHello.
+    if let Some(setup) = transport.setup.as_deref().filter(|setup| !matches!(*setup, "actpass" | "active")) {
+        return Err(Refusal::Broken(format!("The offer says a=setup:{setup}; actpass or active is needed.")));
+    }
+    Ok(Agreement {
+        remote_ufrag: transport.ufrag.clone().ok_or_else(|| missing("ice-ufrag"))?,
+        fingerprint: transport
+            .fingerprint
+            .clone()
+            .ok_or_else(|| missing("fingerprint (sha-256, sha-384 or sha-512)"))?,
+        tracks,
+    })
+}
+
+fn choose<'a>(
+    offer: &Offer,
+    section: &'a Section,
+    first: Option<&Section>,
+    feed: &'a FeedInfo,
+    taken: &[AgreedTrack],
+) -> Result<(&'a TrackInfo, &'a OfferedCodec), String> {
+    if section.port == 0 && !section.bundle_only {
+        return Err("the section is switched off".into());
+    }
+    if !section.receives {
+        return Err("the viewer does not want to receive in it (a=recvonly or a=sendrecv)".into());
+    }
+    if !section.rtcp_mux {
+        return Err("a=rtcp-mux is needed".into());
+    }
+    let bundled = |section: &Section| section.mid.as_ref().is_some_and(|mid| offer.bundle.contains(mid));
+    if first.is_some_and(|first| !bundled(first) || !bundled(section)) {
+        return Err("only sections of one a=group:BUNDLE can share the connection".into());
+    }
+    let kind = if section.media == "video" { TrackKind::Video } else { TrackKind::Audio };
+    let track = feed.track(kind).ok_or_else(|| format!("the feed has no {}", section.media))?;
+    if taken.iter().any(|other| other.key.track == track.id) {
+        return Err("the track is sent in another section".into());
+    }
+    if kind == TrackKind::Video && feed.b_frames {
+        return Err(B_FRAMES.into());
+    }
+    let codec = pick(section, track).ok_or_else(|| {
+        let offered = offered_codecs(section).join(", ");
+        format!("the feed is {}, offered were {offered}", describe(track))
+    })?;
+    Ok((track, codec))
+}
+
+/// Why video with B-frames is kept off this path, with the next step.
+pub(crate) const B_FRAMES: &str = "the video has B-frames, which browsers cannot show over WebRTC; \
+     watch it over HLS, or set the encoder to no B-frames (x264: bframes=0 or tune zerolatency)";
+
+/// The payload type under which a track can be sent: for H.264 any profile with a fitting packetization mode, the
+/// nearest profile first. Chromium plays High under the payload type of baseline; its list is stricter than its decoder.
+fn pick<'a>(section: &'a Section, track: &TrackInfo) -> Option<&'a OfferedCodec> {
+    let fits = |codec: &&OfferedCodec| {
+        codec.clock_rate == track.clock_rate.hz()
+            && Codec::from_sdp_name(&codec.name) == Some(track.codec)
+            && section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type))
+    };
+    let mut fitting = section.codecs.iter().filter(fits);
+    if track.codec != Codec::H264 {
+        return fitting.next();
+    }
+    let mode = |fmtp: &str, default: u8| {
+        parameter(fmtp, "packetization-mode").and_then(|mode| mode.parse().ok()).unwrap_or(default)
+    };
+    // A publisher that says nothing may send fragments: take it for mode 1. A viewer that says nothing has mode 0.
+    let sent = mode(&track.fmtp, 1);
+    let profile = |fmtp: &str| {
+        let id = parameter(fmtp, "profile-level-id").and_then(|id| u32::from_str_radix(id, 16).ok());
+        id.unwrap_or(0x42_00_0a) >> 8
+    };
+    let wanted = profile(&track.fmtp);
+    fitting.filter(|codec| mode(&codec.fmtp, 0) >= sent).min_by_key(|codec| {
+        let offered = profile(&codec.fmtp);
+        let distance = match offered {
+            _ if offered == wanted => 0,
+            _ if offered >> 8 == wanted >> 8 => 1,
+            0x42_e0 => 2,
+            _ => 3,
+        };
+        (distance, mode(&codec.fmtp, 0) != sent)
+    })
+}
+
+fn spec(
+    section: &Section,
+    codec: &OfferedCodec,
+    playout: Playout,
+    taken: &[AgreedTrack],
+    random: &mut impl FnMut() -> u32,
+) -> TrackSpec {
+    let mut used: Vec<u32> = taken
+        .iter()
+        .flat_map(|track| [Some(track.spec.ssrc), track.spec.rtx.map(|(ssrc, _)| ssrc)])
+        .flatten()
+        .collect();
+    let mut ssrc = || {
+        loop {
+            let ssrc = random();
+            // Browsers report under SSRC 1.
+            if ssrc > 0xff && !used.contains(&ssrc) {
+                used.push(ssrc);
+                return ssrc;
+            }
+        }
+    };
+    let video = section.media == "video";
+    let apt = codec.payload_type.to_string();
+    let repair = section
+        .codecs
+        .iter()
+        .find(|rtx| rtx.name.eq_ignore_ascii_case("rtx") && rtx.parameter("apt") == Some(&apt))
+        .filter(|_| video);
+    let extension = |uri: &str| {
+        let known = section.extensions.iter().find(|(id, known)| known == uri && (1..=14).contains(id));
+        known.map(|(id, _)| *id).filter(|_| video)
+    };
+    TrackSpec {
+        ssrc: ssrc(),
+        payload_type: codec.payload_type,
+        rtx: repair.map(|rtx| (ssrc(), rtx.payload_type)),
+        playout_delay: extension(PLAYOUT_DELAY).filter(|_| playout == Playout::LowestLatency),
+        orientation: extension(ORIENTATION),
+        first_index: low(random()),
+        first_rtx_index: low(random()),
+    }
+}
+
+/// A beginning below 2^14: far enough from the first rollover for any receiver to take the counter for 0.
+fn low(random: u32) -> u16 {
+    u16::try_from(random & 0x3fff).unwrap_or(0)
+}
+
+fn encoding(track: &TrackInfo, codec: &OfferedCodec) -> String {
+    match track.kind() {
+        TrackKind::Video => format!("{}/{}", codec.name, codec.clock_rate),
+        TrackKind::Audio => format!("{}/{}/2", codec.name, codec.clock_rate),
+    }
+}
+
+fn describe(track: &TrackInfo) -> String {
+    if track.codec == Codec::H264 && !track.fmtp.is_empty() {
+        return format!("{} ({})", track.codec, track.fmtp);
+    }
+    track.codec.to_string()
+}
+
+fn section_kind(kind: TrackKind) -> &'static str {
+    if kind == TrackKind::Video { "video" } else { "audio" }
+}
+
+fn offered_codecs(section: &Section) -> Vec<String> {
+    let helpers = ["rtx", "red", "ulpfec", "flexfec-03", "telephone-event", "CN"];
+    let mut names: Vec<String> = Vec::new();
+    for codec in section.codecs.iter().filter(|codec| !helpers.contains(&codec.name.as_str())) {
+        let mode = codec.parameter("packetization-mode").map(|mode| format!(" (packetization-mode={mode})"));
+        let name = format!("{}: {}{}", section.media, codec.name, mode.unwrap_or_default());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What our end of the connection is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalEnd<'a> {
+    pub(crate) session: u64,
+    pub(crate) ufrag: &'a str,
+    pub(crate) pwd: &'a str,
+    /// SHA-256 of our certificate.
+    pub(crate) fingerprint: &'a str,
+    pub(crate) candidates: &'a [SocketAddr],
+    /// The name of the media stream: what the page sees as the stream's id.
+    pub(crate) stream: &'a str,
+}
+
+/// Writes the answer: one section for every one of the offer, in its order.
+pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) -> String {
+    let mut out = String::with_capacity(2_048);
+    let mut line = |text: std::fmt::Arguments<'_>| {
+        // Writing to a String cannot fail. A missing last line end is a parse error in browsers.
+        let _ = write!(out, "{text}\r\n");
+    };
+    let section_of = |track: &AgreedTrack| offer.sections.get(track.section);
+    let mids = agreement.tracks.iter().filter_map(section_of).filter_map(|section| section.mid.as_deref());
+    let mids =
+        mids.filter(|mid| offer.bundle.iter().any(|bundled| bundled == mid)).collect::<Vec<_>>().join(" ");
+    line(format_args!("v=0"));
+    line(format_args!("o=- {} 1 IN IP4 127.0.0.1", end.session));
+    line(format_args!("s=-"));
+    line(format_args!("t=0 0"));
+    line(format_args!("a=ice-lite"));
+    if !mids.is_empty() {
+        line(format_args!("a=group:BUNDLE {mids}"));
+    }
+    line(format_args!("a=msid-semantic: WMS *"));
+    let mut transport_told = false;
+    for (index, section) in offer.sections.iter().enumerate() {
+        let Some(track) = agreement.tracks.iter().find(|track| track.section == index) else {
+            line(format_args!("m={} 0 {} {}", section.media, section.protocol, section.formats.join(" ")));
+            line(format_args!("c=IN IP4 0.0.0.0"));
+            if let Some(mid) = &section.mid {
+                line(format_args!("a=mid:{mid}"));
+            }
+            line(format_args!("a=inactive"));
+            continue;
+        };
+        let pt = track.spec.payload_type;
+        let rtx = track.spec.rtx;
+        let formats = rtx.map_or_else(|| pt.to_string(), |(_, rtx)| format!("{pt} {rtx}"));
+        line(format_args!("m={} 9 {} {formats}", section.media, section.protocol));
+        line(format_args!("c=IN IP4 0.0.0.0"));
+        if let Some(mid) = &section.mid {
+            line(format_args!("a=mid:{mid}"));
+        }
+        line(format_args!("a=ice-ufrag:{}", end.ufrag));
+        line(format_args!("a=ice-pwd:{}", end.pwd));
+        line(format_args!("a=fingerprint:sha-256 {}", end.fingerprint));
+        line(format_args!("a=setup:passive"));
+        line(format_args!("a=sendonly"));
+        line(format_args!("a=rtcp-mux"));
+        line(format_args!("a=rtcp-rsize"));
+        line(format_args!("a=rtpmap:{pt} {}", track.encoding));
+        if !track.fmtp.is_empty() {
+            line(format_args!("a=fmtp:{pt} {}", track.fmtp));
+        }
+        if section.media == "video" {
+            for feedback in ["nack", "nack pli", "ccm fir"] {
+                line(format_args!("a=rtcp-fb:{pt} {feedback}"));
+            }
+        }
+        // With our answers to it, pages get captureTime in requestVideoFrameCallback (RFC 3611 in Chromium).
+        line(format_args!("a=rtcp-fb:{pt} rrtr"));
+        if let Some((_, rtx)) = rtx {
+            line(format_args!("a=rtpmap:{rtx} rtx/{}", track.clock_rate.hz()));
+            line(format_args!("a=fmtp:{rtx} apt={pt}"));
+        }
+        for (id, uri) in [(track.spec.playout_delay, PLAYOUT_DELAY), (track.spec.orientation, ORIENTATION)] {
+            if let Some(id) = id {
+                line(format_args!("a=extmap:{id} {uri}"));
+            }
+        }
+        let ssrc = track.spec.ssrc;
+        line(format_args!("a=msid:{} {}", end.stream, section.media));
+        if let Some((rtx, _)) = rtx {
+            line(format_args!("a=ssrc-group:FID {ssrc} {rtx}"));
+        }
+        // Each SSRC of the group needs its own line: Chromium fails to add the stream otherwise.
+        for ssrc in [Some(ssrc), rtx.map(|(ssrc, _)| ssrc)].into_iter().flatten() {
+            line(format_args!("a=ssrc:{ssrc} cname:{}", end.ufrag));
+            line(format_args!("a=ssrc:{ssrc} msid:{} {}", end.stream, section.media));
+        }
+        if !std::mem::replace(&mut transport_told, true) {
+            for (n, candidate) in end.candidates.iter().enumerate() {
+                let (ip, port) = (candidate.ip(), candidate.port());
+                // RFC 8445, 5.1.2.1: host (126), a local preference of its own for each, component 1.
+                let preference = 65_535_u32.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+                let priority = (126 << 24) | (preference << 8) | 255;
+                line(format_args!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1));
+            }
+            line(format_args!("a=end-of-candidates"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

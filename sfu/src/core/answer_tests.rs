@@ -1,0 +1,147 @@
+use bicast_shared::feed::info::{Cadence, FeedState};
+use bicast_shared::id::{Epoch, TrackId};
+use bicast_shared::time::ProgramTime;
+
+use super::super::offer::tests::CHROMIUM;
+use super::*;
+
+const BASELINE: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+
+fn feed(fmtp: &str) -> FeedInfo {
+    FeedInfo {
+        id: "demo".parse().unwrap(),
+        state: FeedState::Live,
+        epoch: Epoch(0),
+        tracks: vec![
+            TrackInfo::single(TrackId(0), Codec::H264, ClockRate::VIDEO, 0, fmtp.into()),
+            TrackInfo::single(TrackId(1), Codec::Opus, ClockRate::OPUS, 2, String::new()),
+        ],
+        publisher: None,
+        cadence: Cadence::default(),
+        map: None,
+        b_frames: false,
+        since: ProgramTime::default(),
+    }
+}
+
+fn counter() -> impl FnMut() -> u32 {
+    let mut n = 0xffff;
+    move || {
+        n += 1;
+        n
+    }
+}
+
+fn agree(text: &str, feed: &FeedInfo) -> Result<Agreement, Refusal> {
+    negotiate(&Offer::parse(text).unwrap(), feed, Playout::LowestLatency, counter())
+}
+
+fn answer(text: &str, feed: &FeedInfo) -> String {
+    let offer = Offer::parse(text).unwrap();
+    let agreement = agree(text, feed).unwrap();
+    let candidates = ["127.0.0.1:8189".parse().unwrap(), "[::1]:8189".parse().unwrap()];
+    let end = LocalEnd {
+        session: 7,
+        ufrag: "uuuu",
+        pwd: "pppppppppppppppppppppppp",
+        fingerprint: "AA:BB",
+        candidates: &candidates,
+        stream: "demo",
+    };
+    write(&offer, &agreement, &end)
+}
+
+#[test]
+fn the_answer_to_chromium_reads_as_tried_in_it() {
+    let expected = expect_test::expect_file!["fixtures/chromium-answer.sdp"];
+    expected.assert_eq(&answer(CHROMIUM, &feed(BASELINE)).replace("\r\n", "\n"));
+}
+
+#[test]
+fn any_h264_profile_finds_the_viewers_nearest_payload_type() {
+    let payload_type = |fmtp: &str| agree(CHROMIUM, &feed(fmtp)).map(|a| a.tracks[0].spec.payload_type);
+    assert_eq!(payload_type(BASELINE), Ok(108));
+    assert_eq!(payload_type("packetization-mode=1;profile-level-id=42001f"), Ok(102));
+    assert_eq!(payload_type("packetization-mode=1;profile-level-id=4d0028"), Ok(127));
+    assert_eq!(
+        payload_type("packetization-mode=1;profile-level-id=640c1f"),
+        Ok(108),
+        "High goes under baseline"
+    );
+    assert_eq!(payload_type("profile-level-id=42e01f;packetization-mode=0"), Ok(112));
+    assert_eq!(payload_type(""), Ok(102), "an unknown publisher may send fragments");
+    let only_mode_0 = CHROMIUM.replace("packetization-mode=1", "packetization-mode=0");
+    assert!(matches!(agree(&only_mode_0, &feed(BASELINE)), Ok(a) if a.tracks.len() == 1), "audio only");
+}
+
+#[test]
+fn retransmission_and_extensions_are_those_of_the_offer() {
+    let agreement = agree(CHROMIUM, &feed(BASELINE)).unwrap();
+    let video = &agreement.tracks[0].spec;
+    assert_eq!(video.rtx.unwrap().1, 109);
+    assert_eq!((video.playout_delay, video.orientation), (Some(5), Some(3)));
+    let offer = Offer::parse(&CHROMIUM.replace("apt=108", "apt=9")).unwrap();
+    let lip_sync = negotiate(&offer, &feed(BASELINE), Playout::LipSync, counter()).unwrap();
+    let video = &lip_sync.tracks[0].spec;
+    assert_eq!((video.rtx, video.playout_delay), (None, None));
+    let audio = &agreement.tracks[1].spec;
+    assert_eq!((audio.payload_type, audio.rtx, audio.playout_delay), (111, None, None));
+}
+
+#[test]
+fn sections_that_cannot_be_sent_keep_their_place_and_lose_no_candidates() {
+    let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:9\r\n";
+    let at = CHROMIUM.find("m=video").unwrap();
+    let text = [&CHROMIUM[..at], data, &CHROMIUM[at..]].concat();
+    let answer = answer(&text, &feed(BASELINE));
+    let media: Vec<&str> = answer.lines().filter(|line| line.starts_with("m=")).collect();
+    assert_eq!(media[0], "m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
+    assert_eq!(media.len(), 3);
+    assert!(answer.contains("a=group:BUNDLE 0 1\r\n"));
+    assert_eq!(answer.matches("a=candidate:").count(), 2);
+    assert!(answer.find("a=candidate:").unwrap() > answer.find("m=video").unwrap());
+    assert!(answer.ends_with("\r\n"));
+}
+
+#[test]
+fn b_frames_leave_the_sound_and_say_why() {
+    let mut feed = feed(BASELINE);
+    feed.b_frames = true;
+    let agreement = agree(CHROMIUM, &feed).unwrap();
+    assert_eq!(agreement.tracks.len(), 1);
+    assert_eq!(agreement.tracks[0].codec, Codec::Opus);
+    let video_only = &CHROMIUM[..CHROMIUM.find("m=audio").unwrap()];
+    let Err(Refusal::Unusable { why, .. }) = agree(video_only, &feed) else { panic!() };
+    assert!(why.contains("B-frames"), "{why}");
+}
+
+#[test]
+fn unusable_offers_tell_both_sides() {
+    let text = CHROMIUM.replace("H264", "H263").replace("opus", "speex");
+    let Err(Refusal::Unusable { why, offered, accepted }) = agree(&text, &feed(BASELINE)) else { panic!() };
+    assert!(offered.contains(&"video: VP8".to_owned()), "{offered:?}");
+    assert!(offered.contains(&"audio: G722".to_owned()));
+    assert_eq!(accepted, [format!("video: H264 ({BASELINE})"), "audio: Opus".to_owned()]);
+    assert!(why.contains("offered were"));
+    let send_only = CHROMIUM.replace("recvonly", "sendonly");
+    assert!(matches!(agree(&send_only, &feed(BASELINE)), Err(Refusal::Unusable { .. })));
+}
+
+#[test]
+fn what_a_connection_needs_is_asked_for_by_name() {
+    for (what, replaced) in [
+        ("ice-ufrag", CHROMIUM.replace("a=ice-ufrag", "a=x")),
+        ("ice-pwd", CHROMIUM.replace("a=ice-pwd", "a=x")),
+        ("fingerprint", CHROMIUM.replace("a=fingerprint", "a=x")),
+        ("setup:passive", CHROMIUM.replace("setup:actpass", "setup:passive")),
+    ] {
+        let Err(Refusal::Broken(why)) = agree(&replaced, &feed(BASELINE)) else { panic!("{what}") };
+        assert!(why.contains(what), "{why}");
+    }
+}
+
+#[test]
+fn without_bundle_only_one_section_is_taken() {
+    let text = CHROMIUM.replace("a=group:BUNDLE 0 1\r\n", "");
+    assert_eq!(agree(&text, &feed(BASELINE)).unwrap().tracks.len(), 1);
+}

@@ -1,0 +1,176 @@
+//! What a worker holds of one stream: the packets that viewers may still join at or ask for again. One for all viewers.
+
+use bicast_shared::feed::ring::{PacketRing, RingLimits};
+use bicast_shared::packet::MediaPacket;
+
+/// Slots by sequence number: at least as many as the ring holds packets.
+const SLOTS: i64 = 8_192;
+/// Packets at the end that may still be missing: the publisher's retransmissions are on their way.
+const REPAIRABLE: i64 = 32;
+
+/// The newest packets of a stream, in the order of arrival (positions) and findable by sequence number.
+#[derive(Debug)]
+pub(crate) struct History {
+    ring: PacketRing,
+    /// Sequence number and position, at `sequence mod SLOTS`.
+    slots: Vec<(i64, u64)>,
+    newest_sequence: i64,
+}
+
+impl History {
+    /// An empty history of at most `packets` (up to 8,192) packets.
+    pub(crate) fn new(packets: usize) -> Self {
+        let limits =
+            RingLimits { packets: packets.min(SLOTS.unsigned_abs() as usize), ..RingLimits::default() };
+        Self {
+            ring: PacketRing::new(limits),
+            slots: vec![(i64::MIN, 0); SLOTS.unsigned_abs() as usize],
+            newest_sequence: i64::MIN,
+        }
+    }
+
+    /// Takes a packet. False for one whose sequence number was taken before or is too old to know: it must not be sent,
+    /// because viewers' nonces are made of it.
+    pub(crate) fn push(&mut self, packet: MediaPacket) -> bool {
+        let sequence = packet.stamp.sequence;
+        let slot = &mut self.slots[sequence.rem_euclid(SLOTS).unsigned_abs() as usize];
+        if slot.0 >= sequence || sequence <= self.newest_sequence.saturating_sub(SLOTS) {
+            return false;
+        }
+        *slot = (sequence, self.ring.head());
+        self.newest_sequence = self.newest_sequence.max(sequence);
+        self.ring.push(packet);
+        true
+    }
+
+    /// The position after the newest packet.
+    pub(crate) fn head(&self) -> u64 {
+        self.ring.head()
+    }
+
+    /// The position of the oldest packet.
+    pub(crate) fn tail(&self) -> u64 {
+        self.ring.tail()
+    }
+
+    pub(crate) fn get(&self, position: u64) -> Option<&MediaPacket> {
+        self.ring.get(position)
+    }
+
+    /// The packet with this sequence number, if it is held.
+    pub(crate) fn by_sequence(&self, sequence: i64) -> Option<&MediaPacket> {
+        let (held, position) = self.slots[sequence.rem_euclid(SLOTS).unsigned_abs() as usize];
+        if held == sequence { self.ring.get(position) } else { None }
+    }
+
+    /// The newest packet.
+    pub(crate) fn newest(&self) -> Option<&MediaPacket> {
+        self.ring.get(self.ring.head().checked_sub(1)?)
+    }
+
+    /// Where the newest keyframe begins.
+    pub(crate) fn newest_keyframe(&self) -> Option<u64> {
+        self.ring.newest_keyframe()
+    }
+
+    /// The stored group of pictures: from the newest keyframe to the newest packet.
+    pub(crate) fn stored_group(&self) -> Option<StoredGroup> {
+        let position = self.newest_keyframe()?;
+        let first = self.ring.get(position)?.stamp.sequence;
+        let packets = self.head() - position;
+        let end = self.newest_sequence - REPAIRABLE;
+        let whole = (first..=end).all(|sequence| self.by_sequence(sequence).is_some());
+        Some(StoredGroup { position, first, packets, whole })
+    }
+}
+
+/// A keyframe and everything after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredGroup {
+    /// Where the keyframe's first packet stands.
+    pub(crate) position: u64,
+    /// That packet's sequence number.
+    pub(crate) first: i64,
+    /// How many packets there are.
+    pub(crate) packets: u64,
+    /// Whether nothing is missing in it, but for the newest packets that may still come.
+    pub(crate) whole: bool,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use bicast_shared::id::{Epoch, StreamKey};
+    use bicast_shared::packet::Stamp;
+    use bicast_shared::time::MediaTime;
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// A video packet whose payload says which it is.
+    pub(crate) fn packet(sequence: i64, media_time: i64, keyframe: bool) -> MediaPacket {
+        MediaPacket {
+            key: StreamKey::default(),
+            stamp: Stamp {
+                epoch: Epoch(0),
+                bus_sequence: sequence.unsigned_abs(),
+                sequence,
+                media_time: MediaTime(media_time),
+                decode_time: None,
+                map_version: 0,
+                keyframe,
+                segment: None,
+                segment_start: MediaTime(0),
+            },
+            marker: true,
+            payload: Bytes::from(sequence.to_be_bytes().to_vec()),
+            orientation: None,
+            received: bicast_shared::clock::now(),
+        }
+    }
+
+    fn frame(sequence: i64) -> MediaPacket {
+        packet(sequence, sequence * 3_000, sequence % 30 == 0)
+    }
+
+    #[test]
+    fn packets_are_found_by_sequence_whatever_order_they_came_in() {
+        let mut history = History::new(100);
+        for sequence in [0, 2, 1, 4, 3, -1] {
+            assert!(history.push(frame(sequence)), "{sequence}");
+        }
+        for sequence in -1..5 {
+            assert_eq!(history.by_sequence(sequence).unwrap().stamp.sequence, sequence);
+        }
+        assert!(history.by_sequence(5).is_none() && history.by_sequence(SLOTS + 1).is_none());
+    }
+
+    #[test]
+    fn a_sequence_number_is_taken_once() {
+        let mut history = History::new(10);
+        for sequence in 0..20_000 {
+            assert!(history.push(frame(sequence)));
+            assert!(!history.push(frame(sequence)), "a duplicate");
+        }
+        assert!(!history.push(frame(20_000 - SLOTS - 1)), "too old to know");
+        assert!(!history.push(frame(19_985)), "gone from the ring, but it was here");
+        assert!(history.by_sequence(19_985).is_none() && history.by_sequence(19_995).is_some());
+    }
+
+    #[test]
+    fn a_group_with_a_hole_is_not_whole() {
+        let mut history = History::new(1_000);
+        for sequence in 25..100 {
+            history.push(frame(sequence));
+        }
+        let group = history.stored_group().unwrap();
+        assert_eq!((group.first, group.packets, group.whole), (90, 10, true));
+        let mut holed = History::new(1_000);
+        for sequence in (60..89).filter(|n| *n != 65) {
+            holed.push(frame(sequence));
+        }
+        assert!(holed.stored_group().unwrap().whole, "a fresh gap may still be repaired");
+        (100..140).for_each(|sequence| assert!(holed.push(packet(sequence, sequence * 3_000, false))));
+        assert!(!holed.stored_group().unwrap().whole);
+        assert!(History::new(10).stored_group().is_none());
+    }
+}
