@@ -9,7 +9,7 @@
  * | `token` | a bearer token, if the server wants one |
  *
  * It starts muted (browsers demand it) and offers a button for the sound. Events: `bicast-state` with
- * `{bridge, leg}`, `bicast-switched` with a `PathSwitch`. `element.player` is the {@link PathPlayer}.
+ * `{bridge, leg}`, `bicast-switched` with a `PathSwitch`, `bicast-gave-up` with `{path, problem}` when a path did not come. `element.player` is the {@link PathPlayer}.
  */
 
 import { BicastApi } from "./api";
@@ -39,7 +39,7 @@ export class BicastPlayerElement extends HTMLElement {
     this.#parts = build(this.attachShadow({ mode: "open" }));
     this.#parts.sound.addEventListener("click", () => this.toggleSound());
     for (const path of ["realtime", "hls"] as const) {
-      this.#parts.paths[path].addEventListener("click", () => this.setAttribute("path", path));
+      this.#parts.paths[path].addEventListener("click", () => this.switchTo(path));
     }
     this.#parts.retry.addEventListener("click", () => this.#player?.visible?.retry());
   }
@@ -67,6 +67,13 @@ export class BicastPlayerElement extends HTMLElement {
     this.#open();
   }
 
+  /** Goes to this path; the attribute follows. */
+  switchTo(path: Path): void {
+    // Not through the attribute alone: after an automatic change of path it may say this path already.
+    this.#player?.switchTo(path);
+    this.setAttribute("path", path);
+  }
+
   /** Sound on or off. Must be called from a gesture of the user to turn it on. */
   toggleSound(): void {
     if (!this.#player) return;
@@ -91,6 +98,7 @@ export class BicastPlayerElement extends HTMLElement {
       this.#render();
       this.dispatchEvent(new CustomEvent("bicast-state", { detail }));
     });
+    player.on("gaveUp", (detail) => this.dispatchEvent(new CustomEvent("bicast-gave-up", { detail })));
     player.on("switched", (detail) => this.dispatchEvent(new CustomEvent("bicast-switched", { detail })));
     const path = this.getAttribute("path");
     player.start(path === "realtime" || path === "hls" ? path : "auto");

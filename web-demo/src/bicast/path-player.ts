@@ -35,6 +35,8 @@ interface Events {
   /** The bridge's state or the visible leg's state changed. */
   state: { readonly bridge: BridgeState; readonly leg: LegState };
   switched: PathSwitch;
+  /** The path that was asked for did not come; the old one stays. */
+  gaveUp: { readonly path: Path; readonly problem: BicastError | null };
   frame: ShownFrame;
 }
 
@@ -60,6 +62,7 @@ export class PathPlayer extends Emitter<Events> {
   #comingSince = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastSwitch: PathSwitch | null = null;
+  #offFeed: () => void = () => {};
 
   /** `videos` are two elements that lie on each other; the player decides which of them is in front. */
   constructor(
@@ -118,7 +121,12 @@ export class PathPlayer extends Emitter<Events> {
   start(path: Path | "auto" = "auto"): void {
     this.#wanted = path;
     this.#do({ type: "start", path: path === "hls" ? "hls" : "realtime" });
-    if (path === "auto") this.#after(AUTO_PATIENCE_MS, () => this.#fallBack());
+    if (path !== "auto") return;
+    this.#after(AUTO_PATIENCE_MS, () => this.#fallBack());
+    // A feed that cannot be shown over WebRTC (B-frames) says so: no need to wait for it.
+    this.#offFeed = this.feed.on("feed", ({ paths }) => {
+      if (!paths.realtime.available) this.#fallBack();
+    });
   }
 
   /** Goes to the other path without a black picture. */
@@ -126,12 +134,13 @@ export class PathPlayer extends Emitter<Events> {
     this.#wanted = path;
     this.#commandAt = localNow();
     this.#do({ type: "switch", to: path });
-    if (comingPath(this.#state) === path) this.#after(GIVE_UP_MS, () => this.#do({ type: "gave-up", path }));
+    if (comingPath(this.#state) === path) this.#after(GIVE_UP_MS, () => this.#giveUp(path));
   }
 
   /** Lets go of both legs. */
   stop(): void {
     clearTimeout(this.#timer);
+    this.#offFeed();
     this.#do({ type: "stop" });
   }
 
@@ -190,7 +199,7 @@ export class PathPlayer extends Emitter<Events> {
 
   #onLegState(leg: Leg, state: LegState): void {
     const coming = leg.path === comingPath(this.#state);
-    if (coming && state === "failed") this.#do({ type: "gave-up", path: leg.path });
+    if (coming && state === "failed") this.#giveUp(leg.path);
     if (leg.path === "realtime" && state === "failed" && this.#state === "live") this.#fallBack();
     if (leg === this.visible) this.#tell();
   }
@@ -206,6 +215,12 @@ export class PathPlayer extends Emitter<Events> {
     } else {
       this.#after(1_000, () => this.#fallBack());
     }
+  }
+
+  #giveUp(path: Path): void {
+    const { problem } = this.legs[path];
+    this.#do({ type: "gave-up", path });
+    this.emit("gaveUp", { path, problem });
   }
 
   #applySound(): void {

@@ -5,6 +5,7 @@ import type { FeedWatcher } from "../../bicast/feed-watcher";
 import type { Leg, Path } from "../../bicast/leg";
 import type { PathPlayer, PathSwitch } from "../../bicast/path-player";
 import { otherPath } from "../../bicast/path-state";
+import type { BicastError } from "../../bicast/problem";
 import { localNow } from "../../bicast/server-clock";
 import { pathName } from "../../bicast/words";
 import { h, ICONS, icon, setText } from "../../ui/dom";
@@ -118,6 +119,11 @@ export class Switcher {
     element.addEventListener("bicast-switched", (event) =>
       this.#onSwitched((event as CustomEvent<PathSwitch>).detail),
     );
+    element.addEventListener("bicast-gave-up", (event) => {
+      const { path, problem } = (event as CustomEvent<{ path: Path; problem: BicastError | null }>).detail;
+      const why = problem === null ? "it showed no picture in time." : problem.problem.detail;
+      setText(this.#said, `${pathName(path)} did not come: ${why} Still on ${pathName(otherPath(path))}.`);
+    });
     element.addEventListener("bicast-sound", (event) => {
       if (!(event as CustomEvent<{ muted: boolean }>).detail.muted) this.onSound();
     });
@@ -128,7 +134,7 @@ export class Switcher {
   #switch(): void {
     const { player } = this;
     if (!player) return;
-    this.#player?.setAttribute("path", otherPath(player.chosen ?? "realtime"));
+    this.#player?.switchTo(otherPath(player.chosen ?? "realtime"));
     if (player.chosen !== null) setText(this.#said, `Bringing up ${pathName(player.chosen)}…`);
     this.refresh();
   }
