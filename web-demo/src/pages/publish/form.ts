@@ -104,7 +104,7 @@ export class PublishForm {
         { class: "row" },
         field("Size", this.#size),
         field("Frame rate", this.#fps),
-        field("Bitrate, kbit/s", this.#bitrate),
+        field("Max. kbit/s", this.#bitrate),
       ),
       h(
         "details",

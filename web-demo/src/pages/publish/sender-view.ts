@@ -61,7 +61,7 @@ export class SenderView {
     );
     this.numbers = h(
       "section",
-      { class: "card stack", "data-path": "realtime", "aria-label": "Sender statistics" },
+      { class: "card stack numbers", "data-path": "realtime", "aria-label": "Sender statistics" },
       h(
         "div",
         {},
