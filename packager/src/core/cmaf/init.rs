@@ -1,0 +1,123 @@
+//! Init segments: `ftyp` and `moov` of a single fragmented track.
+
+use bytes::Bytes;
+use mp4_atom::{
+    Audio, Avc1, Avcc, AvccExt, Codec, Dinf, Dops, Dref, Encode, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov,
+    Mvex, Mvhd, Opus, Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
+};
+
+use crate::core::cmaf::fragment::TRACK_ID;
+use crate::core::h264::params::VideoConfig;
+
+/// The init segment of an H.264 track, with 90,000 ticks a second. None when a parameter set is too large for avcC.
+#[must_use]
+pub fn video(config: &VideoConfig) -> Option<Bytes> {
+    let (width, height) = (config.width, config.height);
+    let sps = config.sps.first()?;
+    let &[_, profile, constraints, level, ..] = &sps[..] else { return None };
+    // The profiles that carry their chroma format in the SPS repeat it in avcC (ISO/IEC 14496-15, 5.3.3.1).
+    let ext = (!matches!(profile, 66 | 77 | 88)).then(|| AvccExt {
+        chroma_format: config.chroma.0,
+        bit_depth_luma: config.chroma.1,
+        bit_depth_chroma: config.chroma.2,
+        sequence_parameter_sets_ext: Vec::new(),
+    });
+    let avcc = Avcc {
+        configuration_version: 1,
+        avc_profile_indication: profile,
+        profile_compatibility: constraints,
+        avc_level_indication: level,
+        length_size: 4,
+        sequence_parameter_sets: config.sps.iter().map(|unit| unit.to_vec()).collect(),
+        picture_parameter_sets: config.pps.iter().map(|unit| unit.to_vec()).collect(),
+        ext,
+    };
+    let visual = Visual { data_reference_index: 1, width, height, ..Visual::default() };
+    let entry = Avc1 { visual, avcc, ..Avc1::default() };
+    let tkhd = Tkhd { width: width.into(), height: height.into(), ..track_header() };
+    let minf = Minf { vmhd: Some(Vmhd::default()), ..media_information(entry.into()) };
+    file(90_000, tkhd, (b"vide", "bicast video"), minf)
+}
+
+/// The init segment of an Opus track, with 48,000 ticks a second.
+#[must_use]
+pub fn opus(channels: u8) -> Option<Bytes> {
+    let entry = Opus {
+        audio: Audio {
+            data_reference_index: 1,
+            channel_count: u16::from(channels),
+            sample_size: 16,
+            sample_rate: 48_000.into(),
+        },
+        // A live stream is joined in its middle: there is no encoder delay at its beginning to skip.
+        dops: Dops {
+            output_channel_count: channels,
+            pre_skip: 0,
+            input_sample_rate: 48_000,
+            output_gain: 0,
+            channel_mapping: None,
+        },
+        btrt: None,
+    };
+    let tkhd = Tkhd { volume: 1.into(), alternate_group: 1, ..track_header() };
+    let minf = Minf { smhd: Some(Smhd::default()), ..media_information(entry.into()) };
+    file(48_000, tkhd, (b"soun", "bicast audio"), minf)
+}
+
+fn track_header() -> Tkhd {
+    Tkhd { track_id: TRACK_ID, enabled: true, in_movie: true, ..Tkhd::default() }
+}
+
+fn media_information(entry: Codec) -> Minf {
+    let dinf = Dinf { dref: Dref { entries: vec![Url::default().into()] } };
+    Minf { dinf, stbl: Stbl { stsd: Stsd { codecs: vec![entry] }, ..Stbl::default() }, ..Minf::default() }
+}
+
+fn file(timescale: u32, tkhd: Tkhd, handler: (&[u8; 4], &str), minf: Minf) -> Option<Bytes> {
+    let brand = |name: &[u8; 4]| FourCC::new(name);
+    let ftyp = Ftyp {
+        major_brand: brand(b"iso6"),
+        minor_version: 0,
+        compatible_brands: vec![brand(b"iso6"), brand(b"cmfc"), brand(b"mp41")],
+    };
+    let hdlr = Hdlr { handler: FourCC::new(handler.0), name: handler.1.into() };
+    let mdhd = Mdhd { timescale, language: "und".into(), ..Mdhd::default() };
+    let trex = Trex { track_id: TRACK_ID, default_sample_description_index: 1, ..Trex::default() };
+    let moov = Moov {
+        mvhd: Mvhd {
+            timescale,
+            rate: 1.into(),
+            volume: 1.into(),
+            next_track_id: TRACK_ID + 1,
+            ..Mvhd::default()
+        },
+        mvex: Some(Mvex { mehd: None, trex: vec![trex] }),
+        trak: vec![Trak { tkhd, mdia: Mdia { mdhd, hdlr, minf }, ..Trak::default() }],
+        ..Moov::default()
+    };
+    let mut out = Vec::with_capacity(1_024);
+    ftyp.encode(&mut out).ok()?;
+    moov.encode(&mut out).ok()?;
+    Some(out.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mp4_atom::{Any, DecodeMaybe};
+
+    #[test]
+    fn opus_is_described_in_big_endian_with_its_channels() {
+        let bytes = opus(2).unwrap();
+        let at = bytes.windows(4).position(|w| w == b"dOps").unwrap();
+        assert_eq!(bytes[at + 4..at + 15], [0, 2, 0, 0, 0, 0, 0xbb, 0x80, 0, 0, 0]);
+        let mut rest = &bytes[..];
+        let Some(Any::Ftyp(ftyp)) = Any::decode_maybe(&mut rest).unwrap() else { panic!() };
+        assert!(ftyp.compatible_brands.contains(&FourCC::new(b"cmfc")));
+        let Some(Any::Moov(moov)) = Any::decode_maybe(&mut rest).unwrap() else { panic!() };
+        assert!(rest.is_empty());
+        assert_eq!((moov.mvhd.duration, moov.trak[0].tkhd.duration), (0, 0));
+        assert_eq!(moov.trak[0].mdia.mdhd.timescale, 48_000);
+        assert_eq!(moov.mvex.unwrap().trex[0].track_id, TRACK_ID);
+    }
+}

@@ -1,0 +1,34 @@
+//! The packager without sockets, tasks or clocks: packets and `now` in, snapshots and playlists out.
+//!
+//! | step | file |
+//! |---|---|
+//! | packets in the order of sending | `reorder` |
+//! | packets to frames | `depacketizer`, `h264` |
+//! | decode times | `decode_order` |
+//! | where parts and segments end | `cadence`, `plan`, `video`, `audio` |
+//! | frames to files | `writer`, `cmaf` |
+//! | what is listed | `window`, `snapshot` |
+//! | playlists as text | `playlist` |
+//! | which requests wait | `reload` |
+//!
+//! [`feed::FeedPackager`] joins them for one feed.
+
+pub mod audio;
+pub mod cadence;
+pub mod cmaf;
+pub mod decode_order;
+pub mod depacketizer;
+pub mod feed;
+pub mod h264;
+pub mod maps;
+pub mod plan;
+pub mod playlist;
+pub mod reload;
+pub mod reorder;
+pub mod snapshot;
+pub mod video;
+pub mod window;
+pub mod writer;
+
+#[cfg(test)]
+pub(crate) mod testing;

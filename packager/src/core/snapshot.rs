@@ -1,0 +1,172 @@
+//! An immutable picture of a packaged feed: what playlists are printed from and requests are answered from.
+
+use std::sync::Arc;
+
+use crate::core::window::{Init, Segment};
+
+/// What must stay the same in all media playlists of a feed while it is live (RFC 8216bis 6.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Header {
+    /// EXT-X-TARGETDURATION, seconds.
+    pub target_duration: u32,
+    /// EXT-X-PART-INF:PART-TARGET, milliseconds.
+    pub part_target_ms: u32,
+    /// Whether every segment begins with a keyframe.
+    pub independent_segments: bool,
+}
+
+/// A packaged feed.
+#[derive(Debug, Clone, Default)]
+pub struct FeedSnapshot {
+    /// Names this life of the feed: a feed that ended and began again under its id must not meet its old self in caches.
+    pub instance: String,
+    /// What never changes.
+    pub header: Header,
+    /// Its media playlists. The first is the main one: video where there is video.
+    pub renditions: Vec<RenditionSnapshot>,
+    /// Nothing will be added.
+    pub ended: bool,
+    /// Nothing arrives at the moment: the publisher is away, or silent.
+    pub away: bool,
+    /// Why it cannot be watched, in words with the next step.
+    pub refused: Option<String>,
+    /// Discontinuities since the feed began.
+    pub discontinuities: u64,
+    /// Frames left out since the feed began.
+    pub lost_access_units: u64,
+}
+
+/// What a rendition holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RenditionMedia {
+    /// Pictures.
+    Video {
+        /// Pixels.
+        width: u16,
+        /// Pixels.
+        height: u16,
+        /// Frames per second.
+        frame_rate: f64,
+    },
+    /// Sound.
+    Audio {
+        /// Channels.
+        channels: u8,
+    },
+}
+
+/// One media playlist.
+#[derive(Debug, Clone)]
+pub struct RenditionSnapshot {
+    /// Its name in URLs: `video0`.
+    pub name: String,
+    /// RFC 6381.
+    pub codecs: String,
+    /// Picture or sound.
+    pub media: RenditionMedia,
+    /// Ticks per second.
+    pub timescale: i64,
+    /// Listed segments, oldest first; the last one may be growing.
+    pub segments: Vec<Arc<Segment>>,
+    /// No longer listed, still served.
+    pub removed: Vec<Arc<Segment>>,
+    /// EXT-X-DISCONTINUITY-SEQUENCE.
+    pub discontinuity_sequence: u64,
+    /// Where its newest part ends, in ticks.
+    pub edge: i64,
+}
+
+impl FeedSnapshot {
+    /// A rendition by name.
+    #[must_use]
+    pub fn rendition(&self, name: &str) -> Option<&RenditionSnapshot> {
+        self.renditions.iter().find(|rendition| rendition.name == name)
+    }
+
+    /// Whether a player that opens it now can begin: three parts are its hold-back.
+    #[must_use]
+    pub fn playable(&self) -> bool {
+        !self.renditions.is_empty() && self.renditions.iter().all(RenditionSnapshot::playable)
+    }
+}
+
+impl RenditionSnapshot {
+    fn playable(&self) -> bool {
+        self.segments.iter().any(|segment| segment.complete && !segment.is_gap())
+            || self.segments.iter().flat_map(|s| &s.parts).filter(|part| !part.gap).count() >= 3
+    }
+
+    /// The number of the last complete segment.
+    #[must_use]
+    pub fn last_complete(&self) -> Option<u64> {
+        self.segments.iter().rev().find(|segment| segment.complete).map(|segment| segment.head.number)
+    }
+
+    /// The newest part: its segment's number and its index.
+    #[must_use]
+    pub fn newest_part(&self) -> Option<(u64, u64)> {
+        let newest = self.segments.last()?;
+        Some((newest.head.number, (newest.parts.len() as u64).saturating_sub(1)))
+    }
+
+    /// The part that comes next, named before it exists. Right after a segment closed it is part 0 of the next one: a
+    /// playlist without a hint there makes hls.js misplace what follows.
+    #[must_use]
+    pub fn next_part(&self) -> (u64, u64) {
+        match self.segments.last() {
+            Some(newest) if newest.complete => (newest.head.number + 1, 0),
+            Some(newest) => (newest.head.number, newest.parts.len() as u64),
+            None => (0, 0),
+        }
+    }
+
+    /// A segment that can be fetched.
+    #[must_use]
+    pub fn segment(&self, number: u64) -> Option<&Arc<Segment>> {
+        let find = |list: &'_ [Arc<Segment>]| list.iter().position(|segment| segment.head.number == number);
+        find(&self.segments)
+            .and_then(|at| self.segments.get(at))
+            .or_else(|| find(&self.removed).and_then(|at| self.removed.get(at)))
+    }
+
+    /// An init segment that a listed or served segment needs.
+    #[must_use]
+    pub fn init(&self, number: u32) -> Option<&Arc<Init>> {
+        let inits = self.segments.iter().rev().chain(&self.removed).map(|segment| &segment.head.init);
+        inits.into_iter().find(|init| init.number == number)
+    }
+
+    /// Seconds of media listed.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.to_seconds(self.segments.iter().map(|segment| segment.ticks).sum())
+    }
+
+    /// Peak and average bits per second of the listed segments (of the parts there are, before the first is complete).
+    #[must_use]
+    pub fn bandwidth(&self) -> (u64, u64) {
+        let rate = |bytes: usize, ticks: i64| {
+            let bits = u128::from(bytes as u64) * 8 * u128::from(self.timescale.unsigned_abs());
+            u64::try_from(bits / u128::from(ticks.max(1).unsigned_abs())).unwrap_or(u64::MAX)
+        };
+        let all = |segments: &mut dyn Iterator<Item = &Arc<Segment>>| {
+            segments.fold((0, 0), |(bytes, ticks), s| (bytes + s.bytes(), ticks + s.ticks))
+        };
+        let full = || self.segments.iter().filter(|segment| segment.complete && !segment.is_gap());
+        let (bytes, ticks) =
+            if full().next().is_some() { all(&mut full()) } else { all(&mut self.segments.iter()) };
+        if ticks == 0 {
+            return (0, 0);
+        }
+        let average = rate(bytes, ticks);
+        // A segment cut short at an epoch's end says little about the rate.
+        let long = full().filter(|segment| segment.ticks * 2 >= self.timescale);
+        let peak = long.map(|segment| rate(segment.bytes(), segment.ticks)).max().unwrap_or(average);
+        (peak.max(average), average)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a window's ticks are far below 2^52")]
+    fn to_seconds(&self, ticks: i64) -> f64 {
+        ticks as f64 / self.timescale as f64
+    }
+}

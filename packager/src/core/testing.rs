@@ -1,0 +1,104 @@
+//! Packets and instants for the cores' tests.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bicast_shared::id::{Epoch, RenditionId, SegmentNumber, StreamKey, TrackId};
+use bicast_shared::packet::{MediaPacket, Stamp};
+use bicast_shared::time::{MediaTime, ProgramTime};
+use bytes::Bytes;
+
+use crate::core::window::{Init, Part, Segment, SegmentHead};
+
+/// The instant `millis` after an arbitrary one, the same in the whole test process.
+pub(crate) fn at(millis: i64) -> Instant {
+    static ZERO: OnceLock<Instant> = OnceLock::new();
+    let zero = *ZERO.get_or_init(|| bicast_shared::clock::now() + Duration::from_secs(1_000));
+    if millis < 0 {
+        zero - Duration::from_millis(millis.unsigned_abs())
+    } else {
+        zero + Duration::from_millis(millis.unsigned_abs())
+    }
+}
+
+/// A packet in the making.
+#[derive(Clone)]
+pub(crate) struct TestPacket(MediaPacket);
+
+/// Packet `sequence` of a frame at `media_time`, of epoch 0 and no segment.
+pub(crate) fn packet(sequence: i64, media_time: i64) -> TestPacket {
+    TestPacket(MediaPacket {
+        key: StreamKey::default(),
+        stamp: Stamp {
+            epoch: Epoch(0),
+            bus_sequence: sequence.unsigned_abs(),
+            sequence,
+            media_time: MediaTime(media_time),
+            decode_time: None,
+            map_version: 0,
+            keyframe: false,
+            segment: None,
+            segment_start: MediaTime(0),
+        },
+        marker: true,
+        payload: Bytes::new(),
+        orientation: None,
+        received: at(0),
+    })
+}
+
+impl TestPacket {
+    pub(crate) fn track(mut self, id: u8) -> Self {
+        self.0.key = StreamKey::new(TrackId(id), RenditionId(0));
+        self
+    }
+
+    pub(crate) fn epoch(mut self, epoch: u32) -> Self {
+        self.0.stamp.epoch = Epoch(epoch);
+        self
+    }
+
+    pub(crate) fn received(mut self, received: Instant) -> Self {
+        self.0.received = received;
+        self
+    }
+
+    pub(crate) fn payload(mut self, payload: Bytes) -> Self {
+        self.0.payload = payload;
+        self
+    }
+
+    pub(crate) fn marker(mut self, marker: bool) -> Self {
+        self.0.marker = marker;
+        self
+    }
+
+    pub(crate) fn segment(mut self, number: u64, start: i64) -> Self {
+        self.0.stamp.segment = Some(SegmentNumber(number));
+        self.0.stamp.segment_start = MediaTime(start);
+        self
+    }
+}
+
+impl From<TestPacket> for MediaPacket {
+    fn from(packet: TestPacket) -> Self {
+        packet.0
+    }
+}
+
+/// A segment of `parts` parts of 200 ticks; with 1,000 ticks a second, segments of 2 s from 1970 on.
+pub(crate) fn segment(number: u64, parts: usize, complete: bool) -> Segment {
+    let nanos = i64::try_from(number).unwrap() * 2_000_000_000;
+    let head = SegmentHead {
+        number,
+        program_time: ProgramTime::from_unix_nanos(nanos),
+        discontinuity: false,
+        init: Arc::new(Init { number: 0, data: Bytes::from_static(b"init") }),
+    };
+    let part =
+        |index| Part { ticks: 200, independent: index == 0, gap: false, data: Bytes::from_static(b"part") };
+    let parts: Vec<Part> = (0..parts).map(part).collect();
+    let ticks = 200 * i64::try_from(parts.len()).unwrap();
+    let data = if complete { Bytes::from(b"part".repeat(parts.len())) } else { Bytes::new() };
+    Segment { head, parts, ticks, complete, data }
+}

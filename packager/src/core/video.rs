@@ -1,0 +1,544 @@
+//! The video of a feed: packets in, parts out, each frame at exactly its media time.
+//!
+//! # Frames that do not come, or outlast a part
+//! A part must not be longer than PART-TARGET and must follow its predecessor within that time (RFC 8216bis 4.4.4.9 and
+//! 6.2.1), and a hole in the buffer makes hls.js stall and then jump over it. So, in this order:
+//! 1. A frame is stretched over what is missing behind it as long as its part stays within PART-TARGET.
+//! 2. What is left is filled with still frames (`h264::still`): pictures of a few bytes that say "as before". They are
+//!    marked disposable, so a reader of the file tells them from the publisher's frames.
+//! 3. Where the bitstream does not allow that (CABAC), with parts marked GAP=YES. A part in front of such a frame may then
+//!    be shorter than 85 %, which no player minds; a longer one is never written.
+//!
+//! Filling happens as time goes by, a quarter of a second behind it, so that a late frame still finds its place. When
+//! nothing at all arrives any more, it stops: the publisher is on its way out, and what it sends when it returns begins
+//! behind a discontinuity. hls.js waits at the end of its buffer meanwhile and goes on by itself; a second of gaps would
+//! make it seek instead.
+//!
+//! # Loss
+//! A damaged frame and all that follow it until the next keyframe are left out and counted, and a keyframe is asked for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bicast_shared::id::{Epoch, StreamKey};
+use bicast_shared::packet::{MediaPacket, Stamp};
+use bicast_shared::time::ClockRate;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::core::cadence::Cut;
+use crate::core::cmaf::{Sample, SampleKind, init};
+use crate::core::decode_order::DecodeOrder;
+use crate::core::depacketizer::h264::{AccessUnit, Depacketizer, nal};
+use crate::core::h264::params::VideoConfig;
+use crate::core::h264::still::Still;
+use crate::core::maps::Maps;
+use crate::core::plan::{Plans, SegmentPlan};
+use crate::core::reorder::{Ordered, Patience, Reorder};
+use crate::core::window::{Init, WindowLimits};
+use crate::core::writer::Writer;
+
+/// How far behind the clock missing frames are filled in: a frame or a repair that is later than this is late.
+const FILL_DELAY: Duration = Duration::from_millis(250);
+
+/// The video of a feed.
+#[derive(Debug)]
+pub struct VideoTrack {
+    key: StreamKey,
+    rate: ClockRate,
+    cut: Cut,
+    reorder: Reorder,
+    ordered: Vec<Ordered>,
+    depacketizer: Depacketizer,
+    order: DecodeOrder,
+    frame: Option<Frame>,
+    pending: Option<Pending>,
+    /// Frames are being written: a keyframe has begun a segment of this epoch.
+    running: bool,
+    /// Whose frames are being written.
+    epoch: Epoch,
+    /// The next segment does not continue the one before.
+    restart: bool,
+    /// The next segment has another init segment.
+    new_init: bool,
+    /// Frames are left out until a keyframe comes.
+    broken: Option<Broken>,
+    /// Parameter sets that came without a picture.
+    loose: AccessUnit,
+    /// The first slice of the picture that is shown at the edge.
+    shown: Option<Bytes>,
+    still: Option<Still>,
+    config: Option<Arc<VideoConfig>>,
+    init: Option<Arc<Init>>,
+    writer: Writer,
+    lost: u64,
+    refused: Option<String>,
+    keyframe_wanted: bool,
+    /// Media was ended here, in ticks: what follows begins behind a discontinuity.
+    ended_at: Option<(Epoch, i64)>,
+}
+
+/// Why frames are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    /// Something they depend on is missing. A keyframe was last asked for then (never, for none).
+    Damage(Option<Instant>),
+    /// They need another init segment, which the next segment brings.
+    Init,
+}
+
+/// A keyframe is asked for again when none came for this long.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The frame that is arriving.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    stamp: Stamp,
+    /// The number of the segment that its packets say it belongs to.
+    segment: Option<u64>,
+    decode: i64,
+    received: Instant,
+}
+
+/// A frame whose duration is not known yet.
+#[derive(Debug)]
+struct Pending {
+    decode: i64,
+    presentation: i64,
+    keyframe: bool,
+    data: Bytes,
+}
+
+impl VideoTrack {
+    /// The video of stream `key`, cut by `cut`.
+    #[must_use]
+    pub fn new(key: StreamKey, rate: ClockRate, cut: Cut, patience: Patience, limits: WindowLimits) -> Self {
+        Self {
+            key,
+            rate,
+            cut,
+            reorder: Reorder::new(patience),
+            ordered: Vec::new(),
+            depacketizer: Depacketizer::default(),
+            order: DecodeOrder::new(cut.frame),
+            frame: None,
+            pending: None,
+            running: false,
+            epoch: Epoch(0),
+            restart: false,
+            new_init: false,
+            broken: None,
+            loose: AccessUnit::default(),
+            shown: None,
+            still: None,
+            config: None,
+            init: None,
+            writer: Writer::new(rate, i64::from(rate.hz()) * 2, limits),
+            lost: 0,
+            refused: None,
+            keyframe_wanted: false,
+            ended_at: None,
+        }
+    }
+
+    /// The stream it takes.
+    #[must_use]
+    pub const fn key(&self) -> StreamKey {
+        self.key
+    }
+
+    /// What it has written.
+    #[must_use]
+    pub const fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// What the bitstream says, once a keyframe has come.
+    #[must_use]
+    pub fn config(&self) -> Option<&VideoConfig> {
+        self.config.as_deref()
+    }
+
+    /// Frames left out since the beginning.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Why nothing can be shown, in words.
+    #[must_use]
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// Whether a keyframe is needed. True once.
+    pub fn take_keyframe_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.keyframe_wanted)
+    }
+
+    /// Where and in which epoch media was ended, if it was: other renditions end there too. Once.
+    pub fn take_ended(&mut self) -> Option<(Epoch, i64)> {
+        self.ended_at.take()
+    }
+
+    /// When a missing packet is given up.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.reorder.poll_timeout()
+    }
+
+    /// Takes a packet as it came.
+    pub fn handle_packet(&mut self, packet: MediaPacket, plans: &mut Plans, maps: &Maps) {
+        let mut ordered = std::mem::take(&mut self.ordered);
+        self.reorder.handle_packet(packet, &mut ordered);
+        self.handle_ordered(&mut ordered, plans, maps);
+        self.ordered = ordered;
+    }
+
+    /// Time has passed. `alive` says whether anything of the feed arrives.
+    pub fn handle_timeout(&mut self, now: Instant, alive: bool, plans: &mut Plans, maps: &Maps) {
+        let mut ordered = std::mem::take(&mut self.ordered);
+        self.reorder.handle_timeout(now, &mut ordered);
+        self.handle_ordered(&mut ordered, plans, maps);
+        self.ordered = ordered;
+        if let Some(Broken::Damage(asked)) = &mut self.broken
+            && self.running
+            && asked.is_none_or(|asked| now >= asked + ASK_AGAIN)
+        {
+            *asked = Some(now);
+            self.keyframe_wanted = true;
+        }
+        if alive && self.running {
+            self.fill_behind(now, plans, maps);
+        }
+    }
+
+    /// Nothing more comes for now: what is here is written, and the segment ended.
+    pub fn finish(&mut self, plans: &mut Plans, maps: &Maps) {
+        let mut ordered = std::mem::take(&mut self.ordered);
+        self.reorder.flush(&mut ordered);
+        self.handle_ordered(&mut ordered, plans, maps);
+        self.ordered = ordered;
+        self.end_frame(plans, maps);
+        self.end_run(plans);
+        self.frame = None;
+    }
+
+    fn handle_ordered(&mut self, ordered: &mut Vec<Ordered>, plans: &mut Plans, maps: &Maps) {
+        for event in ordered.drain(..) {
+            match event {
+                Ordered::Lost(_) => self.depacketizer.handle_lost(),
+                Ordered::Packet(packet) if packet.payload.is_empty() => {}
+                Ordered::Packet(packet) => self.handle_in_order(&packet, plans, maps),
+            }
+        }
+    }
+
+    fn handle_in_order(&mut self, packet: &MediaPacket, plans: &mut Plans, maps: &Maps) {
+        let stamp = packet.stamp;
+        let same = self.frame.is_some_and(|frame| {
+            frame.stamp.media_time == stamp.media_time && frame.stamp.epoch == stamp.epoch
+        });
+        if !same {
+            self.end_frame(plans, maps);
+            if self.frame.is_some_and(|frame| frame.stamp.epoch != stamp.epoch) {
+                self.end_run(plans);
+            }
+            self.begin_frame(packet, plans, maps);
+        }
+        if let Some(frame) = &mut self.frame {
+            // The first packets of a frame may not show that it is a keyframe and begins a segment.
+            let newer = stamp.segment.map(|number| number.0).filter(|number| frame.segment < Some(*number));
+            if newer.is_some() {
+                frame.segment = newer;
+                frame.stamp = stamp;
+            }
+        }
+        self.depacketizer.handle_payload(&packet.payload, packet.marker);
+    }
+
+    /// The first packet of the next frame: its timestamp ends the sample before it.
+    fn begin_frame(&mut self, packet: &MediaPacket, plans: &mut Plans, maps: &Maps) {
+        let stamp = packet.stamp;
+        let given = stamp.decode_time.map(|time| time.0);
+        let decode = self.order.next(stamp.media_time.0, given);
+        let segment = stamp.segment.map(|number| number.0);
+        let frame = Frame { stamp, segment, decode, received: packet.received };
+        self.frame = Some(frame);
+        if !self.running {
+            return;
+        }
+        let newest = plans.newest().map(|plan| plan.number);
+        let begun = self.writer.edge() - self.writer.segment_ticks();
+        let skipped = segment > newest.map(|number| number + 1);
+        if skipped || decode - begun > self.cut.longest_segment {
+            // Nothing came for so long that the segment cannot be stretched over it.
+            self.end_run(plans);
+            self.keyframe_wanted = true;
+            return;
+        }
+        let ticks = self.writer.part_ticks() + (decode - self.writer.edge());
+        if segment > newest {
+            self.begin_segment(frame, plans, maps);
+        } else if ticks + self.cut.frame > self.cut.part
+            || self.cut.is_full(ticks, self.writer.part_samples() + 1)
+        {
+            self.settle(decode);
+        }
+        plans.advance(decode.min(stamp.media_time.0));
+    }
+
+    fn begin_segment(&mut self, frame: Frame, plans: &mut Plans, maps: &Maps) {
+        let (Some(number), Some(map), Some(init)) =
+            (frame.segment, maps.version(frame.stamp.map_version), self.init.clone())
+        else {
+            return;
+        };
+        let start = frame.stamp.segment_start;
+        // Its first frames may be missing: it begins where the owner says, not with what is left of it.
+        let composition = frame.stamp.media_time - bicast_shared::time::MediaTime(frame.decode);
+        let mut decode = (start.0 - composition).min(frame.decode);
+        if self.writer.open().is_some() {
+            self.settle(decode);
+        }
+        decode = decode.max(self.writer.edge());
+        self.epoch = frame.stamp.epoch;
+        let plan = SegmentPlan {
+            number,
+            epoch: frame.stamp.epoch,
+            start,
+            map,
+            discontinuity: self.restart || self.new_init,
+            restart: self.restart,
+        };
+        self.writer.begin(&plan, decode, start.0, init);
+        plans.push(plan);
+        (self.restart, self.new_init) = (false, false);
+    }
+
+    /// The frame's last packet has come (or never will).
+    fn end_frame(&mut self, plans: &mut Plans, maps: &Maps) {
+        let Some(mut unit) = self.depacketizer.finish() else { return };
+        let Some(frame) = self.frame else { return };
+        if unit.intact && !unit.picture {
+            if !unit.sps.is_empty() || !unit.pps.is_empty() {
+                self.loose = unit;
+            }
+            return;
+        }
+        if unit.intact && unit.keyframe {
+            let loose = std::mem::take(&mut self.loose);
+            if unit.sps.is_empty() {
+                unit.sps = loose.sps;
+            }
+            if unit.pps.is_empty() {
+                unit.pps = loose.pps;
+            }
+            self.broken = self.handle_keyframe(&unit, frame, plans, maps);
+        } else if !unit.intact && self.broken.is_none() {
+            self.broken = Some(Broken::Damage(None));
+        }
+        if !self.running {
+            return;
+        }
+        if self.broken.is_some() {
+            self.lost += 1;
+            return;
+        }
+        if frame.segment > plans.newest().map(|plan| plan.number) {
+            self.begin_segment(frame, plans, maps);
+        }
+        self.settle(frame.decode);
+        let is_slice = |unit: &&Bytes| matches!(nal::kind(unit), nal::SLICE | nal::IDR);
+        self.shown = unit.units.iter().find(is_slice).cloned();
+        self.still = None;
+        self.pending = Some(Pending {
+            decode: frame.decode.max(self.writer.edge()),
+            presentation: frame.stamp.media_time.0,
+            keyframe: unit.keyframe,
+            data: length_prefixed(&unit.units),
+        });
+    }
+
+    /// A whole keyframe: takes over its parameter sets and, where nothing runs yet, begins. Says why it cannot be used.
+    fn handle_keyframe(
+        &mut self,
+        unit: &AccessUnit,
+        frame: Frame,
+        plans: &mut Plans,
+        maps: &Maps,
+    ) -> Option<Broken> {
+        match VideoConfig::of_keyframe(unit, self.config.as_deref()) {
+            Ok(None) => {}
+            Ok(Some(config)) => {
+                if !self.take_config(config, frame, plans) {
+                    return Some(Broken::Init);
+                }
+            }
+            Err(error) => {
+                self.refused = Some(format!("the video cannot be read: {error}"));
+                return Some(Broken::Damage(None));
+            }
+        }
+        self.refused = None;
+        if !self.running && frame.segment.is_some() {
+            self.start(frame, plans, maps);
+        }
+        None
+    }
+
+    /// Takes over new parameter sets. False when they have to wait for the next segment.
+    fn take_config(&mut self, config: VideoConfig, frame: Frame, plans: &mut Plans) -> bool {
+        let fresh =
+            self.writer.open().is_none_or(|open| open.parts.is_empty()) && self.writer.part_samples() == 0;
+        let begins = frame.segment > plans.newest().map(|plan| plan.number) || fresh;
+        if self.running && !begins {
+            // Another init segment needs a discontinuity, which only a segment can begin with: wait for the next one.
+            return false;
+        }
+        let number = self.init.as_ref().map_or(0, |init| init.number + 1);
+        let Some(data) = init::video(&config) else {
+            self.refused = Some("the video's parameter sets are too large".into());
+            return false;
+        };
+        let init = Arc::new(Init { number, data });
+        if self.running && fresh {
+            // Its segment has begun with its first packet, and nothing of it is published.
+            plans.mark_discontinuity();
+            self.writer.amend(init.clone(), true);
+        } else {
+            self.new_init = self.running;
+        }
+        if let Some(depth) = config.reorder_frames {
+            self.order.set_depth(depth as usize);
+        }
+        self.init = Some(init);
+        self.config = Some(Arc::new(config));
+        true
+    }
+
+    /// The first keyframe of an epoch begins the first segment, even when frames before it were lost.
+    fn start(&mut self, frame: Frame, plans: &mut Plans, maps: &Maps) {
+        if frame.segment <= plans.newest().map(|plan| plan.number) {
+            return;
+        }
+        self.restart |= self.writer.window().newest().is_some();
+        self.order.restart();
+        let given = frame.stamp.decode_time.map(|time| time.0);
+        let decode = self.order.next(frame.stamp.media_time.0, given).max(self.writer.edge());
+        let mut first = Frame { decode, ..frame };
+        first.stamp.segment_start = frame.stamp.media_time;
+        self.frame = Some(first);
+        self.running = true;
+        self.begin_segment(first, plans, maps);
+        self.running = self.writer.open().is_some();
+    }
+
+    /// Everything up to `to` gets its place: the pending frame lasts until then, or until its part is full.
+    fn settle(&mut self, to: i64) {
+        let Some(pending) = self.pending.take() else { return self.fill(to) };
+        let whole = (to - self.writer.edge()).max(1);
+        if self.writer.part_ticks() + whole > self.cut.part {
+            let alone = self.writer.part_ticks() >= self.cut.least || !self.can_fill();
+            if alone {
+                self.writer.end_part();
+            }
+        }
+        let ticks = whole.min(self.cut.part - self.writer.part_ticks()).max(1);
+        self.push(&pending, ticks);
+        self.fill(to);
+    }
+
+    fn push(&mut self, pending: &Pending, ticks: i64) {
+        let kind = if pending.keyframe { SampleKind::Sync } else { SampleKind::Dependent };
+        // A part is cut in front of a keyframe when it is long enough, so that decoding can begin with it.
+        if pending.keyframe && self.writer.part_ticks() >= self.cut.least {
+            self.writer.end_part();
+        }
+        self.writer.push(Sample {
+            duration: u32::try_from(ticks).unwrap_or(1),
+            composition: i32::try_from(pending.presentation - pending.decode).unwrap_or(0),
+            kind,
+            data: pending.data.clone(),
+        });
+        if self.cut.is_full(self.writer.part_ticks(), self.writer.part_samples()) {
+            self.writer.end_part();
+        }
+    }
+
+    /// Whether still frames can follow the picture that is shown.
+    fn can_fill(&mut self) -> bool {
+        if self.still.is_none()
+            && let (Some(config), Some(slice)) = (&self.config, &self.shown)
+        {
+            self.still = Still::after(config, slice);
+        }
+        self.still.is_some()
+    }
+
+    /// Fills what no frame covers up to `to`.
+    fn fill(&mut self, to: i64) {
+        if self.writer.edge() < to {
+            self.can_fill();
+        }
+        while self.writer.edge() < to {
+            let room = self.cut.part - self.writer.part_ticks();
+            let ticks = (to - self.writer.edge()).min(if room > 0 { room } else { self.cut.part });
+            let Some(data) = self.still.as_ref().map(Still::picture) else {
+                self.writer.end_part();
+                self.writer.gap((to - self.writer.edge()).min(self.cut.part));
+                continue;
+            };
+            let duration = u32::try_from(ticks).unwrap_or(1);
+            self.writer.push(Sample { duration, composition: 0, kind: SampleKind::Disposable, data });
+            if self.cut.is_full(self.writer.part_ticks(), self.writer.part_samples()) {
+                self.writer.end_part();
+            }
+        }
+    }
+
+    /// No frame has come for a while: the parts that are overdue are written without it.
+    fn fill_behind(&mut self, now: Instant, plans: &mut Plans, maps: &Maps) {
+        let Some(frame) = self.frame else { return };
+        let since = now.saturating_duration_since(frame.received).saturating_sub(FILL_DELAY);
+        let reached = frame.decode + self.rate.ticks(since);
+        let due = self.writer.edge() - self.writer.part_ticks() + self.cut.part;
+        let segment_end = self.writer.edge() - self.writer.segment_ticks() + self.cut.longest_segment;
+        if reached < due || due > segment_end {
+            return;
+        }
+        if self.depacketizer.has_ended() {
+            self.end_frame(plans, maps);
+        }
+        let whole = (reached - due) / self.cut.part * self.cut.part;
+        let to = (due + whole).min(segment_end);
+        self.settle(to);
+        self.writer.end_part();
+        plans.advance(to);
+    }
+
+    /// Media ends here: the last frame gets the usual duration, and the segment is closed short.
+    fn end_run(&mut self, plans: &mut Plans) {
+        if self.running {
+            if self.pending.is_some() {
+                self.settle(self.writer.edge() + self.cut.frame);
+            }
+            self.writer.end();
+            plans.advance(self.writer.edge());
+            self.ended_at = Some((self.epoch, self.writer.edge()));
+        }
+        self.pending = None;
+        self.running = false;
+        self.broken = None;
+        self.shown = None;
+        self.still = None;
+    }
+}
+
+fn length_prefixed(units: &[Bytes]) -> Bytes {
+    let mut out = BytesMut::with_capacity(units.iter().map(|unit| unit.len() + 4).sum());
+    for unit in units {
+        out.put_u32(u32::try_from(unit.len()).unwrap_or(u32::MAX));
+        out.put_slice(unit);
+    }
+    out.freeze()
+}

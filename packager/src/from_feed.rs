@@ -1,0 +1,246 @@
+//! The door from the feed bus: one task per feed owns its cores and publishes their snapshots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bicast_shared::clock;
+use bicast_shared::feed::bus::{Feed, FeedBus, FeedSubscriber, StartAt};
+use bicast_shared::feed::info::{FeedInfo, FeedState};
+use bicast_shared::id::{FeedId, SegmentNumber};
+use bicast_shared::packet::MediaPacket;
+use bicast_shared::status::{LiveEdge, PackagedRendition, PackagerFeedStatus};
+use bicast_shared::time::{MediaTime, ProgramTime};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::core::feed::FeedPackager;
+use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
+use crate::store::{FeedEntry, Store};
+
+/// Packets read at once from a stream: more than a keyframe at any sane bitrate.
+const BATCH: usize = 512;
+
+/// Follows the bus: every feed that comes gets its task. Ends when `stop` is cancelled.
+pub(crate) async fn follow(bus: FeedBus, store: Arc<Store>, stop: CancellationToken, tasks: TaskTracker) {
+    let mut feeds = bus.watch();
+    let mut known: BTreeMap<FeedId, ProgramTime> = BTreeMap::new();
+    loop {
+        let current = feeds.borrow_and_update().clone();
+        known.retain(|id, _| current.contains_key(id));
+        for (id, feed) in current.iter() {
+            let since = feed.info().since;
+            if known.insert(id.clone(), since) != Some(since) {
+                let entry = store.begin(id);
+                let task = FeedTask { feed: feed.clone(), store: store.clone(), entry, stop: stop.clone() };
+                tasks.spawn(task.run());
+            }
+        }
+        tokio::select! {
+            changed = feeds.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+struct FeedTask {
+    feed: Feed,
+    store: Arc<Store>,
+    entry: Arc<FeedEntry>,
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct Streams {
+    readers: Vec<FeedSubscriber>,
+    batch: Vec<MediaPacket>,
+}
+
+impl Streams {
+    /// Subscribes to what the feed has and is not read yet.
+    fn follow(&mut self, feed: &Feed, core: &FeedPackager) {
+        for key in core.streams() {
+            if self.readers.iter().all(|reader| reader.key() != key) {
+                self.readers.extend(feed.subscribe(key, StartAt::Keyframe));
+            }
+        }
+    }
+
+    /// Waits until one of the streams has packets. Cancel safe.
+    async fn ready(&mut self) {
+        let batch = &mut self.batch;
+        let mut readers = self.readers.iter_mut();
+        match (readers.next(), readers.next()) {
+            (Some(a), Some(b)) => {
+                let mut other = Vec::new();
+                tokio::select! {
+                    read = a.read(batch, BATCH) => if read.is_err() { std::future::pending().await },
+                    read = b.read(&mut other, BATCH) => if read.is_err() { std::future::pending().await },
+                }
+                batch.append(&mut other);
+            }
+            (Some(a), None) => {
+                if a.read(batch, BATCH).await.is_err() {
+                    std::future::pending().await
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// What has come, in the order of arrival over all streams.
+    fn drain(&mut self) -> Vec<MediaPacket> {
+        for reader in &mut self.readers {
+            reader.try_read(&mut self.batch, BATCH);
+        }
+        self.batch.sort_by_key(|packet| packet.stamp.bus_sequence);
+        std::mem::take(&mut self.batch)
+    }
+}
+
+impl FeedTask {
+    async fn run(self) {
+        let id = self.feed.id().clone();
+        tracing::info!(feed = %id, "packaging begins");
+        let mut info = self.feed.watch();
+        let mut core = FeedPackager::new(self.store.config.limits(), self.feed.info());
+        let mut streams = Streams::default();
+        let mut counted = Counted::default();
+        let mut ended = false;
+        while !ended {
+            let wake = core.poll_timeout();
+            tokio::select! {
+                () = streams.ready() => {}
+                changed = info.changed() => ended |= changed.is_err(),
+                () = sleep_until(wake) => {}
+                () = self.stop.cancelled() => ended = true,
+            }
+            let now = clock::now();
+            let current = take_in(&self.feed, &mut core, &mut streams, now);
+            core.handle_timeout(now);
+            if let Some(track) = core.take_keyframe_wanted() {
+                self.feed.request_keyframe(track);
+            }
+            ended |= current.state == FeedState::Ended;
+            if ended {
+                core.end();
+            }
+            if core.take_changed() {
+                self.publish(&core, &mut counted);
+            }
+        }
+        tracing::info!(feed = %id, "packaging has ended");
+        self.store.end(clock::now(), &self.entry);
+        tokio::select! {
+            () = tokio::time::sleep(self.store.config.window()) => {}
+            () = self.stop.cancelled() => return,
+        }
+        self.store.forget(&id, &self.entry);
+    }
+
+    fn publish(&self, core: &FeedPackager, counted: &mut Counted) {
+        let snapshot = core.snapshot();
+        let status = status(&snapshot, self.entry.viewers(clock::now()));
+        counted.count(core.written(), &snapshot);
+        self.store.publish(&self.entry, snapshot);
+        self.store.status.send_modify(|all| {
+            Arc::make_mut(all).feeds.insert(self.feed.id().clone(), status);
+        });
+    }
+}
+
+/// Hands the core everything that has come, and the feed's info behind the packets it belongs behind: the bus publishes a
+/// changed info before the first packet that rests on it, and "offline" after the last packet.
+fn take_in(feed: &Feed, core: &mut FeedPackager, streams: &mut Streams, now: Instant) -> Arc<FeedInfo> {
+    let mut info = feed.info();
+    loop {
+        streams.follow(feed, core);
+        let packets = streams.drain();
+        let after = feed.info();
+        core.handle_map(&after);
+        for packet in packets {
+            core.handle_packet(now, packet);
+        }
+        let same = Arc::ptr_eq(&info, &after);
+        info = after;
+        if same {
+            core.handle_info(now, &info);
+            streams.follow(feed, core);
+            return info;
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the metrics have been told.
+#[derive(Default)]
+struct Counted {
+    parts: u64,
+    segments: u64,
+    lost: u64,
+    discontinuities: u64,
+}
+
+impl Counted {
+    fn count(&mut self, written: (u64, u64), snapshot: &FeedSnapshot) {
+        let new = Self {
+            parts: written.0,
+            segments: written.1,
+            lost: snapshot.lost_access_units,
+            discontinuities: snapshot.discontinuities,
+        };
+        metrics::counter!("bicast_hls_parts_total").increment(new.parts.saturating_sub(self.parts));
+        metrics::counter!("bicast_hls_segments_total").increment(new.segments.saturating_sub(self.segments));
+        metrics::counter!("bicast_hls_lost_access_units_total").increment(new.lost.saturating_sub(self.lost));
+        metrics::counter!("bicast_hls_discontinuities_total")
+            .increment(new.discontinuities.saturating_sub(self.discontinuities));
+        *self = new;
+    }
+}
+
+fn status(snapshot: &FeedSnapshot, viewers: u32) -> PackagerFeedStatus {
+    let main = snapshot.renditions.first();
+    PackagerFeedStatus {
+        playable: snapshot.playable(),
+        viewers,
+        live_edge: main.and_then(live_edge),
+        newest: main
+            .and_then(RenditionSnapshot::newest_part)
+            .map(|(number, part)| (SegmentNumber(number), u32::try_from(part).unwrap_or(u32::MAX))),
+        window_seconds: main.map_or(0.0, RenditionSnapshot::seconds),
+        renditions: snapshot.renditions.iter().map(packaged).collect(),
+        refused: snapshot.refused.clone(),
+        discontinuities: snapshot.discontinuities,
+        lost_access_units: snapshot.lost_access_units,
+    }
+}
+
+fn live_edge(rendition: &RenditionSnapshot) -> Option<LiveEdge> {
+    let newest = rendition.segments.last()?;
+    let nanos = bicast_shared::time::scale(newest.ticks, 1_000_000_000, rendition.timescale);
+    let since = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
+    let program_time = newest.head.program_time + since;
+    Some(LiveEdge { media_time: MediaTime(rendition.edge), program_time })
+}
+
+fn packaged(rendition: &RenditionSnapshot) -> PackagedRendition {
+    let (resolution, frame_rate) = match rendition.media {
+        RenditionMedia::Video { width, height, frame_rate } => {
+            (Some((u32::from(width), u32::from(height))), Some(frame_rate))
+        }
+        RenditionMedia::Audio { .. } => (None, None),
+    };
+    PackagedRendition {
+        name: rendition.name.clone(),
+        codecs: rendition.codecs.clone(),
+        resolution,
+        frame_rate,
+        bandwidth: rendition.bandwidth().1,
+    }
+}

@@ -1,0 +1,366 @@
+//! The routes under `/hls`. Every answer comes from a snapshot; a request that has to wait waits for the next one, holding
+//! no lock.
+
+mod answer;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, FromRequestParts, Path, RawQuery, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use axum::routing::get;
+use bicast_shared::clock;
+use bicast_shared::feed::bus::FeedBus;
+use bicast_shared::id::FeedId;
+use bicast_shared::problem::Problem;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::core::playlist::MediaRequest;
+use crate::core::reload::{BadDirective, Directives, Readiness, readiness};
+use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
+use crate::http::answer::{Age, failed, media_file, playlist, targets};
+use crate::store::{FeedEntry, Published, Store};
+
+/// hls.js gives a playlist request up after 10 s: while a publisher is away it must get an answer before.
+const AWAY_HOLD: Duration = Duration::from_secs(8);
+/// A feed that is on the bus has its entry within this time.
+const ENTRY_WAIT: Duration = Duration::from_millis(500);
+
+#[derive(Clone)]
+struct App {
+    bus: FeedBus,
+    store: Arc<Store>,
+}
+
+pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
+    Router::new()
+        .route("/hls/{feed}/multivariant.m3u8", get(multivariant))
+        .route("/hls/{feed}/{rendition}/media.m3u8", get(media))
+        .route("/hls/{feed}/{rendition}/{instance}/{file}", get(file))
+        .with_state(App { bus, store })
+}
+
+/// Who asks: address and user agent, hashed. Behind a proxy the address is the first of X-Forwarded-For.
+struct Who(u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let mut hasher = DefaultHasher::new();
+        match parts.headers.get("x-forwarded-for") {
+            Some(forwarded) => forwarded.as_bytes().split(|b| *b == b',').next().hash(&mut hasher),
+            None => {
+                parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()).hash(&mut hasher)
+            }
+        }
+        parts.headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).hash(&mut hasher);
+        Ok(Self(hasher.finish()))
+    }
+}
+
+impl App {
+    async fn entry(&self, feed: &str) -> Result<(FeedId, Arc<FeedEntry>), Problem> {
+        let id: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
+        let deadline = clock::now() + ENTRY_WAIT;
+        loop {
+            if let Some(entry) = self.store.feed(&id) {
+                return Ok((id, entry));
+            }
+            if self.bus.feed(&id).is_none() || clock::now() >= deadline {
+                return Err(Problem::unknown_feed(feed));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a starting feed can be played.
+    async fn playable(&self, feed: &str) -> Result<(Arc<FeedEntry>, Arc<Published>), Response> {
+        let (id, entry) = self.entry(feed).await.map_err(|problem| failed(problem, 1, Age::Plain))?;
+        let mut watch = entry.published.subscribe();
+        let deadline = clock::now() + self.store.config.start_wait();
+        let mut place = None;
+        loop {
+            let published = watch.borrow_and_update().clone();
+            let snapshot = &published.snapshot;
+            if snapshot.playable() {
+                return Ok((entry, published));
+            }
+            if let Some(problem) = hopeless(&id, snapshot) {
+                return Err(failed(problem, 1, Age::Plain));
+            }
+            if place.is_none() {
+                place = Some(self.store.wait().ok_or_else(|| failed(busy(), 1, Age::Retry(1)))?);
+            }
+            if !changed(&mut watch, deadline).await {
+                return Err(failed(starting(&id), 1, Age::Retry(1)));
+            }
+        }
+    }
+}
+
+async fn changed(watch: &mut watch::Receiver<Arc<Published>>, deadline: std::time::Instant) -> bool {
+    matches!(tokio::time::timeout_at(deadline.into(), watch.changed()).await, Ok(Ok(())))
+}
+
+async fn multivariant(
+    State(app): State<App>,
+    Path(feed): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    count("multivariant");
+    let directives = match Directives::parse(query.as_deref().unwrap_or_default()) {
+        Ok(directives) => directives,
+        Err(error) => return failed(bad_directive(error), 1, Age::Plain),
+    };
+    match app.playable(&feed).await {
+        Ok((_, published)) => {
+            let text = published.multivariant(&directives.rest);
+            playlist(&headers, &text, targets(&published.snapshot), Age::Plain)
+        }
+        Err(response) => response,
+    }
+}
+
+async fn media(
+    State(app): State<App>,
+    Path((feed, rendition)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    who: Who,
+) -> Response {
+    let mut directives = match Directives::parse(query.as_deref().unwrap_or_default()) {
+        Ok(directives) => directives,
+        Err(error) => return failed(bad_directive(error), 1, Age::Plain),
+    };
+    count(if directives.blocks() { "media_blocking" } else { "media" });
+    let (entry, first) = match app.playable(&feed).await {
+        Ok(found) => found,
+        Err(response) => return response,
+    };
+    entry.saw_viewer(clock::now(), who.0);
+    let target = targets(&first.snapshot);
+    let Some(listed) = first.snapshot.rendition(&rendition) else {
+        return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
+    };
+    directives.settle(listed);
+    let mut watch = entry.published.subscribe();
+    let began = clock::now();
+    let hold = Duration::from_secs(u64::from(target) * 3);
+    let mut place = None;
+    loop {
+        let published = watch.borrow_and_update().clone();
+        let snapshot = &published.snapshot;
+        let Some(listed) = snapshot.rendition(&rendition) else {
+            return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
+        };
+        let respond = |age| {
+            let request = MediaRequest { skip: directives.skip, query: &directives.rest };
+            match published.media(&rendition, request) {
+                Some(text) => playlist(&headers, &text, target, age),
+                None => failed(unknown_rendition(&feed, &rendition), target, Age::Plain),
+            }
+        };
+        match readiness(snapshot, listed, &directives) {
+            Readiness::Ready if directives.blocks() => return respond(Age::Blocking),
+            Readiness::Ready => return respond(Age::Plain),
+            Readiness::Bad(error) => return failed(bad_directive(error), target, Age::Blocking),
+            Readiness::Wait => {}
+        }
+        if place.is_none() {
+            place = Some(match app.store.wait() {
+                Some(place) => place,
+                None => return failed(busy(), target, Age::Retry(1)),
+            });
+        }
+        let hold = if snapshot.away { hold.min(AWAY_HOLD) } else { hold };
+        if !changed(&mut watch, began + hold).await && clock::now() >= began + hold {
+            // What is asked for did not come in time. While the publisher is away that is nobody's error, and players that
+            // count errors (hls.js gives up after three) must be there when it returns: they get what there is.
+            let published = watch.borrow().clone();
+            if published.snapshot.away {
+                return respond(Age::Stale);
+            }
+            return failed(not_in_time(target), target, Age::Retry(1));
+        }
+    }
+}
+
+async fn file(
+    State(app): State<App>,
+    Path((feed, rendition, instance, file)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let entry = match app.entry(&feed).await {
+        Ok((_, entry)) => entry,
+        Err(problem) => return failed(problem, 1, Age::Plain),
+    };
+    let Some(name) = FileName::parse(&file) else {
+        count("unknown_file");
+        return failed(unknown_file(&file), 1, Age::Plain);
+    };
+    count(name.kind());
+    let mut watch = entry.published.subscribe();
+    let began = clock::now();
+    let mut place = None;
+    loop {
+        let published = watch.borrow_and_update().clone();
+        let snapshot = &published.snapshot;
+        let target = targets(snapshot);
+        let listed = snapshot.rendition(&rendition).filter(|_| snapshot.instance == instance);
+        let Some(listed) = listed else {
+            return failed(unknown_file(&file), target, Age::Plain);
+        };
+        match find(snapshot, listed, name) {
+            Found::Here(data) => {
+                let video = matches!(listed.media, RenditionMedia::Video { .. });
+                let kind = if video { "video/mp4" } else { "audio/mp4" };
+                return media_file(
+                    &headers,
+                    &data,
+                    kind,
+                    &format!("\"{instance}-{rendition}-{file}\""),
+                    target,
+                );
+            }
+            Found::Never => return failed(unknown_file(&file), target, Age::Plain),
+            Found::Hinted => {}
+        }
+        if place.is_none() {
+            place = Some(match app.store.wait() {
+                Some(place) => place,
+                None => return failed(busy(), target, Age::Retry(1)),
+            });
+        }
+        let deadline = began + Duration::from_secs(u64::from(target) * 3);
+        if !changed(&mut watch, deadline).await {
+            return failed(not_in_time(target), target, Age::Retry(1));
+        }
+    }
+}
+
+/// The files of a rendition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileName {
+    Init(u32),
+    Segment(u64),
+    Part(u64, usize),
+}
+
+impl FileName {
+    fn parse(name: &str) -> Option<Self> {
+        if let Some(number) = name.strip_prefix("init").and_then(|rest| rest.strip_suffix(".mp4")) {
+            return Some(Self::Init(decimal(number)?));
+        }
+        let numbers = name.strip_suffix(".m4s")?;
+        match numbers.split_once('.') {
+            Some((segment, part)) => Some(Self::Part(decimal(segment)?, decimal(part)?)),
+            None => Some(Self::Segment(decimal(numbers)?)),
+        }
+    }
+
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Segment(_) => "segment",
+            Self::Part(..) => "part",
+        }
+    }
+}
+
+/// One spelling a number: `007` and `+7` would be other cache keys for the same file.
+fn decimal<T: std::str::FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
+}
+
+enum Found {
+    Here(Bytes),
+    /// It is the part that comes next.
+    Hinted,
+    Never,
+}
+
+fn find(snapshot: &FeedSnapshot, rendition: &RenditionSnapshot, name: FileName) -> Found {
+    let data = match name {
+        FileName::Init(number) => rendition.init(number).map(|init| init.data.clone()),
+        FileName::Segment(number) => {
+            rendition.segment(number).filter(|segment| segment.complete).map(|segment| segment.data.clone())
+        }
+        FileName::Part(number, index) => {
+            let part = rendition.segment(number).and_then(|segment| segment.parts.get(index));
+            part.map(|part| part.data.clone())
+        }
+    };
+    match data {
+        Some(data) if !data.is_empty() => Found::Here(data),
+        Some(_) => Found::Never,
+        None => match name {
+            FileName::Part(number, index)
+                if !snapshot.ended && rendition.next_part() == (number, index as u64) =>
+            {
+                Found::Hinted
+            }
+            _ => Found::Never,
+        },
+    }
+}
+
+fn count(kind: &'static str) {
+    metrics::counter!("bicast_hls_requests_total", "kind" => kind).increment(1);
+}
+
+fn hopeless(id: &FeedId, snapshot: &FeedSnapshot) -> Option<Problem> {
+    if let Some(reason) = snapshot.refused.as_ref().filter(|_| snapshot.renditions.is_empty()) {
+        let problem = Problem::new(404, "not-on-hls", "Not on HLS", reason.clone());
+        return Some(problem.with("feed", id.as_str()));
+    }
+    snapshot.ended.then(|| {
+        let detail = format!("The feed {:?} ended before anything of it could be played.", id.as_str());
+        Problem::new(404, "feed-ended", "Feed ended", detail).with("feed", id.as_str())
+    })
+}
+
+fn starting(id: &FeedId) -> Problem {
+    let detail = format!("The feed {:?} has not sent enough to be played yet.", id.as_str());
+    Problem::new(503, "feed-starting", "Feed starting", detail)
+        .hint("Ask again in a second. GET /v1/feeds/{feed} says what is missing.")
+        .with("feed", id.as_str())
+}
+
+fn busy() -> Problem {
+    Problem::new(
+        503,
+        "too-many-waiting",
+        "Too many waiting requests",
+        "All places for waiting requests are taken.",
+    )
+    .hint("Ask again in a second, or without _HLS_msn. The setting is packager.max_waiting_requests.")
+}
+
+fn not_in_time(target: u32) -> Problem {
+    let detail = format!("What was asked for did not come within {} s.", target * 3);
+    Problem::new(503, "not-in-time", "Not in time", detail).hint("The publisher may be stalled. Ask again.")
+}
+
+fn bad_directive(error: BadDirective) -> Problem {
+    Problem::new(400, "bad-directive", "Bad delivery directive", format!("Cannot answer this: {error}."))
+        .hint("Ask for the playlist without directives and go on from there.")
+}
+
+fn unknown_rendition(feed: &str, rendition: &str) -> Problem {
+    let detail = format!("The feed {feed:?} has no rendition {rendition:?}.");
+    Problem::new(404, "unknown-rendition", "Unknown rendition", detail)
+        .hint("The multivariant playlist names the renditions.")
+}
+
+fn unknown_file(file: &str) -> Problem {
+    let detail = format!("There is no {file:?} here: it was never listed, or it has left the window.");
+    Problem::new(404, "unknown-media", "Unknown media", detail).hint("Ask for what the media playlist lists.")
+}

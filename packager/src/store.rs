@@ -1,0 +1,206 @@
+//! What HTTP requests are answered from: per feed the newest snapshot behind a `watch`, with its texts rendered once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bicast_shared::id::FeedId;
+use bicast_shared::status::PackagerStatus;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::core::playlist::{self, MediaRequest};
+use crate::core::snapshot::FeedSnapshot;
+
+/// A viewer that asked for a media playlist this long ago is still there.
+const VIEWER_TIME: Duration = Duration::from_secs(10);
+/// Viewers told apart per feed; more are not counted.
+const MOST_VIEWERS: usize = 100_000;
+
+/// Everything that is served.
+pub(crate) struct Store {
+    pub(crate) config: Config,
+    pub(crate) status: watch::Sender<Arc<PackagerStatus>>,
+    feeds: RwLock<BTreeMap<FeedId, Arc<FeedEntry>>>,
+    waiting: AtomicU32,
+    versions: AtomicU64,
+}
+
+/// One feed's entry. A feed that begins again under its id gets a new one.
+pub(crate) struct FeedEntry {
+    pub(crate) published: watch::Sender<Arc<Published>>,
+    viewers: Mutex<HashMap<u64, Instant>>,
+    ended: OnceLock<Instant>,
+}
+
+/// A snapshot and the texts made of it.
+pub(crate) struct Published {
+    pub(crate) snapshot: FeedSnapshot,
+    version: u64,
+    multivariant: OnceLock<Arc<Text>>,
+    /// Per rendition: the full playlist and the delta update.
+    media: Vec<[OnceLock<Arc<Text>>; 2]>,
+}
+
+/// A rendered playlist.
+pub(crate) struct Text {
+    pub(crate) plain: Bytes,
+    pub(crate) etag: String,
+    gzip: OnceLock<Bytes>,
+}
+
+impl Text {
+    fn new(text: String, etag: String) -> Arc<Self> {
+        Arc::new(Self { plain: text.into(), etag, gzip: OnceLock::new() })
+    }
+
+    /// Compressed once, for everybody who accepts it.
+    pub(crate) fn gzip(&self) -> Bytes {
+        self.gzip
+            .get_or_init(|| {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                // Writing to a Vec cannot fail.
+                let _ = encoder.write_all(&self.plain);
+                encoder.finish().unwrap_or_default().into()
+            })
+            .clone()
+    }
+}
+
+impl Published {
+    fn new(snapshot: FeedSnapshot, version: u64) -> Self {
+        let media = snapshot.renditions.iter().map(|_| Default::default()).collect();
+        Self { snapshot, version, multivariant: OnceLock::new(), media }
+    }
+
+    /// The multivariant playlist; `query` is appended to its URIs.
+    pub(crate) fn multivariant(&self, query: &str) -> Arc<Text> {
+        let render =
+            || Text::new(playlist::multivariant(&self.snapshot, query), format!("\"m{}\"", self.version));
+        if query.is_empty() { self.multivariant.get_or_init(render).clone() } else { render() }
+    }
+
+    /// A media playlist. None for a rendition that is not there.
+    pub(crate) fn media(&self, name: &str, request: MediaRequest<'_>) -> Option<Arc<Text>> {
+        let index = self.snapshot.renditions.iter().position(|rendition| rendition.name == name)?;
+        let text = playlist::media(&self.snapshot, name, request)
+            .filter(|_| !request.query.is_empty())
+            .map(|text| Text::new(text, format!("\"{}-{name}-q\"", self.version)));
+        if text.is_some() {
+            return text;
+        }
+        let cell = self.media.get(index)?.get(usize::from(request.skip))?;
+        let text = cell.get_or_init(|| {
+            let text = playlist::media(&self.snapshot, name, request).unwrap_or_default();
+            Text::new(text, format!("\"{}-{name}-{}\"", self.version, u8::from(request.skip)))
+        });
+        Some(text.clone())
+    }
+}
+
+impl FeedEntry {
+    fn new() -> Self {
+        let published = watch::Sender::new(Arc::new(Published::new(FeedSnapshot::default(), 0)));
+        Self { published, viewers: Mutex::default(), ended: OnceLock::new() }
+    }
+
+    /// Notes that somebody asked for a media playlist.
+    pub(crate) fn saw_viewer(&self, now: Instant, who: u64) {
+        let mut viewers = self.viewers.lock();
+        if viewers.len() < MOST_VIEWERS || viewers.contains_key(&who) {
+            viewers.insert(who, now);
+        }
+    }
+
+    /// Viewers that are there now.
+    pub(crate) fn viewers(&self, now: Instant) -> u32 {
+        let mut viewers = self.viewers.lock();
+        viewers.retain(|_, seen| now.saturating_duration_since(*seen) < VIEWER_TIME);
+        u32::try_from(viewers.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Store {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            status: watch::Sender::new(Arc::default()),
+            feeds: RwLock::default(),
+            waiting: AtomicU32::new(0),
+            versions: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn feed(&self, id: &FeedId) -> Option<Arc<FeedEntry>> {
+        self.feeds.read().get(id).cloned()
+    }
+
+    /// A feed begins: its entry replaces that of a feed which ended under the same id.
+    pub(crate) fn begin(&self, id: &FeedId) -> Arc<FeedEntry> {
+        let entry = Arc::new(FeedEntry::new());
+        self.feeds.write().insert(id.clone(), entry.clone());
+        entry
+    }
+
+    pub(crate) fn publish(&self, entry: &FeedEntry, snapshot: FeedSnapshot) {
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        entry.published.send_replace(Arc::new(Published::new(snapshot, version)));
+    }
+
+    /// A feed has ended. The longest ended ones go when there are too many.
+    pub(crate) fn end(&self, now: Instant, entry: &FeedEntry) {
+        entry.ended.get_or_init(|| now);
+        let gone: Vec<FeedId> = {
+            let mut feeds = self.feeds.write();
+            let ended = feeds.iter().filter_map(|(id, entry)| Some((*entry.ended.get()?, id.clone())));
+            let mut ended: Vec<(Instant, FeedId)> = ended.collect();
+            ended.sort();
+            let surplus = ended.len().saturating_sub(self.config.max_ended_feeds as usize);
+            let gone = ended.into_iter().take(surplus).map(|(_, id)| id);
+            gone.inspect(|id| drop(feeds.remove(id))).collect()
+        };
+        gone.iter().for_each(|id| self.forget_status(id));
+    }
+
+    /// The time of an ended feed is over.
+    pub(crate) fn forget(&self, id: &FeedId, entry: &Arc<FeedEntry>) {
+        let mut feeds = self.feeds.write();
+        if feeds.get(id).is_some_and(|current| Arc::ptr_eq(current, entry)) {
+            feeds.remove(id);
+            drop(feeds);
+            self.forget_status(id);
+        }
+    }
+
+    fn forget_status(&self, id: &FeedId) {
+        self.status.send_modify(|status| {
+            Arc::make_mut(status).feeds.remove(id);
+        });
+    }
+
+    /// A place among the waiting requests; none when all are taken.
+    pub(crate) fn wait(self: &Arc<Self>) -> Option<Waiting> {
+        let most = self.config.max_waiting_requests;
+        let taken = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
+            (waiting < most).then_some(waiting + 1)
+        });
+        metrics::gauge!("bicast_hls_waiting_requests").set(f64::from(self.waiting.load(Ordering::Relaxed)));
+        taken.ok().map(|_| Waiting(self.clone()))
+    }
+}
+
+/// A place among the waiting requests, given back when it is dropped: also when the client hangs up.
+pub(crate) struct Waiting(Arc<Store>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let before = self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        metrics::gauge!("bicast_hls_waiting_requests").set(f64::from(before.saturating_sub(1)));
+    }
+}
