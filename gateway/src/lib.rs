@@ -1,1 +1,24 @@
-//! The gateway process.
+//! The gateway: the process around the rooms. Owns the configuration, logs, metrics, listeners and the shutdown order;
+//! builds the feed bus and the rooms on it, and merges their routers.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`] | the commands |
+//! | [`config`] | the configuration, from file, environment and flags |
+//! | [`gateway`] | [`Gateway`]: all roles in one process, started and stopped in order |
+//! | `http` | listeners, connections, and what is the same for every route |
+//! | `logs`, `metrics` | what operators read |
+//! | `shutdown` | signals |
+
+pub mod cli;
+pub mod config;
+mod console;
+pub mod gateway;
+mod http;
+mod logs;
+mod metrics;
+mod openapi;
+mod shutdown;
+
+pub use crate::config::Config;
+pub use crate::gateway::{Gateway, StartError};

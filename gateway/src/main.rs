@@ -1,2 +1,15 @@
 //! `bicast`: the command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match bicast::cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            bicast::cli::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The commands.
+
+mod config;
+mod serve;
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Parser, Subcommand};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bicast",
+    version,
+    about = "One live feed, two paths, one timeline: WebRTC and Low-Latency HLS from one WHIP publisher",
+    after_help = AFTER_HELP,
+    styles = STYLES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Try it:
+  bicast serve                            then open http://localhost:8080/
+  bicast publish --test-pattern           in another terminal: a moving picture with a clock
+
+`bicast COMMAND --help` tells all about a command.";
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway: take feeds by WHIP, serve them by WHEP and LL-HLS
+    Serve(Box<serve::ServeArgs>),
+    /// Publish a file or a test pattern to a gateway by WHIP
+    Publish(Box<bicast_publish::Args>),
+    /// Print the configuration that `serve` would run with, or one to begin with
+    Config(config::ConfigArgs),
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// What the command could not do, in words for the person who called it.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Serve(args) => block_on(serve::run(*args)),
+            Command::Publish(args) => block_on(bicast_publish::run(*args)),
+            Command::Config(args) => config::run(&args),
+        }
+    }
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+    let outcome = runtime.block_on(command);
+    // What has not ended by now was given its time; nothing may keep the process from ending.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Prints why a command failed: the error, and what caused it where the error does not say so itself.
+#[expect(clippy::print_stderr, reason = "the command's last word; logs may be off or JSON")]
+pub fn report(error: &anyhow::Error) {
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let label = if coloured { "\u{1b}[1;31merror\u{1b}[0m" } else { "error" };
+    eprintln!("{label}: {}", words(error));
+}
+
+fn words(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The configuration: one section for each room, read from a file, the environment and flags.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `load` | the sources and their precedence: flags > environment > file > defaults |
+//! | `error` | what is wrong, with file, line and the nearest known key |
+//! | `http`, `log` | the process's own sections |
+
+mod error;
+mod http;
+mod load;
+mod log;
+
+use bicast_shared::feed::info::FeedSettings;
+use serde::{Deserialize, Serialize};
+
+pub use self::error::ConfigError;
+pub use self::http::HttpConfig;
+pub(crate) use self::http::everywhere;
+pub use self::load::{DEFAULT_FILE, ENV_PREFIX, Setting, SettingValue, Sources};
+pub use self::log::{LogConfig, LogFormat};
+
+/// Everything that can be set. Parsed and checked as a whole before anything is opened.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The HTTP side: listeners, limits, the web demo's files.
+    pub http: HttpConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// How feeds are treated.
+    pub feed: FeedSettings,
+    /// The WebRTC side.
+    pub sfu: bicast_sfu::Config,
+    /// The LL-HLS side.
+    pub packager: bicast_packager::Config,
+    /// The REST API.
+    pub signaling: bicast_signaling::Config,
+}
+
+/// The file with every setting at its default and what it means: what `bicast config --default` prints.
+pub const EXAMPLE: &str = include_str!("../../../bicast.example.toml");
+
+/// A setting whose value makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Its name with its section: `feed.part_target`.
+    pub key: &'static str,
+    /// What it is and what it may be.
+    pub message: String,
+}
+
+impl Config {
+    /// Reads all sources and checks the result.
+    ///
+    /// # Errors
+    /// A source that cannot be read, unknown keys, wrong types, and values out of range.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        load::load(sources)
+    }
+
+    /// The first setting whose value makes no sense. What only a room can judge, it judges when it starts.
+    ///
+    /// # Errors
+    /// That setting.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.http.check()?;
+        self.log.check()?;
+        let seconds = |key, value: std::time::Duration, least: f64, most: f64| {
+            in_range(key, value.as_secs_f64(), least, most, " s")
+        };
+        seconds("feed.publisher_grace", self.feed.publisher_grace, 0.0, 86_400.0)?;
+        seconds("feed.segment_target", self.feed.segment_target, 1.0, 10.0)?;
+        seconds("feed.part_target", self.feed.part_target, 0.1, 1.0)?;
+        in_range("sfu.limits.handshake_seconds", self.sfu.limits.handshake_seconds, 1, 120, " s")?;
+        in_range("packager.window_seconds", self.packager.window_seconds, 20, 86_400, " s")?;
+        in_range("packager.max_megabytes_per_feed", self.packager.max_megabytes_per_feed, 1, u32::MAX, "")?;
+        in_range("packager.max_waiting_requests", self.packager.max_waiting_requests, 1, u32::MAX, "")?;
+        in_range("packager.loss_patience_ms", self.packager.loss_patience_ms, 0, 5_000, " ms")?;
+        in_range("packager.start_wait_seconds", self.packager.start_wait_seconds, 0, 60, " s")?;
+        in_range("signaling.ended_retention", self.signaling.ended_retention, 0, 86_400, " s")
+    }
+
+    /// The configuration as a file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Checks that a value lies in its range.
+fn in_range<T: Copy + PartialOrd + std::fmt::Display>(
+    key: &'static str,
+    value: T,
+    least: T,
+    most: T,
+    unit: &str,
+) -> Result<(), Invalid> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err(Invalid { key, message: format!("{value}{unit} is out of range: it may be {least} to {most}{unit}") })
+}
+
+#[cfg(test)]
+mod tests;

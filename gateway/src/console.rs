@@ -1,0 +1,65 @@
+//! What a person sees when the gateway has started.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+/// A few lines: where the page is, where to publish, which port WebRTC uses.
+pub(crate) fn banner(http: &[SocketAddr], udp: &[SocketAddr]) -> String {
+    let base = base_url(http);
+    let mut text = format!("\n  bicast {}\n\n", env!("CARGO_PKG_VERSION"));
+    for (what, value) in [
+        ("Watch", format!("{base}/")),
+        ("Publish", format!("{base}/whip/{{feed}}   (WHIP; try: bicast publish --test-pattern)")),
+        ("API", format!("{base}/v1/openapi.json")),
+        ("HTTP", list(http)),
+        ("WebRTC", format!("UDP {}", list(udp))),
+    ] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {what:<9}{value}");
+    }
+    text
+}
+
+/// The address at which a browser on this machine reaches the server.
+pub(crate) fn base_url(http: &[SocketAddr]) -> String {
+    let Some(first) = http.first() else { return "http://localhost".to_owned() };
+    match first.ip() {
+        ip if ip.is_unspecified() => format!("http://localhost:{}", first.port()),
+        IpAddr::V4(ip) => format!("http://{ip}:{}", first.port()),
+        IpAddr::V6(ip) => format!("http://[{ip}]:{}", first.port()),
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn the_banner_names_what_a_person_needs_first() {
+        let http = ["0.0.0.0:8080".parse().unwrap(), "[::]:8080".parse().unwrap()];
+        let udp = ["0.0.0.0:8189".parse().unwrap(), "[::]:8189".parse().unwrap()];
+        let text = banner(&http, &udp).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        expect![[r#"
+
+              bicast VERSION
+
+              Watch    http://localhost:8080/
+              Publish  http://localhost:8080/whip/{feed}   (WHIP; try: bicast publish --test-pattern)
+              API      http://localhost:8080/v1/openapi.json
+              HTTP     0.0.0.0:8080, [::]:8080
+              WebRTC   UDP 0.0.0.0:8189, [::]:8189
+        "#]]
+        .assert_eq(&text);
+    }
+
+    #[test]
+    fn a_single_address_is_named_as_it_is() {
+        assert_eq!(base_url(&["127.0.0.1:9000".parse().unwrap()]), "http://127.0.0.1:9000");
+        assert_eq!(base_url(&["[::1]:9000".parse().unwrap()]), "http://[::1]:9000");
+    }
+}

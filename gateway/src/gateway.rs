@@ -1,0 +1,221 @@
+//! All roles in one process: the feed bus, the rooms on it, and one HTTP server in front of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bicast_packager::Packager;
+use bicast_sfu::Sfu;
+use bicast_shared::feed::bus::FeedBus;
+use bicast_shared::feed::ring::RingLimits;
+use bicast_shared::status::PackagerStatus;
+use bicast_signaling::Signaling;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::http::app::{Rules, app};
+use crate::http::health::{self, Readiness};
+use crate::http::listen::listen;
+use crate::http::pages::Pages;
+use crate::http::server::Server;
+use crate::metrics::Metrics;
+use crate::openapi;
+
+/// How long a room may take to end before the next step is taken without it.
+const ROOM_ENDS_WITHIN: Duration = Duration::from_secs(3);
+/// How long connections may take to finish the answers they are giving.
+const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(1);
+
+/// A running gateway.
+pub struct Gateway {
+    bus: FeedBus,
+    sfu: Sfu,
+    packager: Packager,
+    packaged: watch::Receiver<std::sync::Arc<PackagerStatus>>,
+    server: Server,
+    readiness: Readiness,
+    udp: Vec<SocketAddr>,
+    drain: Duration,
+}
+
+/// Why the gateway could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An HTTP address could not be listened on.
+    #[error("{}", explain_http(*address, error))]
+    Http {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said. The message says it already.
+        error: io::Error,
+    },
+    /// The WebRTC side could not start.
+    #[error("{}", explain_sfu(.0))]
+    Sfu(bicast_sfu::Error),
+    /// The listeners could not be asked for their addresses.
+    #[error("cannot read the addresses of the HTTP listeners: {0}")]
+    Addresses(io::Error),
+}
+
+impl Gateway {
+    /// Opens everything: the HTTP listeners first, so that a port in use is said before anything else happens. Must be
+    /// called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// An address in use or not allowed, and settings that a room refuses.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let _ = Metrics::global();
+        let listeners = listen(&config.http.listen)?;
+        let bus = FeedBus::new(config.feed.clone(), RingLimits::default());
+        let sfu = Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?;
+        let packager = Packager::start(config.packager.clone(), bus.clone());
+        let packaged = packager.status();
+        let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status());
+
+        let mut http = Vec::new();
+        for listener in &listeners {
+            http.push(listener.local_addr().map_err(StartError::Addresses)?);
+        }
+        let udp = sfu.udp_addrs();
+        let readiness = Readiness::new(http, udp.clone());
+        let routes = sfu
+            .router()
+            .merge(packager.router())
+            .merge(signaling.describe(openapi::other_rooms()).router())
+            .merge(health::router(readiness.clone(), bus.clone()));
+        let rules = Rules {
+            readiness: readiness.clone(),
+            request_timeout: Duration::from_secs_f64(config.http.request_timeout),
+        };
+        let app = app(routes, Pages::new(&config.http.web_root), rules);
+        let server = Server::start(listeners, app, &config.http).map_err(StartError::Addresses)?;
+        let drain = Duration::from_secs_f64(config.http.drain);
+        Ok(Self { bus, sfu, packager, packaged, server, readiness, udp, drain })
+    }
+
+    /// The addresses of the HTTP server, with the ports that the system chose where 0 was asked for.
+    #[must_use]
+    pub fn http_addrs(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+
+    /// The addresses of the WebRTC port.
+    #[must_use]
+    pub fn udp_addrs(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+
+    /// The feed bus, for what runs in the same process.
+    #[must_use]
+    pub fn bus(&self) -> &FeedBus {
+        &self.bus
+    }
+
+    /// Ends everything in order: no new sessions, publishers leave, playlists end while HTTP still serves them, peers
+    /// are closed, then the listeners. Takes some seconds where HLS viewers watch, and well under one otherwise. Dropping
+    /// the returned future ends the process's part at once.
+    pub async fn shutdown(self) {
+        let watching = self.hls_viewers();
+        tracing::info!("stopping: no new sessions are taken");
+        self.readiness.drain();
+
+        let feeds = self.bus.feeds();
+        for id in feeds.keys() {
+            self.bus.end(id);
+        }
+        tracing::info!(feeds = feeds.len(), "publishers were told to leave");
+
+        within(ROOM_ENDS_WITHIN, "packager", self.packager.shutdown()).await;
+        tracing::info!("playlists have ended");
+        if watching > 0 && !self.drain.is_zero() {
+            tracing::info!(
+                viewers = watching,
+                seconds = self.drain.as_secs_f64(),
+                "letting HLS players see the end"
+            );
+            tokio::time::sleep(self.drain).await;
+        }
+
+        within(ROOM_ENDS_WITHIN, "sfu", self.sfu.shutdown()).await;
+        tracing::info!("WebRTC peers are closed");
+
+        self.server.stop(CONNECTIONS_END_WITHIN).await;
+        tracing::info!("stopped");
+    }
+
+    fn hls_viewers(&self) -> u32 {
+        self.packaged.borrow().feeds.values().map(|feed| feed.viewers).sum()
+    }
+}
+
+async fn within(limit: Duration, room: &str, ending: impl Future<Output = ()>) {
+    if tokio::time::timeout(limit, ending).await.is_err() {
+        tracing::warn!(room, seconds = limit.as_secs(), "does not end in time; going on without it");
+    }
+}
+
+/// Says what to do about an HTTP address that cannot be had.
+fn explain_http(address: SocketAddr, error: &io::Error) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    let other = |port: u16| {
+        let flag = match ip.is_unspecified() {
+            true => format!("--http-port {port}"),
+            false => format!("--http-listen {}", SocketAddr::new(ip, port)),
+        };
+        choose(&format!("bicast serve {flag}"), "BICAST_HTTP__LISTEN", "listen", "http")
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "HTTP port {port} on {ip} is already in use by another program.\n  Stop that program, or {}",
+            other(next_port(port))
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "HTTP port {port} on {ip} is not allowed to this user: ports below 1024 need a privilege.\n  {}",
+            capital(&other(8080))
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "{ip} is not an address of this machine, so HTTP cannot listen on {address}.\n  {}",
+            capital(&choose("bicast serve --http-listen IP:PORT", "BICAST_HTTP__LISTEN", "listen", "http"))
+        ),
+        _ => format!("HTTP cannot listen on {address}: {error}.\n  {}", capital(&other(next_port(port)))),
+    }
+}
+
+/// Says what to do about a WebRTC address that cannot be had.
+fn explain_sfu(error: &bicast_sfu::Error) -> String {
+    let bicast_sfu::Error::Bind { address, source } = error else { return error.to_string() };
+    let (ip, port) = (address.ip(), address.port());
+    let other = || {
+        choose(
+            &format!("bicast serve --udp-port {}", next_port(port)),
+            "BICAST_SFU__UDP_PORT",
+            "udp_port",
+            "sfu",
+        )
+    };
+    match source.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "UDP port {port} on {ip} (WebRTC) is already in use by another program.\n  Stop that program, or {}",
+            other()
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "{ip} is not an address of this machine, so WebRTC cannot listen on UDP {address}.\n  {}",
+            capital(&choose("bicast serve --set sfu.bind=IP", "BICAST_SFU__BIND", "bind", "sfu"))
+        ),
+        _ => format!("WebRTC cannot listen on UDP {address}: {source}.\n  {}", capital(&other())),
+    }
+}
+
+/// The three places where it can be set.
+fn choose(command: &str, variable: &str, key: &str, section: &str) -> String {
+    format!("choose another:\n    {command}\n    or {variable}, or `{key}` under [{section}] in bicast.toml")
+}
+
+fn capital(text: &str) -> String {
+    text.replacen("choose", "Choose", 1)
+}
+
+fn next_port(port: u16) -> u16 {
+    port.checked_add(1).unwrap_or(port - 1)
+}

@@ -1,0 +1,19 @@
+//! The HTTP server: everything that is the same for every route.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `listen` | binds the addresses |
+//! | `server` | accepts and serves connections, and ends them |
+//! | `guard` | drops connections that stall |
+//! | `app` | the rooms' routers and the gateway's own, and the layers around them |
+//! | `cors` | lets pages of any origin in |
+//! | `health` | `/healthz`, `/readyz`, `/metrics` |
+//! | `pages` | the web demo's files, and 404 for everything unknown |
+
+pub(crate) mod app;
+mod cors;
+mod guard;
+pub(crate) mod health;
+pub(crate) mod listen;
+pub(crate) mod pages;
+pub(crate) mod server;

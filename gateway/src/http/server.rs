@@ -1,0 +1,172 @@
+//! Accepts connections, serves them with HTTP/1.1 or HTTP/2 (h2c), and ends them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::guard::Guarded;
+use crate::config::HttpConfig;
+
+/// Requests that one HTTP/2 connection may have open: a player has a handful.
+const STREAMS: u32 = 128;
+/// Bytes of a request's header.
+const HEADER_BYTES: u32 = 32 * 1024;
+/// How often an HTTP/2 client that says nothing is asked whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// The listeners and their connections.
+pub(crate) struct Server {
+    addresses: Vec<SocketAddr>,
+    tasks: TaskTracker,
+    /// Asks the connections to end with the answer they are giving.
+    finish: CancellationToken,
+    /// Ends them now.
+    abort: CancellationToken,
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Serving {
+    app: Router,
+    builder: auto::Builder<TokioExecutor>,
+    open_within: Duration,
+    stall_after: Duration,
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+    finish: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Server {
+    /// Begins to serve `app` on all listeners. Must be called inside a tokio runtime.
+    pub(crate) fn start(listeners: Vec<TcpListener>, app: Router, config: &HttpConfig) -> io::Result<Self> {
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let tasks = TaskTracker::new();
+        let (finish, abort) = (CancellationToken::new(), CancellationToken::new());
+        let serving = Serving {
+            app,
+            builder: builder(config),
+            open_within: Duration::from_secs_f64(config.header_timeout),
+            stall_after: Duration::from_secs_f64(config.stall_timeout),
+            places: Arc::new(Semaphore::new(config.max_connections)),
+            tasks: tasks.clone(),
+            finish: finish.clone(),
+            abort: abort.clone(),
+        };
+        for listener in listeners {
+            tasks.spawn(accept(listener, serving.clone()));
+        }
+        Ok(Self { addresses, tasks, finish, abort })
+    }
+
+    /// The addresses it listens on, with the ports that the system chose where 0 was asked for.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Closes the listeners, lets connections finish the answers they are giving for at most `grace`, and ends them.
+    pub(crate) async fn stop(self, grace: Duration) {
+        self.finish.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            tracing::info!(connections = self.tasks.len(), "closing connections that have not finished");
+            self.abort.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs_f64(config.header_timeout))
+        .max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADER_BYTES)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY);
+    builder
+}
+
+async fn accept(listener: TcpListener, serving: Serving) {
+    loop {
+        let next = async {
+            // A place first, a connection then: further ones wait in the kernel's backlog.
+            let place = serving.places.clone().acquire_owned().await.ok()?;
+            Some((place, listener.accept().await))
+        };
+        let accepted = tokio::select! {
+            () = serving.finish.cancelled() => return,
+            accepted = next => accepted,
+        };
+        let Some((place, accepted)) = accepted else { return };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = serve(stream, peer, serving.clone());
+                serving.tasks.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // One connection's own error, or no file descriptors left: the pause keeps the latter from spinning.
+                tracing::debug!(%error, "accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving) {
+    let gauge = metrics::gauge!("bicast_http_connections");
+    metrics::counter!("bicast_http_connections_total").increment(1);
+    gauge.increment(1.0);
+    // Parts are small: Nagle's algorithm would hold each one's last bytes back for an acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %peer, "TCP_NODELAY");
+    }
+    let app = serving.app;
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        app.clone().oneshot(request)
+    });
+    let io = TokioIo::new(Guarded::new(stream, serving.open_within, serving.stall_after));
+    let mut connection = pin!(serving.builder.serve_connection(io, service));
+    let mut finishing = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = connection.as_mut() => break outcome,
+            () = serving.finish.cancelled(), if !finishing => {
+                finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = serving.abort.cancelled() => break Ok(()),
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, %peer, "connection");
+    }
+    gauge.decrement(1.0);
+}

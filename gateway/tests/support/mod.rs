@@ -1,0 +1,158 @@
+//! Runs the built binary.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The monotonic clock.
+pub fn now() -> Instant {
+    bicast_shared::clock::now()
+}
+
+/// What a process left behind.
+pub struct Finished {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs `bicast` to its end.
+pub fn bicast(args: &[&str]) -> Finished {
+    finish(spawn(args))
+}
+
+fn spawn(args: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bicast"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // No bicast.toml of the source tree and no settings of whoever runs the tests.
+    command.current_dir(std::env::temp_dir());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BICAST_")) {
+        command.env_remove(name);
+    }
+    command.spawn().expect("the binary was built")
+}
+
+fn finish(mut child: Child) -> Finished {
+    let deadline = now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if now() > deadline {
+            child.kill().unwrap();
+            let left = child.wait_with_output().unwrap();
+            panic!("it does not end:\n{}", String::from_utf8_lossy(&left.stderr));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let left = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Finished { status: left.status.code(), stdout: text(left.stdout), stderr: text(left.stderr) }
+}
+
+/// A running `bicast serve`, on free ports. Ended when dropped.
+pub struct Running {
+    child: Option<Child>,
+    folder: PathBuf,
+    pub http: SocketAddr,
+    pub all_http: Vec<SocketAddr>,
+    pub udp: Vec<SocketAddr>,
+}
+
+impl Running {
+    pub fn start(name: &str, args: &[&str]) -> Self {
+        let folder = std::env::temp_dir().join(format!("bicast-serve-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let ready_file = folder.join("ready.json");
+        let _ = std::fs::remove_file(&ready_file);
+        let mut all =
+            vec!["serve", "--http-listen", "127.0.0.1:0", "--udp-port", "0", "--set", "sfu.bind=127.0.0.1"];
+        all.extend(["--ready-file", ready_file.to_str().unwrap()]);
+        all.extend(args);
+        let mut child = spawn(&all);
+        let deadline = now() + PATIENCE;
+        let ready: Value = loop {
+            if let Ok(text) = std::fs::read(&ready_file) {
+                break serde_json::from_slice(&text).expect("whole, because it was renamed");
+            }
+            if child.try_wait().unwrap().is_some() || now() > deadline {
+                let _ = child.kill();
+                panic!("it does not start:\n{}", finish(child).stderr);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let list = |name: &str| -> Vec<SocketAddr> { serde_json::from_value(ready[name].clone()).unwrap() };
+        assert_eq!(ready["pid"], child.id());
+        let all_http = list("http");
+        Self { child: Some(child), folder, http: all_http[0], all_http, udp: list("udp") }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.http)
+    }
+
+    pub fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path)
+    }
+
+    pub fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        ask(self.http, method, path)
+    }
+
+    pub fn get_at(&self, address: SocketAddr, path: &str) -> (u16, String) {
+        ask(address, "GET", path)
+    }
+
+    /// Sends bytes and reads so many back.
+    pub fn raw(&self, bytes: &[u8], length: usize) -> Vec<u8> {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        let mut answer = vec![0; length];
+        stream.read_exact(&mut answer).unwrap();
+        answer
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub fn wait(mut self) -> Finished {
+        finish(self.child.take().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// One request on a connection of its own; the status and the body.
+fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
+    let mut stream = connect(address);
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    (status.expect("a status line"), body.expect("a body"))
+}
