@@ -161,8 +161,11 @@ interface Parts {
 
 /** The shadow tree. Its markup holds no data; everything that comes from the network is set as text. */
 function build(root: ShadowRoot): Parts {
+  // A constructed sheet: pages whose Content-Security-Policy forbids inline styles can use the element too.
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(ELEMENT_CSS);
+  root.adoptedStyleSheets = [sheet];
   root.innerHTML = `
-    <style>${ELEMENT_CSS}</style>
     <div class="stage">
       <video part="video" id="hls" playsinline muted autoplay aria-label="LL-HLS picture"></video>
       <video part="video" id="realtime" playsinline muted autoplay aria-label="WebRTC picture"></video>

@@ -24,7 +24,7 @@ export class FeedCard {
       h("div", { class: "head" }, h("h2", {}, h("a", { href }, id)), this.#badge),
       this.#since,
       this.#chips,
-      h("div", { class: "stack", style: "gap:6px" }, this.#paths.realtime.element, this.#paths.hls.element),
+      h("div", { class: "stack tight" }, this.#paths.realtime.element, this.#paths.hls.element),
       this.#notices,
     );
   }

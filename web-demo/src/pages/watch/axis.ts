@@ -84,7 +84,9 @@ export class TimeAxis {
     this.#length = length;
     const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => {
       const back = length * (1 - share);
-      return h("span", { style: `left:${share * 100}%` }, share === 1 ? "now" : `−${back / 1000} s`);
+      const tick = h("span", {}, share === 1 ? "now" : `−${back / 1000} s`);
+      tick.style.left = `${share * 100}%`;
+      return tick;
     });
     this.#scale.replaceChildren(...ticks);
   }
