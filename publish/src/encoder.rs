@@ -47,8 +47,9 @@ impl H264Encoder {
             .num_threads(1)
             .intra_frame_period(IntraFramePeriod::from_num_frames(gop))
             .vui(VuiConfig::bt709());
-        let encoder = Encoder::with_api_config(OpenH264API::from_source(), config)
+        let mut encoder = Encoder::with_api_config(OpenH264API::from_source(), config)
             .map_err(|error| Error::codec("the H.264 encoder")(&error))?;
+        hush(&mut encoder);
         Ok(Self { encoder, rate, frames: 0 })
     }
 
@@ -73,6 +74,18 @@ impl H264Encoder {
             return Err(failed(&"it left a frame out"));
         }
         Ok(split_annex_b(&stream.to_vec().into()))
+    }
+}
+
+/// Keeps openh264 from writing to standard error. Its wrapper does that only after the start, which is when the library
+/// complains that without skipping frames it may miss the bit rate for a moment, in the middle of a status line.
+#[expect(unsafe_code, reason = "the wrapper has no safe way to set an option before the first frame")]
+fn hush(encoder: &mut Encoder) {
+    let mut level = openh264_sys2::WELS_LOG_QUIET;
+    // SAFETY: the encoder lives, TRACE_LEVEL may be set before it is initialized (codec_api.h), takes a pointer to an
+    // int, and keeps no reference to it.
+    unsafe {
+        encoder.raw_api().set_option(openh264_sys2::ENCODER_OPTION_TRACE_LEVEL, (&raw mut level).cast());
     }
 }
 

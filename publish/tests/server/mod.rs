@@ -169,7 +169,7 @@ impl PeerConnectionEventHandler for Handler {
             while let Some(event) = track.poll().await {
                 match event {
                     TrackRemoteEvent::OnRtpPacket(packet) if video => {
-                        heard.send(Heard::Video(packet)).await.unwrap()
+                        heard.send(Heard::Video(packet)).await.unwrap();
                     }
                     TrackRemoteEvent::OnRtpPacket(packet) => heard.send(Heard::Audio(packet)).await.unwrap(),
                     TrackRemoteEvent::OnRtcpPacket(packets) => {
