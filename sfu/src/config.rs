@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::IngestConfig;
+
 /// How the WebRTC side listens and what it allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +22,8 @@ pub struct Config {
     pub playout: Playout,
     /// Bounds on what viewers can take.
     pub limits: Limits,
+    /// How publishers are received.
+    pub ingest: IngestConfig,
 }
 
 impl Default for Config {
@@ -31,6 +35,7 @@ impl Default for Config {
             public_addresses: Vec::new(),
             playout: Playout::default(),
             limits: Limits::default(),
+            ingest: IngestConfig::default(),
         }
     }
 }

@@ -5,16 +5,30 @@
 //! | `port` | the one UDP port: which datagram is whose |
 //! | `socket` | bound sockets, batches in and out |
 //! | `ingest` | publishers (WHIP): one session task each, writes to the feed bus |
+//! | `whep` | viewers' HTTP routes |
+//! | `worker` | viewers: one thread per core, each owns its viewers outright, reads the feed bus |
 //! | `core` | pure: STUN, SRTP sealing, rewriting, history, joining, pacing, reports, SDP |
+//! | `status` | what the other rooms are told |
+//! | [`fanout`] | the packet path alone, for measuring |
 
 mod config;
 mod core;
 mod error;
+#[doc(hidden)]
+pub mod fanout;
 mod http;
 mod ingest;
 mod port;
+mod sfu;
 mod shared;
 mod socket;
+mod status;
+#[cfg(test)]
+mod tests;
+mod whep;
+mod worker;
 
 pub use config::{Config, Limits, Playout};
 pub use error::Error;
+pub use ingest::IngestConfig;
+pub use sfu::Sfu;

@@ -10,6 +10,7 @@ use bicast_shared::id::{RenditionId, StreamKey};
 use bicast_shared::media::{Codec, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
+use super::fragment::candidate_line;
 use super::offer::{Fingerprint, Offer, OfferedCodec, Section, parameter};
 use super::rewrite::TrackSpec;
 use crate::config::Playout;
@@ -348,11 +349,7 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
         }
         if !std::mem::replace(&mut transport_told, true) {
             for (n, candidate) in end.candidates.iter().enumerate() {
-                let (ip, port) = (candidate.ip(), candidate.port());
-                // RFC 8445, 5.1.2.1: host (126), a local preference of its own for each, component 1.
-                let preference = 65_535_u32.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
-                let priority = (126 << 24) | (preference << 8) | 255;
-                line(format_args!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1));
+                line(format_args!("{}", candidate_line(n, *candidate)));
             }
             line(format_args!("a=end-of-candidates"));
         }

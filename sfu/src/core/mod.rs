@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod feedback;
+pub(crate) mod fragment;
 pub(crate) mod hello;
 pub(crate) mod history;
 pub(crate) mod join;

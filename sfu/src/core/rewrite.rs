@@ -59,10 +59,6 @@ impl Track {
         }
     }
 
-    pub(crate) const fn spec(&self) -> &TrackSpec {
-        &self.spec
-    }
-
     /// Begins, or goes on after packets that nobody will get, at this packet of the feed: it has the next index, and
     /// nothing before it can be sent or asked for any more.
     pub(crate) fn begin(&mut self, sequence: i64) {

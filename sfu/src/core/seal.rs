@@ -16,8 +16,6 @@ use rtc_srtp::config::SessionKeys;
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
-/// Bytes of an RTP header without CSRCs and extensions.
-pub(crate) const HEADER_BYTES: usize = 12;
 /// The largest index (RFC 3711, 3.3.1: a rollover counter of 32 bits above 16 of sequence number).
 const MAX_INDEX: u64 = (1 << 48) - 1;
 

@@ -1,0 +1,205 @@
+//! The room: opens the port, starts the workers, and closes everything in order.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use bicast_shared::clock;
+use bicast_shared::feed::bus::FeedBus;
+use bicast_shared::status::SfuStatus;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::ingest;
+use crate::port::Port;
+use crate::shared::{Identity, Shared};
+use crate::socket::Socket;
+use crate::status::{StatusBoard, WorkerReport};
+use crate::whep::{self, Whep};
+use crate::worker::Worker;
+use crate::worker::run::{Command, Inboxes, run};
+use crate::worker::seat::Seats;
+
+/// Datagrams that wait for a worker because they came to another one's socket.
+const INBOX: usize = 1_024;
+/// HTTP requests that wait for a worker.
+const COMMANDS: usize = 64;
+/// How long peers are given to be told goodbye.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Everything that speaks WebRTC, running.
+pub struct Sfu {
+    shared: Arc<Shared>,
+    whep: Whep,
+    status: watch::Receiver<Arc<SfuStatus>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Sfu {
+    /// Opens the port and starts the workers. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A setting that makes no sense, a port in use, no certificate.
+    #[expect(
+        clippy::unused_async,
+        reason = "opening may come to wait, for name resolution or a certificate store"
+    )]
+    pub async fn start(config: Config, bus: FeedBus) -> Result<Self, Error> {
+        check(&config)?;
+        let workers = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let mut sockets = bind(&config, workers)?;
+        let (inboxes, inbox_readers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(INBOX)).unzip();
+        let (commands, command_readers): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| mpsc::channel(COMMANDS)).unzip();
+        let own = sockets.first().into_iter().flatten().map(Socket::duplicate).collect::<Result<_, _>>()?;
+        let port = Port::new(own, inboxes, config.public_addresses.clone());
+        let shared = Arc::new(Shared {
+            config,
+            bus,
+            port,
+            identity: Identity::generate()?,
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let changed = Arc::new(Notify::new());
+        let mut threads = Vec::new();
+        let mut reports = Vec::new();
+        let readers = inbox_readers.into_iter().zip(command_readers);
+        for (index, (datagrams, commands)) in readers.enumerate() {
+            let (shared, sockets) = (shared.clone(), std::mem::take(&mut sockets[index]));
+            let report: Arc<Mutex<WorkerReport>> = Arc::default();
+            reports.push(report.clone());
+            let changed = changed.clone();
+            let thread = std::thread::Builder::new().name(format!("bicast-sfu-{index}")).spawn(move || {
+                let worker = Worker::new(index, shared, sockets, report, changed);
+                if let Err(error) = run(worker, Inboxes { datagrams, commands }) {
+                    tracing::error!(%error, worker = index, "a worker has failed");
+                }
+            });
+            threads.push(thread?);
+        }
+        let (status_sender, status) = watch::channel(Arc::default());
+        tokio::spawn(follow(shared.clone(), StatusBoard::new(reports), changed, status_sender));
+        let whep = Whep { shared: shared.clone(), seats: Seats::default(), workers: commands.into() };
+        let addresses = shared.port.local_addrs();
+        tracing::info!(?addresses, workers, "WebRTC is listening");
+        Ok(Self { shared, whep, status, threads: Mutex::new(threads) })
+    }
+
+    /// The HTTP routes: `/whip/...` and `/whep/...`.
+    pub fn router(&self) -> Router {
+        ingest::router(self.shared.clone()).merge(whep::router(self.whep.clone()))
+    }
+
+    /// Viewers, egress and live edges by feed: once a second, and when a viewer comes or goes.
+    pub fn status(&self) -> watch::Receiver<Arc<SfuStatus>> {
+        self.status.clone()
+    }
+
+    /// The UDP addresses it listens on.
+    pub fn udp_addrs(&self) -> Vec<SocketAddr> {
+        self.shared.port.local_addrs()
+    }
+
+    /// Says goodbye to all peers and stops. Waits at most a few seconds.
+    pub async fn shutdown(&self) {
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        for worker in self.whep.workers.iter() {
+            let (done, closed) = oneshot::channel();
+            if worker.send(Command::Close(done)).await.is_ok() {
+                let _ = timeout(GOODBYE, closed).await;
+            }
+        }
+        let _ = timeout(GOODBYE, self.shared.tasks.wait()).await;
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join())));
+        let _ = timeout(GOODBYE, joined).await;
+    }
+}
+
+impl Drop for Sfu {
+    fn drop(&mut self) {
+        self.shared.closing.cancel();
+    }
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    let in_range = |setting, value: u64, range: std::ops::RangeInclusive<u64>, why| {
+        if range.contains(&value) {
+            Ok(())
+        } else {
+            Err(Error::BadSetting { setting, value: value.to_string(), why })
+        }
+    };
+    in_range("sfu.workers", config.workers as u64, 0..=1_024, "at most 1024, 0 for one per core")?;
+    let limits = &config.limits;
+    in_range("sfu.limits.handshake_seconds", limits.handshake_seconds, 1..=120, "1 to 120 seconds")?;
+    in_range("sfu.limits.consent_seconds", limits.consent_seconds, 5..=600, "5 to 600 seconds")
+}
+
+/// One list of sockets per worker, one socket per address in each.
+fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Socket>>, Error> {
+    let mut by_worker: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut port = config.udp_port;
+    for ip in &config.bind {
+        let address = SocketAddr::new(*ip, port);
+        let group = match Socket::bind_group(address, workers) {
+            Ok(group) => group,
+            // A machine without IPv6 is not the operator's mistake where IPv6 is only the default.
+            Err(error) if *ip == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) && has_no_ipv6(&error) => {
+                tracing::info!(%error, "no IPv6 here: listening on IPv4 only");
+                continue;
+            }
+            Err(source) => return Err(Error::Bind { address, source }),
+        };
+        // "Any port" is the same for all addresses.
+        port = group.first().map_or(port, |socket| socket.local().port());
+        by_worker.iter_mut().zip(group).for_each(|(sockets, socket)| sockets.push(socket));
+    }
+    if by_worker.iter().any(Vec::is_empty) { Err(Error::NothingToBind) } else { Ok(by_worker) }
+}
+
+fn has_no_ipv6(error: &std::io::Error) -> bool {
+    // EAFNOSUPPORT has no kind of its own.
+    error.kind() == std::io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+}
+
+/// Publishes the status.
+async fn follow(
+    shared: Arc<Shared>,
+    mut board: StatusBoard,
+    changed: Arc<Notify>,
+    status: watch::Sender<Arc<SfuStatus>>,
+) {
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => shared.port.publish_counts(),
+            () = changed.notified() => {}
+            () = shared.closing.cancelled() => return,
+        }
+        let feeds: Vec<_> = shared.bus.feeds().values().map(|feed| feed.info()).collect();
+        let now = board.status(clock::now(), &feeds);
+        let viewers: u32 = now.feeds.values().map(|feed| feed.viewers).sum();
+        metrics::gauge!("bicast_viewers").set(viewers);
+        status.send_if_modified(|old| {
+            let is_new = **old != now;
+            if is_new {
+                *old = Arc::new(now);
+            }
+            is_new
+        });
+    }
+}

@@ -1,0 +1,146 @@
+//! What the room tells the others, put together from the workers' reports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bicast_shared::feed::info::FeedInfo;
+use bicast_shared::id::FeedId;
+use bicast_shared::media::{Codec, TrackKind};
+use bicast_shared::status::{LiveEdge, SfuFeedStatus, SfuStatus};
+use parking_lot::Mutex;
+
+use crate::core::answer::B_FRAMES;
+
+/// What a worker knows of its viewers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct WorkerReport {
+    pub(crate) feeds: BTreeMap<FeedId, FeedReport>,
+}
+
+/// A feed as one worker sees it; bytes and retransmissions since the feed began.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct FeedReport {
+    pub(crate) viewers: u32,
+    pub(crate) sent_bytes: u64,
+    pub(crate) repaired: u64,
+    pub(crate) live_edge: Option<LiveEdge>,
+}
+
+/// Puts the status together and measures egress between two calls.
+pub(crate) struct StatusBoard {
+    reports: Vec<Arc<Mutex<WorkerReport>>>,
+    /// Bytes sent at the last measurement, and the rate of the one before.
+    measured: BTreeMap<FeedId, (u64, u64)>,
+    since: Option<Instant>,
+}
+
+/// Rates over less time than this say nothing.
+const MEASURE: Duration = Duration::from_millis(900);
+
+impl StatusBoard {
+    pub(crate) fn new(reports: Vec<Arc<Mutex<WorkerReport>>>) -> Self {
+        Self { reports, measured: BTreeMap::new(), since: None }
+    }
+
+    /// The status now, for these feeds.
+    pub(crate) fn status(&mut self, now: Instant, feeds: &[Arc<FeedInfo>]) -> SfuStatus {
+        let elapsed = self.since.map(|since| now.saturating_duration_since(since));
+        let measure = elapsed.is_none_or(|elapsed| elapsed >= MEASURE);
+        let mut status = SfuStatus::default();
+        for info in feeds {
+            let mut total = FeedReport::default();
+            for report in self.reports.iter().filter_map(|report| report.lock().feeds.get(&info.id).copied())
+            {
+                total.viewers += report.viewers;
+                total.sent_bytes += report.sent_bytes;
+                total.repaired += report.repaired;
+                let newer =
+                    |edge: &LiveEdge| total.live_edge.is_none_or(|old| old.media_time < edge.media_time);
+                if let Some(edge) = report.live_edge.filter(newer) {
+                    total.live_edge = Some(edge);
+                }
+            }
+            let measured = self.measured.entry(info.id.clone()).or_insert((total.sent_bytes, 0));
+            if let Some(elapsed) = elapsed.filter(|_| measure) {
+                let bits = total.sent_bytes.saturating_sub(measured.0).saturating_mul(8);
+                let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
+                *measured = (total.sent_bytes, bits.saturating_mul(1_000_000) / micros);
+            }
+            let egress_bps = measured.1;
+            let feed = SfuFeedStatus {
+                viewers: total.viewers,
+                egress_bps,
+                live_edge: total.live_edge,
+                refused: refused(info),
+                retransmitted: total.repaired,
+            };
+            status.feeds.insert(info.id.clone(), feed);
+        }
+        self.measured.retain(|id, _| status.feeds.contains_key(id));
+        if measure {
+            self.since = Some(now);
+        }
+        status
+    }
+}
+
+/// Why a feed cannot be watched over WebRTC as it is.
+fn refused(info: &FeedInfo) -> Option<String> {
+    if info.b_frames {
+        return Some(format!("Without pictures over WebRTC: {B_FRAMES}."));
+    }
+    let audio = info.track(TrackKind::Audio).filter(|track| track.codec == Codec::Aac);
+    audio.map(|_| {
+        "Without sound over WebRTC: the sound is AAC, which browsers only take over HLS; publish Opus."
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bicast_shared::feed::info::{Cadence, FeedState};
+    use bicast_shared::id::Epoch;
+    use bicast_shared::time::{MediaTime, ProgramTime};
+
+    use super::*;
+
+    fn info(b_frames: bool) -> Arc<FeedInfo> {
+        Arc::new(FeedInfo {
+            id: "demo".parse().unwrap(),
+            state: FeedState::Live,
+            epoch: Epoch(0),
+            tracks: Vec::new(),
+            publisher: None,
+            cadence: Cadence::default(),
+            map: None,
+            b_frames,
+            since: ProgramTime::default(),
+        })
+    }
+
+    #[test]
+    fn workers_are_added_up_and_egress_is_measured() {
+        let edge = |ticks| LiveEdge { media_time: MediaTime(ticks), program_time: ProgramTime::default() };
+        let reports: Vec<Arc<Mutex<WorkerReport>>> = (0..2).map(|_| Arc::default()).collect();
+        let set = |index: usize, sent_bytes, ticks| {
+            let report = FeedReport { viewers: 3, sent_bytes, repaired: 2, live_edge: Some(edge(ticks)) };
+            reports[index].lock().feeds.insert("demo".parse().unwrap(), report);
+        };
+        let mut board = StatusBoard::new(reports.clone());
+        let start = bicast_shared::clock::now();
+        set(0, 1_000, 5);
+        set(1, 1_000, 7);
+        let feed = board.status(start, &[info(false)]).feeds.remove(&"demo".parse().unwrap()).unwrap();
+        assert_eq!((feed.viewers, feed.retransmitted, feed.egress_bps), (6, 4, 0));
+        assert_eq!(feed.live_edge, Some(edge(7)));
+        set(0, 126_000, 8);
+        let soon = board.status(start + Duration::from_millis(10), &[info(false)]);
+        assert_eq!(soon.feeds.values().next().unwrap().egress_bps, 0, "too soon to tell");
+        let later = board.status(start + Duration::from_secs(1), &[info(true)]);
+        let feed = later.feeds.values().next().unwrap();
+        assert_eq!(feed.egress_bps, 1_000_000);
+        assert!(feed.refused.as_ref().unwrap().contains("B-frames"));
+        assert!(board.status(start, &[]).feeds.is_empty() && board.measured.is_empty());
+    }
+}

@@ -1,0 +1,251 @@
+//! The WHEP routes: `POST /whep/{feed}` begins a session, `PATCH` trickles or restarts ICE, `DELETE` ends it
+//! (draft-ietf-wish-whep, with RFC 9725 where it says the same).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{patch, post};
+use bicast_shared::feed::info::FeedState;
+use bicast_shared::id::FeedId;
+use bicast_shared::problem::Problem;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::answer::{self, LocalEnd, Refusal};
+use crate::core::fragment::Fragment;
+use crate::core::offer::Offer;
+use crate::http::{SDP, SDP_FRAGMENT, random_name, read_text, request_host};
+use crate::port::Owner;
+use crate::shared::Shared;
+use crate::worker::Joining;
+use crate::worker::run::Command;
+use crate::worker::seat::{Full, Seats, Session};
+
+/// The viewers' door.
+#[derive(Clone)]
+pub(crate) struct Whep {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) seats: Seats,
+    /// One per worker.
+    pub(crate) workers: Arc<[mpsc::Sender<Command>]>,
+}
+
+/// The WHEP routes.
+pub(crate) fn router(whep: Whep) -> Router {
+    Router::new()
+        .route("/whep/{feed}", post(watch).options(options))
+        .route("/whep/{feed}/{session}", patch(trickle).delete(leave))
+        .with_state(whep)
+}
+
+async fn options() -> Response {
+    let headers = [(HeaderName::from_static("accept-post"), SDP), (header::ALLOW, "POST, OPTIONS")];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+async fn watch(
+    State(whep): State<Whep>,
+    Path(feed): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let id: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
+    let feed = whep.shared.bus.feed(&id).ok_or_else(|| Problem::unknown_feed(&feed))?;
+    let info = feed.info();
+    if info.state == FeedState::Ended {
+        return Err(Problem::unknown_feed(id.as_str()));
+    }
+    let text = read_text(&headers, SDP, body).await?;
+    let offer = Offer::parse(&text).map_err(|error| bad_sdp(&error.to_string()))?;
+    if info.tracks.is_empty() {
+        let detail = format!("The feed {id} has no tracks yet.");
+        return Err(Problem::new(503, "feed-starting", "The feed is starting", detail)
+            .hint("Try again in a second.")
+            .with("feed", id.as_str()));
+    }
+    let agreement = answer::negotiate(&offer, &info, whep.shared.config.playout, rand::random::<u32>)
+        .map_err(|refusal| refused(&id, refusal))?;
+    if whep.shared.closing.is_cancelled() {
+        return Err(no_room("closing", "This server is going down."));
+    }
+
+    let (session, ufrag, pwd) = (random_name(24), random_name(12), random_name(32));
+    let tag = etag(&ufrag);
+    let worker = whep.seats.least_loaded(whep.workers.len());
+    let seat = whep
+        .seats
+        .take(
+            &whep.shared.config.limits,
+            session.clone(),
+            Session {
+                feed: id.clone(),
+                worker,
+                etag: tag.clone(),
+                remote_ufrag: agreement.remote_ufrag.clone(),
+            },
+        )
+        .map_err(|full| match full {
+            Full::Viewers => no_room("too-many-viewers", "As many viewers are here as the settings allow."),
+            Full::Handshakes => no_room("too-many-joins", "Too many viewers are joining at the moment."),
+        })?;
+    let candidates = whep.shared.port.candidates(request_host(&headers));
+    let end = LocalEnd {
+        session: rand::random::<u64>() >> 2,
+        ufrag: &ufrag,
+        pwd: &pwd,
+        fingerprint: &whep.shared.identity.fingerprint,
+        candidates: &candidates,
+        stream: id.as_str(),
+    };
+    let answer = answer::write(&offer, &agreement, &end);
+    let registration = whep.shared.port.register(&ufrag, Owner::Worker(worker));
+    let joining =
+        Joining { id: session.clone(), feed, agreement, ufrag: ufrag.clone(), pwd, registration, seat };
+    // The worker must know the viewer before its first check can come.
+    whep.ask(worker, |done| Command::Join(Box::new(joining), done))
+        .await
+        .ok_or_else(|| no_room("closing", "This server is going down."))?;
+    tracing::debug!(%session, feed = %id, worker, "viewer joins");
+
+    let headers = [
+        (header::CONTENT_TYPE, SDP.to_owned()),
+        (header::LOCATION, format!("/whep/{id}/{session}")),
+        (header::ETAG, tag),
+        (HeaderName::from_static("accept-patch"), SDP_FRAGMENT.to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((StatusCode::CREATED, headers, answer).into_response())
+}
+
+async fn trickle(
+    State(whep): State<Whep>,
+    Path((feed, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let session = whep.session(&feed, &id)?;
+    let text = read_text(&headers, SDP_FRAGMENT, body).await?;
+    let if_match = headers.get(header::IF_MATCH).ok_or_else(|| {
+        let detail = "A PATCH must say which ICE session it is for.";
+        Problem::new(428, "if-match-missing", "If-Match is missing", detail).hint(
+            "Send If-Match with the ETag of the answer to your POST, or * for an ICE restart (RFC 9725, 4.3).",
+        )
+    })?;
+    let fragment = Fragment::parse(&text)
+        .map_err(|why| Problem::new(400, "bad-fragment", "Bad trickle ICE fragment", why))?;
+    let restarts = fragment.restarts(&session.remote_ufrag);
+    match (if_match.as_bytes(), restarts) {
+        (b"*", true) => whep.restart(&id, &session, &fragment, &headers).await,
+        (b"*", false) => Err(Problem::new(
+            422,
+            "no-ice-restart",
+            "Nothing to restart",
+            "If-Match is *, which asks for an ICE restart, but the fragment brings no new ice-ufrag and ice-pwd.",
+        )),
+        (tag, false) if tag == session.etag.as_bytes() => Ok(StatusCode::NO_CONTENT.into_response()),
+        _ => {
+            let detail =
+                format!("If-Match does not name the current ICE session, which is {}.", session.etag);
+            let hint = if restarts {
+                "Send If-Match: * to restart ICE."
+            } else {
+                "Use the ETag of the last answer."
+            };
+            let problem = Problem::new(412, "if-match-mismatch", "Another ICE session", detail).hint(hint);
+            let mut response = problem.into_response();
+            if let Ok(value) = HeaderValue::from_str(&session.etag) {
+                response.headers_mut().insert(header::ETAG, value);
+            }
+            Ok(response)
+        }
+    }
+}
+
+async fn leave(
+    State(whep): State<Whep>,
+    Path((feed, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let session = whep.session(&feed, &id)?;
+    // False or none means that it ended by itself meanwhile: what was asked for is so.
+    let _ = whep.ask(session.worker, |done| Command::Leave { session: id, done }).await;
+    Ok(StatusCode::OK.into_response())
+}
+
+impl Whep {
+    fn session(&self, feed: &str, id: &str) -> Result<Session, Problem> {
+        let found = self.seats.get(id).filter(|session| session.feed.as_str() == feed);
+        found.ok_or_else(|| unknown_session(id))
+    }
+
+    async fn restart(
+        &self,
+        id: &str,
+        session: &Session,
+        fragment: &Fragment,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
+        let (ufrag, pwd) = (random_name(12), random_name(32));
+        let registration = self.shared.port.register(&ufrag, Owner::Worker(session.worker));
+        let here = self
+            .ask(session.worker, |done| Command::Restart {
+                session: id.to_owned(),
+                registration,
+                ufrag: ufrag.clone(),
+                pwd: pwd.clone(),
+                remote_ufrag: fragment.ufrag.clone().unwrap_or_default(),
+                done,
+            })
+            .await;
+        if here != Some(true) {
+            return Err(unknown_session(id));
+        }
+        let tag = etag(&ufrag);
+        self.seats.restarted(id, &tag, fragment.ufrag.as_deref().unwrap_or_default());
+        let answer = fragment.answer(&ufrag, &pwd, &self.shared.port.candidates(request_host(headers)));
+        let headers = [(header::CONTENT_TYPE, SDP_FRAGMENT.to_owned()), (header::ETAG, tag)];
+        Ok((StatusCode::OK, headers, answer).into_response())
+    }
+
+    /// Sends a command to a worker and waits for its answer; none when the worker is closed.
+    async fn ask<T>(&self, worker: usize, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.workers.get(worker)?.send(command(done)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// An ICE session's name (RFC 9725, 4.3.1): its credentials are.
+fn etag(ufrag: &str) -> String {
+    format!("\"{ufrag}\"")
+}
+
+fn bad_sdp(why: &str) -> Problem {
+    Problem::new(400, "bad-sdp", "Bad SDP", why)
+}
+
+fn no_room(kind: &str, detail: &str) -> Problem {
+    Problem::new(503, kind, "No room for a viewer", detail)
+        .hint("Watch over HLS (GET /hls/{feed}/multivariant.m3u8), or try again later.")
+}
+
+fn unknown_session(session: &str) -> Problem {
+    let shown: String = session.chars().take(40).collect();
+    let detail = format!("There is no session {shown:?} here, or it has ended.");
+    Problem::new(404, "unknown-session", "Unknown session", detail)
+}
+
+fn refused(feed: &FeedId, refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Broken(why) => bad_sdp(&why),
+        Refusal::Unusable { why, offered, accepted } => {
+            let detail = format!("Nothing of the feed {feed} can be sent to this offer: {why}.");
+            Problem::new(406, "no-usable-codec", "No usable codec", detail)
+                .hint("Offer what the feed has, or watch it over HLS.")
+                .with("offered", offered)
+                .with("accepted", accepted)
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The feeds that a worker's viewers watch: one history per stream for all of them, and the fan-out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bicast_shared::feed::bus::Feed;
+use bicast_shared::feed::info::{FeedInfo, FeedState};
+use bicast_shared::id::{FeedId, StreamKey};
+use bicast_shared::media::TrackKind;
+use bicast_shared::packet::MediaPacket;
+use bicast_shared::status::LiveEdge;
+use tokio::task::AbortHandle;
+
+use super::Worker;
+use super::batch::Sent;
+use super::viewer::Wire;
+use crate::core::history::History;
+use crate::status::FeedReport;
+
+/// Packets kept of a video stream: a group of pictures of 10 s, as much as the bus holds.
+const VIDEO_PACKETS: usize = 8_192;
+/// Packets kept of an audio stream: 10 s, for retransmission.
+const AUDIO_PACKETS: usize = 512;
+
+/// A feed as one worker sees it.
+pub(crate) struct WorkerFeed {
+    feed: Feed,
+    info: Arc<FeedInfo>,
+    streams: BTreeMap<StreamKey, Stream>,
+    sent_bytes: u64,
+    repaired: u64,
+    live_edge: Option<LiveEdge>,
+}
+
+/// A stream that somebody watches or is about to.
+struct Stream {
+    kind: TrackKind,
+    history: History,
+    /// Slots of connected viewers.
+    viewers: Vec<usize>,
+    /// Viewers, connected or not.
+    wanted: usize,
+    reader: Option<AbortHandle>,
+}
+
+impl WorkerFeed {
+    pub(crate) fn new(feed: Feed) -> Self {
+        let info = feed.info();
+        Self { feed, info, streams: BTreeMap::new(), sent_bytes: 0, repaired: 0, live_edge: None }
+    }
+
+    /// A viewer is about to watch a stream.
+    pub(crate) fn want(&mut self, key: StreamKey, kind: TrackKind) {
+        let packets = if kind == TrackKind::Video { VIDEO_PACKETS } else { AUDIO_PACKETS };
+        let stream = self.streams.entry(key).or_insert_with(|| Stream {
+            kind,
+            history: History::new(packets),
+            viewers: Vec::new(),
+            wanted: 0,
+            reader: None,
+        });
+        stream.wanted += 1;
+    }
+
+    /// A viewer no longer watches a stream. With the last one its history goes: their keys are gone as well, so that
+    /// no number can be used twice.
+    pub(crate) fn unwant(&mut self, key: StreamKey, slot: usize) {
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        stream.viewers.retain(|viewer| *viewer != slot);
+        stream.wanted = stream.wanted.saturating_sub(1);
+        if stream.wanted == 0
+            && let Some(stream) = self.streams.remove(&key)
+            && let Some(reader) = stream.reader
+        {
+            reader.abort();
+        }
+    }
+
+    pub(crate) fn history(&self, key: StreamKey) -> Option<&History> {
+        self.streams.get(&key).map(|stream| &stream.history)
+    }
+
+    pub(crate) fn info(&self) -> &FeedInfo {
+        &self.info
+    }
+
+    pub(crate) fn count(&mut self, sent: &Sent, repaired: u64) {
+        self.sent_bytes += sent.bytes;
+        self.repaired += repaired;
+    }
+
+    pub(crate) fn request_keyframe(&self, key: StreamKey) {
+        self.feed.request_keyframe(key.track);
+    }
+
+    pub(crate) fn report(&self) -> FeedReport {
+        let viewers = self.streams.values().flat_map(|stream| stream.viewers.iter().copied());
+        let mut slots: Vec<usize> = viewers.collect();
+        slots.sort_unstable();
+        slots.dedup();
+        FeedReport {
+            viewers: u32::try_from(slots.len()).unwrap_or(u32::MAX),
+            sent_bytes: self.sent_bytes,
+            repaired: self.repaired,
+            live_edge: self.live_edge,
+        }
+    }
+
+    /// Whether pictures with B-frames keep this stream off WebRTC.
+    fn is_refused(&self, kind: TrackKind) -> bool {
+        kind == TrackKind::Video && self.info.b_frames
+    }
+
+    fn note_edge(&mut self, key: StreamKey) {
+        let master = self.info.track(TrackKind::Video).or_else(|| self.info.track(TrackKind::Audio));
+        let Some(track) = master.filter(|track| track.id == key.track) else { return };
+        let newest = self.streams.get(&key).and_then(|stream| stream.history.newest());
+        if let Some((map, newest)) = self.info.map.as_ref().zip(newest) {
+            let media_time = newest.stamp.media_time;
+            let program_time = map.program_time(track.id, track.clock_rate, media_time);
+            self.live_edge = Some(LiveEdge { media_time, program_time });
+        }
+    }
+}
+
+impl Worker {
+    /// Streams that are wanted and have no reader yet.
+    pub(crate) fn unread_streams(&self, feed: &FeedId) -> Vec<(StreamKey, TrackKind)> {
+        let streams = self.feeds.get(feed).map(|feed| &feed.streams);
+        let unread = streams.into_iter().flatten().filter(|(_, stream)| stream.reader.is_none());
+        unread.map(|(key, stream)| (*key, stream.kind)).collect()
+    }
+
+    /// Notes who reads a stream.
+    pub(crate) fn set_reader(&mut self, feed: &FeedId, key: StreamKey, reader: AbortHandle) {
+        match self.feeds.get_mut(feed).and_then(|feed| feed.streams.get_mut(&key)) {
+            Some(stream) => stream.reader = Some(reader),
+            None => reader.abort(),
+        }
+    }
+
+    /// Gives a viewer that has connected its place in all its streams.
+    pub(crate) fn attach(&mut self, now: Instant, slot: usize) {
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(feed) = self.feeds.get_mut(&viewer.feed) else { return };
+        let info = feed.info.clone();
+        let mut visits = Vec::new();
+        for key in viewer.tracks.iter().map(|track| track.agreed.key).collect::<Vec<_>>() {
+            if let Some(stream) = feed.streams.get_mut(&key) {
+                visits.push(viewer.join(now, key, &stream.history, &info));
+                stream.viewers.push(slot);
+            }
+        }
+        for visit in visits {
+            self.account(slot, &visit);
+        }
+        self.catch_up(now, slot);
+    }
+
+    /// Takes what a stream's reader has read, oldest first, and gives it to every viewer of the stream: the hot loop.
+    /// `hole` says that packets before these were lost on the way here.
+    pub(crate) fn forward(
+        &mut self,
+        now: Instant,
+        id: &FeedId,
+        key: StreamKey,
+        packets: &mut Vec<MediaPacket>,
+        hole: bool,
+    ) {
+        let Some(feed) = self.feeds.get_mut(id) else { return packets.clear() };
+        let Some(stream) = feed.streams.get_mut(&key) else { return packets.clear() };
+        let from = stream.history.head();
+        if hole {
+            for slot in &stream.viewers {
+                if let Some(viewer) = self.viewers.get_mut(*slot).and_then(Option::as_mut) {
+                    viewer.wait_for_keyframe(now, key, from);
+                }
+            }
+        }
+        for packet in packets.drain(..) {
+            stream.history.push(packet);
+        }
+        let kind = stream.kind;
+        feed.note_edge(key);
+        if feed.is_refused(kind) {
+            return;
+        }
+        let Some(stream) = feed.streams.get(&key) else { return };
+        let mut wire = Wire { sockets: &self.sockets, batch: &mut self.batch };
+        let (mut sent, mut wants_keyframe, mut failed) = (Sent::default(), false, Vec::new());
+        for &slot in &stream.viewers {
+            let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { continue };
+            let visit = viewer.forward(now, key, &stream.history, from, &mut wire);
+            sent.packets += visit.sent.packets;
+            sent.bytes += visit.sent.bytes;
+            sent.dropped += visit.sent.dropped;
+            sent.calls += visit.sent.calls;
+            wants_keyframe |= visit.wants_keyframe.is_some();
+            if visit.behind {
+                self.behind.insert(slot);
+            }
+            if visit.failed {
+                failed.push(slot);
+            }
+        }
+        feed.count(&sent, 0);
+        if wants_keyframe {
+            feed.request_keyframe(key);
+        }
+        self.counts.add(&sent);
+        for slot in failed {
+            self.remove(now, slot, "keys-used-up");
+        }
+        // Those that are behind need not wait for the next tick.
+        if !self.behind.is_empty() {
+            for slot in self.behind.iter().copied().collect::<Vec<_>>() {
+                self.catch_up(now, slot);
+            }
+        }
+    }
+
+    /// Takes what has changed about a feed. False when it is over and was forgotten.
+    pub(crate) fn feed_changed(&mut self, now: Instant, id: &FeedId, info: Arc<FeedInfo>) -> bool {
+        let Some(feed) = self.feeds.get_mut(id) else { return false };
+        let was = std::mem::replace(&mut feed.info, info.clone());
+        let ended = info.state == FeedState::Ended;
+        let b_frames_changed = was.b_frames != info.b_frames;
+        let mut leaving = Vec::new();
+        let mine = self.viewers.iter_mut().enumerate().filter_map(|(slot, viewer)| {
+            viewer.as_deref_mut().filter(|viewer| viewer.feed == *id).map(|viewer| (slot, viewer))
+        });
+        for (slot, viewer) in mine {
+            // WHEP cannot renegotiate: a viewer whose codec has changed joins again by itself.
+            let codec_changed = viewer.tracks.iter().any(|track| {
+                let current = info.tracks.iter().find(|current| current.id == track.agreed.key.track);
+                current.is_some_and(|current| current.codec != track.agreed.codec)
+            });
+            if ended {
+                leaving.push((slot, "feed-ended"));
+            } else if codec_changed {
+                leaving.push((slot, "codec-changed"));
+            } else if b_frames_changed {
+                for (key, stream) in &feed.streams {
+                    viewer.wait_for_keyframe(now, *key, stream.history.head());
+                }
+            }
+        }
+        if info.b_frames && b_frames_changed {
+            tracing::info!(feed = %id, "{}", crate::core::answer::B_FRAMES);
+        }
+        for (slot, why) in leaving {
+            self.remove(now, slot, why);
+        }
+        if ended {
+            self.feeds.remove(id);
+            self.publish_report();
+        }
+        !ended
+    }
+}

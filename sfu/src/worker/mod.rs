@@ -1,0 +1,484 @@
+//! A worker: one thread that owns its viewers outright. Nothing of a viewer is shared with another thread, so the
+//! packet path takes no lock.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`run`] | the thread: sockets, inbox, commands, feeds, timers, all on one [`Worker`] |
+//! | [`viewer`] | one viewer: where it stands in each stream, what it is owed |
+//! | [`connection`] | ICE-lite, DTLS, SRTP keys of one viewer, without input or output |
+//! | [`batch`] | sealed packets, sent in runs |
+//! | [`seat`] | the directory of all viewers and their bounds |
+
+pub(crate) mod batch;
+pub(crate) mod connection;
+pub(crate) mod feeds;
+pub(crate) mod run;
+pub(crate) mod seat;
+pub(crate) mod viewer;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bicast_shared::clock;
+use bicast_shared::feed::bus::Feed;
+use bicast_shared::id::FeedId;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::batch::{Batch, Sent};
+use self::connection::{Connection, Input};
+use self::feeds::WorkerFeed;
+use self::seat::Seat;
+use self::viewer::{Path, Viewer, Visit, Wire};
+use crate::core::answer::Agreement;
+use crate::port::{Datagram, Ignored, Kind, Owner, Registration};
+use crate::shared::Shared;
+use crate::socket::Socket;
+use crate::status::WorkerReport;
+
+/// Addresses that one viewer is known by; the oldest goes.
+const MAX_ADDRESSES: usize = 8;
+/// How often viewers that are behind are visited.
+pub(crate) const PACE: Duration = Duration::from_millis(1);
+
+/// A viewer's request to join.
+pub(crate) struct Joining {
+    pub(crate) id: String,
+    pub(crate) feed: Feed,
+    pub(crate) agreement: Agreement,
+    pub(crate) ufrag: String,
+    pub(crate) pwd: String,
+    pub(crate) registration: Registration,
+    pub(crate) seat: Seat,
+}
+
+/// The state of a worker. Its thread's tasks borrow it in turn.
+pub(crate) struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    sockets: Vec<Socket>,
+    viewers: Vec<Option<Box<Viewer>>>,
+    free: Vec<usize>,
+    by_session: HashMap<String, usize>,
+    by_ufrag: HashMap<String, usize>,
+    by_address: HashMap<SocketAddr, usize>,
+    feeds: BTreeMap<FeedId, WorkerFeed>,
+    timers: BTreeSet<(Instant, usize)>,
+    /// Viewers that are behind: visited every [`PACE`].
+    behind: BTreeSet<usize>,
+    batch: Batch,
+    counts: Counts,
+    report: Arc<Mutex<WorkerReport>>,
+    /// Rung when the report has changed.
+    reported: Arc<Notify>,
+}
+
+/// Counted on the packet path, moved to the metrics recorder once a second.
+#[derive(Default)]
+struct Counts {
+    packets: u64,
+    bytes: u64,
+    dropped: u64,
+    calls: u64,
+    repaired: u64,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        sockets: Vec<Socket>,
+        report: Arc<Mutex<WorkerReport>>,
+        reported: Arc<Notify>,
+    ) -> Self {
+        Self {
+            index,
+            shared,
+            sockets,
+            viewers: Vec::new(),
+            free: Vec::new(),
+            by_session: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_address: HashMap::new(),
+            feeds: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            behind: BTreeSet::new(),
+            batch: Batch::default(),
+            counts: Counts::default(),
+            report,
+            reported,
+        }
+    }
+
+    /// Takes a viewer in. Tells whether the feed is new to this worker, so that somebody has to follow it.
+    pub(crate) fn join(&mut self, now: Instant, joining: Joining) -> bool {
+        let Joining { id, feed, agreement, ufrag, pwd, registration, seat } = joining;
+        let connection =
+            Connection::new(registration, ufrag.clone(), &pwd, agreement.remote_ufrag, agreement.fingerprint);
+        let is_new = !self.feeds.contains_key(feed.id());
+        let entry = self.feeds.entry(feed.id().clone()).or_insert_with(|| WorkerFeed::new(feed.clone()));
+        for track in &agreement.tracks {
+            entry.want(track.key, track.codec.kind());
+        }
+        let viewer = Viewer::new(id, feed.id().clone(), connection, agreement.tracks, ufrag, seat, now);
+        self.insert(viewer);
+        is_new
+    }
+
+    /// Gives a viewer its slot.
+    pub(crate) fn insert(&mut self, viewer: Viewer) -> usize {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.viewers.push(None);
+            self.viewers.len() - 1
+        });
+        self.by_session.insert(viewer.id.clone(), slot);
+        for ufrag in &viewer.ufrags {
+            self.by_ufrag.insert(ufrag.clone(), slot);
+        }
+        self.viewers[slot] = Some(Box::new(viewer));
+        self.schedule(slot);
+        slot
+    }
+
+    /// Begins an ICE restart of a session. False when it is not here any more.
+    pub(crate) fn restart(
+        &mut self,
+        session: &str,
+        registration: Registration,
+        ufrag: String,
+        pwd: &str,
+        remote_ufrag: String,
+    ) -> bool {
+        let Some(&slot) = self.by_session.get(session) else { return false };
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return false };
+        viewer.connection.restart(registration, ufrag.clone(), pwd, remote_ufrag);
+        // The current and the new one; those before are no longer answered.
+        while viewer.ufrags.len() > 1 {
+            self.by_ufrag.remove(&viewer.ufrags.remove(0));
+        }
+        viewer.ufrags.push(ufrag.clone());
+        self.by_ufrag.insert(ufrag, slot);
+        true
+    }
+
+    /// Ends a session that asked for it. False when it is not here any more.
+    pub(crate) fn leave(&mut self, now: Instant, session: &str) -> bool {
+        let slot = self.by_session.get(session).copied();
+        slot.map(|slot| self.remove(now, slot, "left")).is_some()
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn close(&mut self, now: Instant) {
+        for slot in 0..self.viewers.len() {
+            self.remove(now, slot, "shutdown");
+        }
+    }
+
+    /// Takes a datagram from one of its sockets: its own viewers' are handled, others are passed to their owners.
+    pub(crate) fn receive(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+        let own = match Kind::of(bytes) {
+            Some(Kind::Dtls | Kind::Rtp) => self.by_address.contains_key(&remote),
+            _ => false,
+        };
+        let owner = if own { Ok(Owner::Worker(self.index)) } else { self.shared.port.route(bytes, remote) };
+        let result = owner.and_then(|owner| {
+            let bytes = Bytes::copy_from_slice(bytes);
+            let datagram = Datagram { local, remote, received: now, bytes };
+            match owner {
+                Owner::Worker(index) if index == self.index => self.handle(now, &datagram),
+                other => self.shared.port.deliver(&other, datagram),
+            }
+        });
+        if let Err(reason) = result {
+            self.shared.port.ignore(reason);
+        }
+    }
+
+    /// Takes a datagram of one of its viewers that came to another worker's socket.
+    pub(crate) fn handle_forwarded(&mut self, now: Instant, datagram: &Datagram) {
+        if let Err(reason) = self.handle(now, datagram) {
+            self.shared.port.ignore(reason);
+        }
+    }
+
+    fn handle(&mut self, now: Instant, datagram: &Datagram) -> Result<(), Ignored> {
+        let slot = if Kind::of(&datagram.bytes) == Some(Kind::Stun) {
+            let request =
+                crate::core::stun::BindingRequest::parse(&datagram.bytes).ok_or(Ignored::BadStun)?;
+            self.by_ufrag.get(request.local_ufrag())
+        } else {
+            self.by_address.get(&datagram.remote)
+        };
+        let slot = *slot.ok_or(Ignored::OwnerGone)?;
+        let shared = self.shared.clone();
+        let viewer = self.viewers.get_mut(slot).and_then(Option::as_mut).ok_or(Ignored::OwnerGone)?;
+        let mut answers = Vec::new();
+        let input = viewer.connection.handle(now, datagram, &shared.identity, &mut answers)?;
+        let back = Path {
+            socket: socket_for(&self.sockets, datagram.local, datagram.remote),
+            local: datagram.local,
+            remote: datagram.remote,
+            nominated: false,
+        };
+        self.transmit(back, &answers);
+        match input {
+            Input::Nothing => {}
+            Input::Checked { nominated } => self.checked(now, slot, Path { nominated, ..back }),
+            Input::Connected(sealer) => {
+                if let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) {
+                    viewer.sealer = Some(sealer);
+                }
+                self.connected(now, slot);
+            }
+            Input::Rtcp(compound) => self.rtcp(now, slot, &compound),
+            Input::Closed => self.remove(now, slot, "closed-by-viewer"),
+            Input::Failed(why) => self.remove(now, slot, why),
+        }
+        self.schedule(slot);
+        Ok(())
+    }
+
+    /// Media and keys go to where an authentic check came from. DTLS begins before the nomination (Chromium nominates
+    /// 40 to 90 ms later), so the first path serves until one is chosen; the newest choice wins, which is how a viewer
+    /// that roams moves over.
+    fn checked(&mut self, now: Instant, slot: usize, path: Path) {
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        viewer.heard = now;
+        if viewer
+            .path
+            .is_none_or(|old| path.nominated || !old.nominated && !viewer.connection.is_established())
+        {
+            viewer.path = Some(path);
+        }
+        if self.by_address.insert(path.remote, slot) != Some(slot) {
+            viewer.addresses.retain(|address| *address != path.remote);
+            viewer.addresses.push_back(path.remote);
+            if viewer.addresses.len() > MAX_ADDRESSES
+                && let Some(oldest) = viewer.addresses.pop_front()
+                && self.by_address.get(&oldest) == Some(&slot)
+            {
+                self.by_address.remove(&oldest);
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Instant, slot: usize) {
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        viewer.established = Some(now);
+        viewer.report_due = now + Duration::from_millis(300);
+        viewer.seat.settle();
+        let took = now.saturating_duration_since(viewer.started);
+        metrics::counter!("bicast_viewer_joins_total").increment(1);
+        metrics::histogram!("bicast_viewer_connect_seconds").record(took);
+        tracing::debug!(session = %viewer.id, feed = %viewer.feed, ?took, "viewer connected");
+        self.attach(now, slot);
+        self.publish_report();
+    }
+
+    fn rtcp(&mut self, now: Instant, slot: usize, compound: &[u8]) {
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        let mut answers = Vec::new();
+        let visit = viewer.handle_rtcp(now, compound, &mut answers);
+        if visit.wants_keyframe.is_some() {
+            metrics::counter!("bicast_viewer_keyframe_requests_total").increment(1);
+        }
+        self.send_rtcp(slot, &answers);
+        self.account(slot, &visit);
+        if visit.behind {
+            self.catch_up(now, slot);
+        }
+    }
+
+    /// Protects and sends compound RTCP packets to a viewer.
+    fn send_rtcp(&mut self, slot: usize, compounds: &[Vec<u8>]) {
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Some(path) = viewer.path else { return };
+        let sealed: Vec<Bytes> =
+            compounds.iter().filter_map(|compound| viewer.connection.seal_rtcp(compound)).collect();
+        self.transmit(path, &sealed);
+    }
+
+    fn transmit(&self, path: Path, datagrams: &[Bytes]) {
+        let Some(socket) = self.sockets.get(path.socket) else { return };
+        for datagram in datagrams {
+            if let Err(error) = socket.send(path.local, path.remote, datagram, None) {
+                tracing::debug!(%error, remote = %path.remote, "cannot send");
+                metrics::counter!("bicast_udp_send_errors_total").increment(1);
+            }
+        }
+    }
+
+    /// Visits a viewer that is behind.
+    fn catch_up(&mut self, now: Instant, slot: usize) {
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else {
+            self.behind.remove(&slot);
+            return;
+        };
+        let feed = self.feeds.get(&viewer.feed);
+        let mut wire = Wire { sockets: &self.sockets, batch: &mut self.batch };
+        let visit = viewer.catch_up(now, |key| feed.and_then(|feed| feed.history(key)), &mut wire);
+        if !viewer.is_behind() {
+            self.behind.remove(&slot);
+        }
+        self.account(slot, &visit);
+    }
+
+    /// Does what has become due and tells when to come again.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Instant> {
+        while let Some(&(due, slot)) = self.timers.first().filter(|(due, _)| *due <= now) {
+            self.timers.remove(&(due, slot));
+            if let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) {
+                viewer.scheduled = None;
+            }
+            self.viewer_timeout(now, slot);
+            self.schedule(slot);
+        }
+        for slot in self.behind.iter().copied().collect::<Vec<_>>() {
+            self.catch_up(now, slot);
+        }
+        let pace = (!self.behind.is_empty()).then(|| now + PACE);
+        self.timers.first().map(|(due, _)| *due).into_iter().chain(pace).min()
+    }
+
+    fn viewer_timeout(&mut self, now: Instant, slot: usize) {
+        let limits = &self.shared.config.limits;
+        let (handshake, consent) =
+            (Duration::from_secs(limits.handshake_seconds), Duration::from_secs(limits.consent_seconds));
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        if viewer.established.is_none() && now >= viewer.started + handshake {
+            return self.remove(now, slot, "handshake-timeout");
+        }
+        if viewer.established.is_some() && now >= viewer.heard + consent {
+            return self.remove(now, slot, "consent-expired");
+        }
+        let mut out = Vec::new();
+        let ok = viewer.connection.handle_timeout(now, &mut out);
+        let path = viewer.path;
+        let reports = match self.feeds.get(&viewer.feed) {
+            Some(feed) if viewer.established.is_some() && now >= viewer.report_due => {
+                viewer.reports(now, clock::utc(), feed.info())
+            }
+            _ => Vec::new(),
+        };
+        if let Some(path) = path {
+            self.transmit(path, &out);
+        }
+        self.send_rtcp(slot, &reports);
+        if !ok {
+            self.remove(now, slot, "dtls-timeout");
+        }
+    }
+
+    /// Notes when a viewer has to be looked at next.
+    fn schedule(&mut self, slot: usize) {
+        let limits = &self.shared.config.limits;
+        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        let due = if viewer.established.is_some() {
+            let consent = viewer.heard + Duration::from_secs(limits.consent_seconds);
+            consent.min(viewer.report_due)
+        } else {
+            viewer.started + Duration::from_secs(limits.handshake_seconds)
+        };
+        let due = viewer.connection.poll_timeout().map_or(due, |timeout| timeout.min(due));
+        if viewer.scheduled == Some(due) {
+            return;
+        }
+        if let Some(old) = viewer.scheduled.replace(due) {
+            self.timers.remove(&(old, slot));
+        }
+        self.timers.insert((due, slot));
+    }
+
+    /// Adds up what a visit came to and does what it asks for.
+    fn account(&mut self, slot: usize, visit: &Visit) {
+        self.counts.add(&visit.sent);
+        self.counts.repaired += visit.repaired;
+        if visit.behind {
+            self.behind.insert(slot);
+        }
+        let Some(viewer) = self.viewers.get(slot).and_then(Option::as_ref) else { return };
+        if let Some(feed) = self.feeds.get_mut(&viewer.feed) {
+            feed.count(&visit.sent, visit.repaired);
+            if let Some(key) = visit.wants_keyframe {
+                feed.request_keyframe(key);
+            }
+        }
+        if visit.failed {
+            self.remove(clock::now(), slot, "keys-used-up");
+        }
+    }
+
+    /// Says goodbye to a viewer and forgets it.
+    fn remove(&mut self, now: Instant, slot: usize, why: &'static str) {
+        let Some(mut viewer) = self.viewers.get_mut(slot).and_then(Option::take) else { return };
+        if let Some(path) = viewer.path {
+            let mut out = Vec::new();
+            out.extend(viewer.connection.seal_rtcp(&viewer.goodbye()));
+            viewer.connection.close(now, &mut out);
+            self.transmit(path, &out);
+        }
+        for address in &viewer.addresses {
+            if self.by_address.get(address) == Some(&slot) {
+                self.by_address.remove(address);
+            }
+        }
+        for ufrag in &viewer.ufrags {
+            self.by_ufrag.remove(ufrag);
+        }
+        self.by_session.remove(&viewer.id);
+        self.behind.remove(&slot);
+        if let Some(due) = viewer.scheduled {
+            self.timers.remove(&(due, slot));
+        }
+        if let Some(feed) = self.feeds.get_mut(&viewer.feed) {
+            for track in &viewer.tracks {
+                feed.unwant(track.agreed.key, slot);
+            }
+        }
+        self.free.push(slot);
+        let watched = viewer.established.map(|since| now.saturating_duration_since(since));
+        if watched.is_some() {
+            metrics::counter!("bicast_viewer_leaves_total", "reason" => why).increment(1);
+        } else {
+            metrics::counter!("bicast_viewer_handshake_failures_total", "reason" => why).increment(1);
+        }
+        tracing::debug!(session = %viewer.id, feed = %viewer.feed, why, ?watched, "viewer gone");
+        drop(viewer);
+        self.publish_report();
+    }
+
+    /// Moves the counts to the metrics recorder, and the report to whoever reads it. Once a second.
+    pub(crate) fn publish_counts(&mut self) {
+        let counts = std::mem::take(&mut self.counts);
+        metrics::counter!("bicast_viewer_packets_sent_total").increment(counts.packets);
+        metrics::counter!("bicast_viewer_bytes_sent_total").increment(counts.bytes);
+        metrics::counter!("bicast_viewer_packets_dropped_total").increment(counts.dropped);
+        metrics::counter!("bicast_viewer_send_calls_total").increment(counts.calls);
+        metrics::counter!("bicast_viewer_retransmissions_total").increment(counts.repaired);
+        self.publish_report();
+    }
+
+    fn publish_report(&self) {
+        let feeds = self.feeds.iter().map(|(id, feed)| (id.clone(), feed.report()));
+        self.report.lock().feeds = feeds.collect();
+        self.reported.notify_one();
+    }
+}
+
+impl Counts {
+    fn add(&mut self, sent: &Sent) {
+        self.packets += sent.packets;
+        self.bytes += sent.bytes;
+        self.dropped += sent.dropped;
+        self.calls += sent.calls;
+    }
+}
+
+/// The socket that datagrams to `local` came to: the one bound to it, else one of the address family.
+fn socket_for(sockets: &[Socket], local: SocketAddr, remote: SocketAddr) -> usize {
+    let exact = sockets.iter().position(|socket| socket.local().ip() == local.ip());
+    exact.or_else(|| sockets.iter().position(|s| s.local().is_ipv4() == remote.is_ipv4())).unwrap_or(0)
+}
