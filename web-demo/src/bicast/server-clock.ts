@@ -13,13 +13,19 @@ export function localNow(): number {
 
 /** The first exchange pays for the connection; four more settle the estimate within a fraction of a second. */
 const FIRST_EXCHANGES = 5;
-const EXCHANGE_EVERY_MS = 15_000;
+/** A busy page delays its own answers: it goes on measuring until one came through quickly, within reason. */
+const GOOD_ERROR_MS = 2;
+const MOST_EARLY_EXCHANGES = 20;
+const FIRST_EVERY_MS = 60;
+const EARLY_EVERY_MS = 500;
+const EXCHANGE_EVERY_MS = 10_000;
 
 /** Keeps an estimate of the server's clock while it runs. */
 export class ServerClock {
   readonly #estimate = new ClockEstimate();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
+  #done = 0;
 
   constructor(private readonly api: BicastApi) {}
 
@@ -53,6 +59,12 @@ export class ServerClock {
     return offsetMs === null || errorMs === null ? null : { offsetMs, errorMs, samples };
   }
 
+  #wait(): number {
+    if (this.#done < FIRST_EXCHANGES) return FIRST_EVERY_MS;
+    const good = (this.#estimate.errorMs ?? Number.POSITIVE_INFINITY) <= GOOD_ERROR_MS;
+    return good || this.#done >= MOST_EARLY_EXCHANGES ? EXCHANGE_EVERY_MS : EARLY_EVERY_MS;
+  }
+
   async #exchange(): Promise<void> {
     const sent = localNow();
     try {
@@ -62,7 +74,7 @@ export class ServerClock {
       // The feed watcher tells the user that the server is away; the clock only goes on trying.
     }
     if (!this.#running) return;
-    const settled = this.#estimate.samples >= FIRST_EXCHANGES;
-    this.#timer = setTimeout(() => void this.#exchange(), settled ? EXCHANGE_EVERY_MS : 60);
+    this.#done += 1;
+    this.#timer = setTimeout(() => void this.#exchange(), this.#wait());
   }
 }

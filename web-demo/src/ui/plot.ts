@@ -105,7 +105,8 @@ export class Plot {
     bottom: number,
   ): void {
     const x = (index: number) => (index / Math.max(points.length - 1, 1)) * (width - 3);
-    const y = (value: number) => bottom - Math.min(value / this.#ceiling, 1) * (bottom - top);
+    // An age below zero is the error of the clocks: it is drawn as zero.
+    const y = (value: number) => bottom - Math.min(Math.max(value / this.#ceiling, 0), 1) * (bottom - top);
     context.strokeStyle = color;
     context.lineWidth = 1.75;
     context.lineJoin = "round";

@@ -67,8 +67,8 @@ export class LegCard {
     this.element = h(
       "article",
       { class: "card leg", "data-path": path, "data-testid": `leg-${path}`, "aria-label": `${name} path` },
-      h("div", { class: "leg-head" }, h("h2", {}, name), this.#badge),
-      h("div", { class: "screen" }, video, this.#overlay.element, this.#sound),
+      h("div", { class: "leg-head" }, h("h2", {}, name), this.#sound, this.#badge),
+      h("div", { class: "screen" }, video, this.#overlay.element),
       h(
         "div",
         { class: "body" },
@@ -145,7 +145,7 @@ export class LegCard {
     out.set("buffer", format.span(stats.bufferMs));
     out.set("dropped", format.count(stats.dropped));
     out.set("rtt", format.fineMs(stats.rttMs));
-    out.set("codec", stats.codec ?? "–");
+    out.set("codec", stats.codec?.replace(",", ", ") ?? "–");
     if (path === "realtime") {
       out.set("lost", format.count(stats.packetsLost));
       out.set("decode", format.fineMs(stats.decodeMs));
