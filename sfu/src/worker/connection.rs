@@ -86,12 +86,14 @@ impl Connection {
         registration: Registration,
         ufrag: String,
         pwd: &str,
+        remote_ufrag: String,
         fingerprint: Fingerprint,
     ) -> Self {
         Self {
             registration,
             ufrag,
             password: IcePassword::new(pwd),
+            remote_ufrag,
             former: None,
             fingerprint,
             wrong_certificate: Arc::default(),
