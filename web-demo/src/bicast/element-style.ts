@@ -10,7 +10,7 @@ video { object-fit: contain; background: transparent; }
 .overlay { position: absolute; inset: 0; z-index: 3; display: grid; place-items: center; padding: 16px 16px 56px;
   text-align: center; background: #06080ce0; opacity: 0; visibility: hidden; transition: opacity .2s, visibility .2s; }
 .overlay[data-shown=true] { opacity: 1; visibility: visible; }
-.overlay[data-over=picture] { background: #06080c99; }
+.overlay[data-over=picture] { background: #06080cd0; }
 .words { max-width: 44ch; }
 p { margin: 0; }
 .title { font-size: 17px; font-weight: 650; }

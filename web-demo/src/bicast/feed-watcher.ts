@@ -23,6 +23,8 @@ interface Events {
 
 /** Longer than a poll on a busy page takes, so that one hung request does not freeze the page's knowledge. */
 const TIMEOUT_MS = 5_000;
+/** Status is told once a second and asked for once a second. */
+const FLOWING_MS = 2_500;
 
 /** Polls `GET /v1/feeds/{id}` and keeps the newest answer. */
 export class FeedWatcher extends Emitter<Events> implements TimelineSource {
@@ -30,6 +32,8 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
   readonly clock: ServerClock;
   #feed: Feed | null = null;
   #feedAt = 0;
+  #edge: number | null = null;
+  #edgeAt = 0;
   #problem: BicastError | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
@@ -51,6 +55,14 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
   /** When {@link feed} came, by `localNow()`. */
   get feedAt(): number {
     return this.#feedAt;
+  }
+
+  /**
+   * Whether media arrives at the server, by its own live edges: a publisher that died is still called live until the server has
+   * noticed. True where the server tells no edge.
+   */
+  get flowing(): boolean {
+    return this.#feed?.state === "live" && (this.#edge === null || localNow() - this.#edgeAt < FLOWING_MS);
   }
 
   /** Why the last request failed; null when it did not. */
@@ -86,12 +98,22 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
     return this.anchor === null || now === null ? null : toMediaTime(this.anchor, now);
   }
 
+  #noteEdge({ paths }: Feed): void {
+    const edges = [paths.realtime.liveEdge, paths.hls.liveEdge].flatMap((edge) =>
+      edge ? [edge.mediaTime] : [],
+    );
+    const newest = edges.length > 0 ? Math.max(...edges) : null;
+    if (newest !== this.#edge) this.#edgeAt = localNow();
+    this.#edge = newest;
+  }
+
   async #poll(): Promise<void> {
     const began = localNow();
     try {
       const feed = await this.api.feed(this.id, AbortSignal.timeout(TIMEOUT_MS));
       this.#feed = feed;
       this.#feedAt = localNow();
+      this.#noteEdge(feed);
       this.#problem = null;
       if (this.#running) this.emit("feed", feed);
     } catch (thrown) {

@@ -194,7 +194,7 @@ export abstract class Leg extends Emitter<LegEvents> {
     if (state === "live") this.#patience = RESTART_AFTER_MS;
     if (this.blocked) this.#aliveAt = now;
     const hopeless = state === "stalled" || (state === "connecting" && this.link.state === "connected");
-    if (!hopeless || this.feed.feed?.state !== "live" || this.feed.problem !== null) {
+    if (!hopeless || !this.feed.flowing || this.feed.problem !== null) {
       this.#aliveAt = now;
     } else if (now - this.#aliveAt > this.#patience) {
       this.#aliveAt = now;

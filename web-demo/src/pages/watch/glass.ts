@@ -48,7 +48,8 @@ export class GlassWatch {
 
   async #look(): Promise<void> {
     const at = localNow();
-    if (this.#reading || (!this.everyFrame && at < this.#nextAt)) return;
+    // While it seeks (over a gap that a publisher left) the element shows an old picture under a new time.
+    if (this.#reading || this.leg.video.seeking || (!this.everyFrame && at < this.#nextAt)) return;
     this.#reading = true;
     this.#nextAt = at + SELDOM_MS;
     try {

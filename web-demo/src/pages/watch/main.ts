@@ -108,7 +108,8 @@ function open(feedId: string): void {
   let shownNotices = "";
   watcher.on("feed", (feed) => {
     trouble.replaceChildren();
-    state.update(feed.state);
+    // The server calls a publisher that died live until it has noticed; its edges stand still at once.
+    state.update(feed.state === "live" && !watcher.flowing ? "stalled" : feed.state);
     setText(lead, leadOf(feed));
     facts.update(feed);
     // Rebuilt only when something in them changed.
