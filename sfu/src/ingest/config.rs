@@ -15,11 +15,14 @@ pub struct IngestConfig {
     pub start_bitrate_kbps: u32,
     /// The least that a browser's encoder goes down to, in kbit/s; 0 leaves it to the browser.
     pub min_bitrate_kbps: u32,
+    /// The most that a browser's encoder takes, in kbit/s; 0 leaves it to the browser (Chromium: 2,500 for 720p).
+    pub max_bitrate_kbps: u32,
     /// Whether all simulcast layers that a publisher offers are received. Without it only its first layer is.
     pub simulcast: bool,
-    /// Seconds from the POST to a finished handshake, after which the feed's name is free again.
+    /// Seconds from the POST to a finished handshake (at least 1), after which the feed's name is free again.
     pub connect_seconds: u64,
-    /// Seconds without any authentic packet after which a publisher is gone and the feed's grace period begins.
+    /// Seconds without any authentic packet (at least 1) after which a publisher is gone and the feed's grace period
+    /// begins.
     pub silence_seconds: u64,
 }
 
@@ -29,6 +32,7 @@ impl Default for IngestConfig {
             publishers: 1_000,
             start_bitrate_kbps: 4_000,
             min_bitrate_kbps: 0,
+            max_bitrate_kbps: 0,
             simulcast: false,
             connect_seconds: 15,
             // Browsers check consent every 2.5 s, aiortc and libjuice every 4 to 6 s with media between.
@@ -39,12 +43,12 @@ impl Default for IngestConfig {
 
 impl IngestConfig {
     /// How long a session may take to connect.
-    pub(crate) const fn connect_timeout(&self) -> Duration {
-        Duration::from_secs(self.connect_seconds)
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_seconds.max(1))
     }
 
     /// How long a publisher may be silent.
-    pub(crate) const fn silence_timeout(&self) -> Duration {
-        Duration::from_secs(self.silence_seconds)
+    pub(crate) fn silence_timeout(&self) -> Duration {
+        Duration::from_secs(self.silence_seconds.max(1))
     }
 }

@@ -192,8 +192,9 @@ impl Running {
             biased;
             () = session.shared.closing.cancelled() => Event::Closing,
             Some(command) = session.commands.recv() => Event::Command(command),
-            Some(datagram) = session.inbox.1.recv() => Event::Datagram(datagram),
+            // Before the datagrams: a keyframe request must not wait for a lull.
             upstream = upstream => Event::Upstream(upstream),
+            Some(datagram) = session.inbox.1.recv() => Event::Datagram(datagram),
             () = tokio::time::sleep_until(wake.into()) => Event::Timeout,
         }
     }
@@ -231,7 +232,7 @@ impl Running {
             }
         };
         match input {
-            Input::Alive => return None,
+            Input::Nothing => return None,
             Input::Checked(remote) => {
                 if !self.session.registration.knows(remote) {
                     tracing::debug!(feed = %self.session.feed, %remote, "publisher checked a path");

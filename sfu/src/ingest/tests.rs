@@ -53,14 +53,14 @@ impl Rig {
         let settings_of_feeds =
             FeedSettings { publisher_grace: Duration::from_secs(2), ..FeedSettings::default() };
         let shared = Arc::new(Shared {
-            config: Config::default(),
+            config: Config { ingest: settings, ..Config::default() },
             bus: FeedBus::new(settings_of_feeds, RingLimits::default()),
             port,
             identity: Identity::generate().unwrap(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        let router = whip::with_settings(shared.clone(), settings);
+        let router = whip::router(shared.clone());
         Self { shared, router }
     }
 
@@ -68,7 +68,13 @@ impl Rig {
         Self::new("127.0.0.1:0", IngestConfig::default())
     }
 
-    async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Reply {
+    async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -76,7 +82,8 @@ impl Rig {
         let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        let header = |name| parts.headers.get(name).map(|v: &header::HeaderValue| v.to_str().unwrap().to_owned());
+        let header =
+            |name| parts.headers.get(name).map(|v: &header::HeaderValue| v.to_str().unwrap().to_owned());
         Reply {
             status: parts.status,
             location: header(header::LOCATION),
@@ -105,7 +112,8 @@ impl Rig {
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         publisher.begin(&reply.text);
         publisher.connected().await;
-        self.until(feed, |rig, feed| rig.shared.bus.feed(feed).is_some_and(|f| f.info().publisher.is_some())).await;
+        self.until(feed, |rig, feed| rig.shared.bus.feed(feed).is_some_and(|f| f.info().publisher.is_some()))
+            .await;
         (publisher, reply.location.unwrap())
     }
 
@@ -152,7 +160,8 @@ async fn pump(port: Port, socket: Socket) {
         readiness.readable().await.unwrap();
         let mut meta = vec![RecvMeta::default(); buffers.len()];
         let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
-        let received = readiness.try_io(tokio::io::Interest::READABLE, || socket.receive(&mut slices, &mut meta));
+        let received =
+            readiness.try_io(tokio::io::Interest::READABLE, || socket.receive(&mut slices, &mut meta));
         let Ok(received) = received else { continue };
         for (meta, buffer) in meta.iter().zip(&buffers).take(received) {
             for bytes in buffer[..meta.len].chunks(meta.stride.max(1)) {
@@ -263,7 +272,10 @@ async fn one_publisher_at_a_time_and_the_next_begins_an_epoch() {
     let second = rig.post("demo", CHROMIUM).await;
     assert_eq!(second.status, StatusCode::CONFLICT);
     let problem = second.json();
-    assert_eq!((problem["type"].as_str(), problem["feed"].as_str()), (Some("/problems/feed-taken"), Some("demo")));
+    assert_eq!(
+        (problem["type"].as_str(), problem["feed"].as_str()),
+        (Some("/problems/feed-taken"), Some("demo"))
+    );
     let since = problem["since"].as_str().unwrap();
     assert!(problem["detail"].as_str().unwrap().contains(since) && since.ends_with('Z'));
 
@@ -298,7 +310,8 @@ async fn a_publisher_that_vanishes_leaves_its_feed_to_the_next() {
     publisher.video(0, 0, vec![0x65, 0]);
     rig.until("demo", |rig, feed| rig.state(feed).is_some_and(|(state, _)| state == FeedState::Live)).await;
     publisher.vanish();
-    rig.until("demo", |rig, feed| rig.state(feed).is_some_and(|(state, _)| state == FeedState::Offline)).await;
+    rig.until("demo", |rig, feed| rig.state(feed).is_some_and(|(state, _)| state == FeedState::Offline))
+        .await;
     rig.publish("demo").await;
 }
 
@@ -365,7 +378,10 @@ async fn bad_requests_are_refused_precisely() {
     assert!(problem["accepted"].as_array().unwrap().contains(&"H264".into()));
     assert_eq!(rig.post("demo", CHROMIUM).await.status, StatusCode::CREATED);
     let full = rig.post("other", CHROMIUM).await;
-    assert_eq!((full.status, full.json()["type"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("/problems/too-many-publishers")));
+    assert_eq!(
+        (full.status, full.json()["type"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("/problems/too-many-publishers"))
+    );
 }
 
 #[tokio::test]
@@ -376,7 +392,8 @@ async fn garbage_after_the_handshake_changes_nothing() {
     publisher.video(0, 0, vec![0x65, 0]);
     // From the publisher's own address: random bytes in the shape of every protocol.
     for n in 0..2_000_u32 {
-        let mut bytes = vec![[0_u8, 20, 22, 21, 128, 144, 200][n as usize % 7], [107, 200, 72, 254][n as usize % 4]];
+        let mut bytes =
+            vec![[0_u8, 20, 22, 21, 128, 144, 200][n as usize % 7], [107, 200, 72, 254][n as usize % 4]];
         bytes.extend((0..n % 120).map(|i| (i.wrapping_mul(n) >> 3).to_be_bytes()[3]));
         publisher.raw(bytes);
         if n % 50 == 0 {

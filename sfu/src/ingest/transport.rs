@@ -45,8 +45,8 @@ const MAX_STRANGERS: u32 = 4_096;
 
 /// What a datagram was.
 pub(crate) enum Input {
-    /// Nothing to tell, but whoever sent it is alive.
-    Alive,
+    /// Nothing to tell: part of a handshake, or a check that has to be repeated.
+    Nothing,
     /// A check from this address was authentic.
     Checked(SocketAddr),
     /// The handshake is complete: media can come.
@@ -209,7 +209,7 @@ impl Transport {
         if request.claims_controlled() {
             let bytes = request.role_conflict(&credentials.password).into();
             self.transmits.push_back(Transmit { local, remote, bytes });
-            return Ok(Input::Alive);
+            return Ok(Input::Nothing);
         }
         let bytes = request.success(remote, &credentials.password).into();
         self.transmits.push_back(Transmit { local, remote, bytes });
@@ -230,7 +230,7 @@ impl Transport {
         }
         let events = self.endpoint.read(now, PEER, None, BytesMut::from(bytes));
         self.flush();
-        let mut result = Input::Alive;
+        let mut result = Input::Nothing;
         for event in events.map_err(|error| {
             tracing::debug!(%error, "a DTLS datagram was not taken");
             Ignored::Undecryptable
@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(at(&transport).as_deref(), Some(b), "a check alone does not move a nominated path");
         give(&mut transport, a, check("u:x", "p", true, false)).unwrap();
         assert_eq!(at(&transport).as_deref(), Some(a), "a new nomination does");
-        assert!(matches!(give(&mut transport, a, check("u:x", "p", false, true)), Ok(Input::Alive)));
+        assert!(matches!(give(&mut transport, a, check("u:x", "p", false, true)), Ok(Input::Nothing)));
     }
 
     #[test]

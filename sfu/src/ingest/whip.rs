@@ -37,11 +37,7 @@ const MAX_AGENT: usize = 200;
 
 /// The WHIP routes.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    with_settings(shared, IngestConfig::default())
-}
-
-/// The WHIP routes with these settings.
-pub(super) fn with_settings(shared: Arc<Shared>, settings: IngestConfig) -> Router {
+    let settings = shared.config.ingest.clone();
     let whip = Whip { shared, settings, live: Arc::default() };
     Router::new()
         .route("/whip/{feed}", post(publish).options(options))
@@ -115,6 +111,7 @@ async fn publish(
     let hints = BitrateHints {
         start_kbps: hint(whip.settings.start_bitrate_kbps),
         min_kbps: hint(whip.settings.min_bitrate_kbps),
+        max_kbps: hint(whip.settings.max_bitrate_kbps),
     };
     let answer = answer::answer(&decided, &local, hints);
     let location = format!("/whip/{feed}/{session_id}");
@@ -200,6 +197,7 @@ async fn leave(
     Ok(StatusCode::OK.into_response())
 }
 
+#[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
 impl Whip {
     /// Takes the feed's place, or tells who has it.
     fn take_place(&self, feed: &FeedId, session: Live) -> Result<Place, Problem> {

@@ -76,7 +76,7 @@ impl Arrivals {
         let ahead = i64::from(sequence_number.wrapping_sub(highest as u16).cast_signed());
         let sequence = highest + ahead;
         if ahead <= -WINDOW {
-            return self.from_far_behind(sequence_number, sequence);
+            return self.take_far_behind(sequence_number, sequence);
         }
         if ahead > 0 {
             if ahead > MAX_GAP {
@@ -165,7 +165,7 @@ impl Arrivals {
         self.behind.0 = 0;
     }
 
-    fn from_far_behind(&mut self, sequence_number: u16, sequence: i64) -> Arrival {
+    fn take_far_behind(&mut self, sequence_number: u16, sequence: i64) -> Arrival {
         let (count, last) = self.behind;
         let in_order = sequence_number == last.wrapping_add(1);
         self.behind = (if in_order { count + 1 } else { 1 }, sequence_number);

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`sdp`] | what an offer says, or precisely why it is not one |
 //! | [`negotiate`] | which of its sections and codecs are taken, and the tracks that follow |
-//! | [`answer`] | the texts: our answer, and the plain offer that the transport is set up with |
-//! | [`fragment`] | trickle fragments (RFC 8840) in, the fragment of an ICE restart out |
+//! | [`answer`] | the texts: our answer, and the fragment of an ICE restart |
+//! | [`fragment`] | what a trickle fragment (RFC 8840) says |
 //! | [`receiver`] | which stream a packet belongs to, what is missing, what goes back as RTCP |
 //! | [`arrivals`] | one stream's sequence numbers: duplicates, gaps, NACK timing |
 //! | [`twcc`] | transport-wide arrival times and their feedback |

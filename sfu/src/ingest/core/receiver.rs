@@ -339,11 +339,12 @@ impl Receiver {
             return None;
         };
         let source = Source { key, payload_type: header.payload_type, repairs };
-        if !repairs && let Some(stream) = self.streams.get_mut(&key) {
-            if let Some(before) = stream.ssrc.replace(header.ssrc) {
-                self.sources.remove(&before);
-                stream.begin_again();
-            }
+        if !repairs
+            && let Some(stream) = self.streams.get_mut(&key)
+            && let Some(before) = stream.ssrc.replace(header.ssrc)
+        {
+            self.sources.remove(&before);
+            stream.begin_again();
         }
         self.sources.insert(header.ssrc, source);
         Some(source)

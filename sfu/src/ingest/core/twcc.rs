@@ -181,7 +181,7 @@ mod tests {
                     statuses.extend((0..run.run_length).map(|_| run.packet_status_symbol));
                 }
                 PacketStatusChunk::StatusVectorChunk(vector) => {
-                    statuses.extend(vector.symbol_list.iter().copied())
+                    statuses.extend(vector.symbol_list.iter().copied());
                 }
             }
         }

@@ -12,14 +12,15 @@ use rtc::interceptor::{Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPa
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
-use rtc::peer_connection::event::RTCPeerConnectionEvent;
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RtpCodecKind,
 };
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
@@ -111,8 +112,13 @@ impl Publisher {
     /// Sends a sealed packet of a payload type that was not negotiated.
     pub(super) fn unknown_streams(&self) {
         for payload_type in [0, 96, 127] {
-            let header =
-                rtp::Header { version: 2, ssrc: VIDEO_SSRC, payload_type, sequence_number: 9, ..rtp::Header::default() };
+            let header = rtp::Header {
+                version: 2,
+                ssrc: VIDEO_SSRC,
+                payload_type,
+                sequence_number: 9,
+                ..rtp::Header::default()
+            };
             let packet = rtp::Packet { header, payload: Bytes::from_static(b"?") };
             self.send(Command::Rtp { video: true, packet });
         }
@@ -169,7 +175,11 @@ struct Run {
 }
 
 impl Run {
-    async fn run(mut self, answer: oneshot::Receiver<String>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    async fn run(
+        mut self,
+        answer: oneshot::Receiver<String>,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+    ) {
         let Ok(answer) = answer.await else { return };
         let answer = RTCSessionDescription::answer(answer).unwrap();
         self.peer.set_remote_description(clock::now(), answer).unwrap();
@@ -181,7 +191,11 @@ impl Run {
                 return;
             }
             let now = clock::now();
-            let wake = self.peer.poll_timeout().unwrap_or(now + Duration::from_secs(1)).max(now + Duration::from_millis(1));
+            let wake = self
+                .peer
+                .poll_timeout()
+                .unwrap_or(now + Duration::from_secs(1))
+                .max(now + Duration::from_millis(1));
             tokio::select! {
                 Ok((size, from)) = self.socket.recv_from(&mut buffer) => {
                     self.server = Some(from);
@@ -232,7 +246,9 @@ impl Run {
             let _ = self.socket.send_to(&message.message, message.transport.peer_addr).await;
         }
         while let Some(event) = self.peer.poll_event() {
-            if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(RTCPeerConnectionState::Connected) = event {
+            if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(RTCPeerConnectionState::Connected) =
+                event
+            {
                 self.seen.lock().connected = true;
             }
         }
@@ -270,25 +286,32 @@ fn build(local: SocketAddr, seen: Arc<Mutex<Seen>>) -> (RTCPeerConnection, [RTCR
         rtcp_feedback: vec![],
     };
     let mut media = MediaEngine::default();
-    let parameters = |codec: &RTCRtpCodec, payload_type| RTCRtpCodecParameters { rtp_codec: codec.clone(), payload_type };
+    let parameters =
+        |codec: &RTCRtpCodec, payload_type| RTCRtpCodecParameters { rtp_codec: codec.clone(), payload_type };
     media.register_codec(parameters(&video, VIDEO_PT), RtpCodecKind::Video).unwrap();
     media.register_codec(parameters(&audio, AUDIO_PT), RtpCodecKind::Audio).unwrap();
     let mut peer = RTCPeerConnectionBuilder::new()
         .with_media_engine(media)
         .with_setting_engine(SettingEngineBuilder::new().with_include_loopback_candidate(true).build())
-        .with_interceptor_registry(Registry::new().with(Slot::from(14_000), Watch { seen, ..Watch::default() }))
+        .with_interceptor_registry(
+            Registry::new().with(Slot::from(14_000), Watch { seen, ..Watch::default() }),
+        )
         .build(clock::now())
         .unwrap();
     let mut add = |kind, ssrc, codec: &RTCRtpCodec| {
         let coding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() },
+            rtp_coding_parameters: RTCRtpCodingParameters {
+                ssrc: Some(ssrc),
+                ..RTCRtpCodingParameters::default()
+            },
             codec: codec.clone(),
             ..RTCRtpEncodingParameters::default()
         };
         let id = format!("track-{ssrc}");
         peer.add_track(MediaStreamTrack::new("stream".into(), id.clone(), id, kind, vec![coding])).unwrap()
     };
-    let senders = [add(RtpCodecKind::Video, VIDEO_SSRC, &video), add(RtpCodecKind::Audio, AUDIO_SSRC, &audio)];
+    let senders =
+        [add(RtpCodecKind::Video, VIDEO_SSRC, &video), add(RtpCodecKind::Audio, AUDIO_SSRC, &audio)];
     let (ip, port) = (local.ip(), local.port());
     let candidate = format!("candidate:1 1 udp 2130706431 {ip} {port} typ host");
     peer.add_local_candidate(RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() }).unwrap();
