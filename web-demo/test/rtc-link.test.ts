@@ -99,6 +99,7 @@ describe("RtcLink", () => {
     client.stop();
     expect(states).toEqual(["connecting", "connected", "idle"]);
     expect(deletes.map(({ url }) => url)).toEqual(["http://host/whep/demo/s1"]);
+    await settle();
     expect(FakePeer.all[0]?.closed).toBe(true);
   });
 

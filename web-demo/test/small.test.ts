@@ -149,6 +149,14 @@ describe("format", () => {
       "2 h 5 min",
     ]);
     expect(format.timeOfDay(Number.NaN)).toBe("–");
+    const chrome =
+      "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0 Safari/537.36";
+    expect(["OBS-Studio/31.0 (linux)", "bicast/0.1.0", chrome, "Mozilla/5.0"].map(format.agentName)).toEqual([
+      "OBS-Studio/31.0",
+      "bicast/0.1.0",
+      "Chrome",
+      "a browser",
+    ]);
   });
 
   it("gives plots a round top with air above", () => {

@@ -32,6 +32,11 @@ const DISCONNECTED_PATIENCE_MS = 3_000;
 /** From the answer to `connected`; loopback needs 0.1 s, a bad network repeats its DTLS flights for seconds. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** An unanswered DELETE holds a connection open this long. */
+const CLOSE_AFTER_MS = 500;
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
 /** A WHIP or WHEP connection that is kept up until it is stopped. */
 export abstract class RtcLink extends Emitter<RtcLinkEvents> {
   #state: LinkState = "idle";
@@ -116,7 +121,7 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
       // Both at once: the offer already carries the ICE credentials, and the POST is what the viewer waits for.
       const [posted] = await Promise.all([this.#post(sdp), peer.setLocalDescription({ type: "offer", sdp })]);
       if (!current()) {
-        this.#delete(posted.resource, false);
+        void this.#delete(posted.resource, false);
         peer.close();
         return;
       }
@@ -211,16 +216,20 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
   #drop(leaving: boolean): void {
     this.#attempt += 1;
     clearTimeout(this.#timer);
-    this.#peer?.close();
+    const peer = this.#peer;
     this.#peer = null;
-    this.#delete(this.#resource, leaving);
+    // First the good-bye in words: a DTLS close would overtake it, and it would be answered 404.
+    const close = () => peer?.close();
+    void Promise.race([this.#delete(this.#resource, leaving), pause(leaving ? 0 : CLOSE_AFTER_MS)]).then(
+      close,
+    );
     this.#resource = null;
   }
 
   /** Tells the server at once: otherwise it sends to nobody until its ICE consent expires. */
-  #delete(resource: string | null, keepalive: boolean): void {
+  async #delete(resource: string | null, keepalive: boolean): Promise<void> {
     if (resource === null) return;
-    fetch(resource, { method: "DELETE", keepalive, headers: this.#authorization() }).catch(() => {
+    await fetch(resource, { method: "DELETE", keepalive, headers: this.#authorization() }).catch(() => {
       // Nothing to do about it: the server finds out by itself.
     });
   }

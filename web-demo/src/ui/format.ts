@@ -55,6 +55,18 @@ export function timeOfDay(unixMs: number): string {
   return Number.isFinite(unixMs) ? new Date(unixMs).toISOString().slice(11, 23) : DASH;
 }
 
+/** A user agent in a word or two: browsers call themselves all the others. */
+export function agentName(agent: string): string {
+  const browsers: readonly [RegExp, string][] = [
+    [/Edg\//, "Edge"],
+    [/Firefox\//, "Firefox"],
+    [/Chrom(e|ium)\//, "Chrome"],
+    [/Safari\//, "Safari"],
+  ];
+  if (!agent.startsWith("Mozilla/")) return agent.split(/[\s(]/)[0] ?? agent;
+  return browsers.find(([mark]) => mark.test(agent))?.[1] ?? "a browser";
+}
+
 /** A codec as people write it. */
 export function codecName(codec: string): string {
   const names: Record<string, string> = {

@@ -56,7 +56,7 @@ export function notices(feed: Feed): HTMLElement[] {
 
 function sinceWords(feed: Feed, since: string): string {
   const by = feed.publisher ? ` by ${feed.publisher.protocol.toUpperCase()}` : "";
-  const agent = feed.publisher?.agent ? ` from ${feed.publisher.agent.split(/[\s(]/)[0]}` : "";
+  const agent = feed.publisher?.agent ? ` from ${format.agentName(feed.publisher.agent)}` : "";
   switch (feed.state) {
     case "live":
       return `On for ${since}${by}${agent}`;

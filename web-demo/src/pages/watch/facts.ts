@@ -76,7 +76,7 @@ export class Facts {
 
 function publisherOf({ publisher }: Feed): string {
   if (publisher === null) return "nobody right now";
-  const agent = publisher.agent ? `, ${publisher.agent}` : "";
+  const agent = publisher.agent ? `, ${format.agentName(publisher.agent)}` : "";
   const address = publisher.address ? ` from ${publisher.address}` : "";
   return `${publisher.protocol.toUpperCase()}${address}${agent}`;
 }

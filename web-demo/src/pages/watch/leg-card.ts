@@ -145,7 +145,7 @@ export class LegCard {
     out.set("buffer", format.span(stats.bufferMs));
     out.set("dropped", format.count(stats.dropped));
     out.set("rtt", format.fineMs(stats.rttMs));
-    out.set("codec", stats.codec?.replace(",", ", ") ?? "–");
+    out.set("codec", stats.codec?.replaceAll(",", " ") ?? "–");
     if (path === "realtime") {
       out.set("lost", format.count(stats.packetsLost));
       out.set("decode", format.fineMs(stats.decodeMs));
