@@ -81,7 +81,7 @@ impl Streams {
             }
             (Some(a), None) => {
                 if a.read(batch, BATCH).await.is_err() {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
             _ => std::future::pending().await,

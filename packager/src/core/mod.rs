@@ -31,4 +31,6 @@ pub mod window;
 pub mod writer;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 pub(crate) mod testing;

@@ -1,1 +1,141 @@
+use std::sync::Arc;
 
+use expect_test::expect;
+
+use super::*;
+use crate::core::snapshot::Header;
+use crate::core::testing::segment;
+use crate::core::window::Init;
+
+fn rendition(name: &str, media: RenditionMedia, codecs: &str) -> RenditionSnapshot {
+    let mut gap = segment(11, 1, true);
+    gap.parts[0].gap = true;
+    gap.data = bytes::Bytes::new();
+    let mut last = segment(12, 2, false);
+    last.head.discontinuity = true;
+    last.head.init = Arc::new(Init { number: 1, data: bytes::Bytes::from_static(b"init") });
+    RenditionSnapshot {
+        name: name.into(),
+        codecs: codecs.into(),
+        media,
+        timescale: 1_000,
+        segments: vec![Arc::new(segment(10, 2, true)), Arc::new(gap), Arc::new(last)],
+        removed: Vec::new(),
+        discontinuity_sequence: 7,
+        edge: 0,
+    }
+}
+
+fn feed() -> FeedSnapshot {
+    let video = RenditionMedia::Video { width: 1_280, height: 720, frame_rate: 29.97 };
+    FeedSnapshot {
+        instance: "i1".into(),
+        header: Header { target_duration: 3, part_target_ms: 216, independent_segments: true },
+        renditions: vec![
+            rendition("video0", video, "avc1.42c01f"),
+            rendition("audio0", RenditionMedia::Audio { channels: 2 }, "opus"),
+        ],
+        ..FeedSnapshot::default()
+    }
+}
+
+#[test]
+fn a_live_playlist() {
+    let text = media(&feed(), "video0", MediaRequest::default()).unwrap();
+    expect![[r#"
+        #EXTM3U
+        #EXT-X-VERSION:6
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-TARGETDURATION:3
+        #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=0.648,CAN-SKIP-UNTIL=18.0
+        #EXT-X-PART-INF:PART-TARGET=0.216
+        #EXT-X-MEDIA-SEQUENCE:10
+        #EXT-X-DISCONTINUITY-SEQUENCE:7
+        #EXT-X-MAP:URI="i1/init0.mp4"
+        #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:20.000Z
+        #EXT-X-PART:DURATION=0.200000,URI="i1/10.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=0.200000,URI="i1/10.1.m4s"
+        #EXTINF:0.400000,
+        i1/10.m4s
+        #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:22.000Z
+        #EXT-X-PART:DURATION=0.200000,URI="i1/11.0.m4s",INDEPENDENT=YES,GAP=YES
+        #EXT-X-GAP
+        #EXTINF:0.200000,
+        i1/11.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-MAP:URI="i1/init1.mp4"
+        #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:24.000Z
+        #EXT-X-PART:DURATION=0.200000,URI="i1/12.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=0.200000,URI="i1/12.1.m4s"
+        #EXT-X-PRELOAD-HINT:TYPE=PART,URI="i1/12.2.m4s"
+        #EXT-X-RENDITION-REPORT:URI="../audio0/media.m3u8",LAST-MSN=12,LAST-PART=1
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn an_ended_playlist_has_no_hint_and_no_delta() {
+    let ended = FeedSnapshot { ended: true, ..feed() };
+    let text = media(&ended, "audio0", MediaRequest { skip: true, query: "" }).unwrap();
+    assert!(text.ends_with("#EXT-X-ENDLIST\n"));
+    assert!(!text.contains("PRELOAD-HINT") && !text.contains("SKIP:") && !text.contains("REPORT"));
+    assert!(media(&ended, "video1", MediaRequest::default()).is_none());
+}
+
+#[test]
+fn a_clients_query_goes_on_into_every_uri() {
+    let text = media(&feed(), "video0", MediaRequest { skip: false, query: "token=a" }).unwrap();
+    let uris = text.matches(".m4s").count() + text.matches(".mp4").count() + text.matches(".m3u8").count();
+    assert_eq!(text.matches("?token=a").count(), uris);
+    let text = multivariant(&feed(), "token=a");
+    assert_eq!(text.matches("?token=a").count(), text.matches(".m3u8").count());
+}
+
+#[test]
+fn a_delta_update_leaves_out_what_is_older_than_the_skip_boundary() {
+    let mut feed = feed();
+    // 30 segments of 1 s: the boundary is 18 s from the end of the last complete one.
+    feed.renditions[0].segments = (0..30).map(|number| Arc::new(segment(number, 5, true))).collect();
+    let full = media(&feed, "video0", MediaRequest::default()).unwrap();
+    let delta = media(&feed, "video0", MediaRequest { skip: true, query: "" }).unwrap();
+    let skipped: usize =
+        delta.lines().find_map(|l| l.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS=")).unwrap().parse().unwrap();
+    assert_eq!(skipped, 11, "the one that ends exactly at the boundary stays");
+    assert!(delta.contains("#EXT-X-VERSION:9\n") && delta.contains("#EXT-X-MEDIA-SEQUENCE:0\n"));
+    let tail = delta.split_once("SKIPPED-SEGMENTS=11\n").unwrap().1;
+    assert!(full.ends_with(tail), "every other line as in the full playlist");
+    assert_eq!(full.matches("#EXTINF").count() - delta.matches("#EXTINF").count(), skipped);
+    // Parts are listed for the last three target durations: 9 segments of 1 s.
+    assert_eq!(full.matches("#EXT-X-PART:").count(), 9 * 5);
+}
+
+#[test]
+fn right_after_a_segment_closed_part_0_of_the_next_one_is_hinted() {
+    let mut feed = feed();
+    feed.renditions[0].segments.pop();
+    let text = media(&feed, "video0", MediaRequest::default()).unwrap();
+    assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"i1/12.0.m4s\""));
+}
+
+#[test]
+fn the_multivariant_playlist_tells_what_the_bitstream_says() {
+    expect![[r#"
+        #EXTM3U
+        #EXT-X-VERSION:6
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio0",LANGUAGE="und",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="audio0/media.m3u8"
+        #EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=1000,CODECS="avc1.42c01f,opus",RESOLUTION=1280x720,FRAME-RATE=29.970,AUDIO="audio",CLOSED-CAPTIONS=NONE
+        video0/media.m3u8
+    "#]]
+    .assert_eq(&multivariant(&feed(), ""));
+    let mut sound = feed();
+    sound.renditions.remove(0);
+    expect![[r#"
+        #EXTM3U
+        #EXT-X-VERSION:6
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=1000,CODECS="opus"
+        audio0/media.m3u8
+    "#]]
+    .assert_eq(&multivariant(&sound, ""));
+}

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bicast_shared::id::{Epoch, RenditionId, SegmentNumber, StreamKey, TrackId};
+use bicast_shared::id::{Epoch, StreamKey};
 use bicast_shared::packet::{MediaPacket, Stamp};
 use bicast_shared::time::{MediaTime, ProgramTime};
 use bytes::Bytes;
@@ -48,11 +48,6 @@ pub(crate) fn packet(sequence: i64, media_time: i64) -> TestPacket {
 }
 
 impl TestPacket {
-    pub(crate) fn track(mut self, id: u8) -> Self {
-        self.0.key = StreamKey::new(TrackId(id), RenditionId(0));
-        self
-    }
-
     pub(crate) fn epoch(mut self, epoch: u32) -> Self {
         self.0.stamp.epoch = Epoch(epoch);
         self
@@ -60,22 +55,6 @@ impl TestPacket {
 
     pub(crate) fn received(mut self, received: Instant) -> Self {
         self.0.received = received;
-        self
-    }
-
-    pub(crate) fn payload(mut self, payload: Bytes) -> Self {
-        self.0.payload = payload;
-        self
-    }
-
-    pub(crate) fn marker(mut self, marker: bool) -> Self {
-        self.0.marker = marker;
-        self
-    }
-
-    pub(crate) fn segment(mut self, number: u64, start: i64) -> Self {
-        self.0.stamp.segment = Some(SegmentNumber(number));
-        self.0.stamp.segment_start = MediaTime(start);
         self
     }
 }

@@ -344,6 +344,8 @@ impl VideoTrack {
             self.lost += 1;
             return;
         }
+        // Its decode time moved if it was the one to begin with.
+        let Some(frame) = self.frame else { return };
         if frame.segment > plans.newest().map(|plan| plan.number) {
             self.begin_segment(frame, plans, maps);
         }

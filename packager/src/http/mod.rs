@@ -57,7 +57,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
         match parts.headers.get("x-forwarded-for") {
             Some(forwarded) => forwarded.as_bytes().split(|b| *b == b',').next().hash(&mut hasher),
             None => {
-                parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()).hash(&mut hasher)
+                parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()).hash(&mut hasher);
             }
         }
         parts.headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).hash(&mut hasher);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h264_reader::Context;
 use h264_reader::nal::pps::PicParameterSet;
 use h264_reader::nal::sps::{PicOrderCntType, SeqParameterSet};
-use h264_reader::rbsp::{BitReader, decode_nal};
+use h264_reader::rbsp::BitReader;
 
 use crate::core::depacketizer::h264::AccessUnit;
 
@@ -84,11 +84,8 @@ impl VideoConfig {
             context.put_seq_param_set(read_sps(unit)?);
         }
         for unit in &pps {
-            let parsed =
-                decode_nal(unit).map_err(|error| BadParameters::Pps(error.to_string())).and_then(|rbsp| {
-                    PicParameterSet::from_bits(&context, BitReader::new(&*rbsp))
-                        .map_err(|error| BadParameters::Pps(format!("{error:?}")))
-                })?;
+            let parsed = PicParameterSet::from_bits(&context, BitReader::new(&*payload(unit)))
+                .map_err(|error| BadParameters::Pps(format!("{error:?}")))?;
             context.put_pic_param_set(parsed);
         }
         let first = sps.first().ok_or(BadParameters::Missing("SPS"))?;
@@ -121,9 +118,23 @@ impl VideoConfig {
 }
 
 fn read_sps(unit: &Bytes) -> Result<SeqParameterSet, BadParameters> {
-    let rbsp = decode_nal(unit).map_err(|error| BadParameters::Sps(error.to_string()))?;
-    SeqParameterSet::from_bits(BitReader::new(&*rbsp))
+    SeqParameterSet::from_bits(BitReader::new(&*payload(unit)))
         .map_err(|error| BadParameters::Sps(format!("{error:?}")))
+}
+
+/// What a NAL unit carries: without its header and emulation prevention bytes (H.264, 7.3.1). Takes any bytes.
+pub(super) fn payload(unit: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(unit.len());
+    let mut zeros = 0;
+    for &byte in unit.iter().skip(1) {
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        out.push(byte);
+    }
+    out
 }
 
 /// How many frames may be decoded before one that is shown earlier (`max_num_reorder_frames`). Baseline has no B slices,

@@ -10,9 +10,9 @@ use h264_reader::nal::NalHeader;
 use h264_reader::nal::pps::PicParameterSet;
 use h264_reader::nal::slice::{FieldPic, PicOrderCountLsb, SliceHeader};
 use h264_reader::nal::sps::{FrameMbsFlags, PicOrderCntType, SeqParameterSet};
-use h264_reader::rbsp::{BitReader, decode_nal};
+use h264_reader::rbsp::BitReader;
 
-use crate::core::h264::params::VideoConfig;
+use crate::core::h264::params::{VideoConfig, payload};
 
 /// A slice header and the little that follows it lie in the first bytes of a slice; the rest need not be unescaped.
 const HEADER_BYTES: usize = 64;
@@ -29,7 +29,7 @@ impl Still {
         if header.nal_ref_idc() == 0 || config.reorder_frames != Some(0) {
             return None;
         }
-        let rbsp = decode_nal(slice.get(..HEADER_BYTES.min(slice.len()))?).ok()?;
+        let rbsp = payload(slice.get(..HEADER_BYTES.min(slice.len()))?);
         let mut reader = BitReader::new(&*rbsp);
         let (picture, sps, pps) = SliceHeader::from_bits(&config.context, &mut reader, header, None).ok()?;
         let plain = matches!(sps.frame_mbs_flags, FrameMbsFlags::Frames)
