@@ -47,13 +47,14 @@ const CONFIG: Partial<HlsConfig> = {
   manifestLoadPolicy: {
     default: { maxTimeToFirstByteMs: 10_000, maxLoadTimeMs: 15_000, timeoutRetry: null, errorRetry: null },
   },
-  // Blocked requests end without news while a publisher is away: go on asking, it may return.
+  // Blocked requests end without news while a publisher is away: go on asking, it may return. The steady pace is for a feed that
+  // has just begun: hls.js takes a playlist that holds parts and no whole segment yet for empty, and asks again.
   playlistLoadPolicy: {
     default: {
       maxTimeToFirstByteMs: 12_000,
       maxLoadTimeMs: 20_000,
       timeoutRetry: { maxNumRetry: 30, retryDelayMs: 0, maxRetryDelayMs: 0 },
-      errorRetry: { maxNumRetry: 30, retryDelayMs: 300, maxRetryDelayMs: 2_000 },
+      errorRetry: { maxNumRetry: 100, retryDelayMs: 300, maxRetryDelayMs: 300, backoff: "linear" },
     },
   },
 };

@@ -208,7 +208,8 @@ export class PathPlayer extends Emitter<Events> {
   #fallBack(): void {
     const stuck = this.#state === "live" && this.legs.realtime.state !== "live";
     const { feed } = this.feed;
-    if (this.#wanted !== "auto" || !stuck || feed === null) return;
+    // A feed that waits for its publisher, or is over, is no better on the other path.
+    if (this.#wanted !== "auto" || !stuck || feed?.state !== "live") return;
     if (feed.paths.hls.available) {
       this.switchTo("hls");
       this.#wanted = "auto";
