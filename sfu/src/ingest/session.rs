@@ -355,8 +355,11 @@ impl Running {
         (session.decided.ufrag, session.decided.pwd) = (remote_ufrag, remote_pwd);
         session.local.ufrag = random_name(12);
         session.local.pwd = random_name(32);
-        let password = IcePassword::new(&session.local.pwd);
-        session.transport.restart(Credentials { ufrag: session.local.ufrag.clone(), password });
+        session.transport.restart(Credentials {
+            ufrag: session.local.ufrag.clone(),
+            remote_ufrag: session.decided.ufrag.clone(),
+            password: IcePassword::new(&session.local.pwd),
+        });
         let owner = Owner::Peer(session.inbox.0.clone());
         let registration = session.shared.port.register(&session.local.ufrag, owner);
         self.former_registration = Some(std::mem::replace(&mut session.registration, registration));

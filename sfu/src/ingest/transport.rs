@@ -67,10 +67,11 @@ pub(crate) struct Transmit {
     pub(crate) bytes: Bytes,
 }
 
-/// A local ICE ufrag and its password.
+/// The two ends of an ICE session: checks must name both (RFC 8445, 7.2.2) and be made with our password.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) ufrag: String,
+    pub(crate) remote_ufrag: String,
     pub(crate) password: IcePassword,
 }
 
@@ -198,10 +199,9 @@ impl Transport {
 
     fn check(&mut self, datagram: &Datagram) -> Result<Input, Ignored> {
         let request = BindingRequest::parse(&datagram.bytes).ok_or(Ignored::BadStun)?;
-        let ufrag = request.local_ufrag();
-        let is_new = ufrag == self.credentials.ufrag;
+        let is_new = self.credentials.names(&request);
         let credentials = if is_new { Some(&self.credentials) } else { self.former.as_ref() };
-        let credentials = credentials.filter(|c| c.ufrag == ufrag).ok_or(Ignored::UnknownUfrag)?;
+        let credentials = credentials.filter(|c| c.names(&request)).ok_or(Ignored::UnknownUfrag)?;
         if !request.is_authentic(&credentials.password) {
             return Err(Ignored::BadIntegrity);
         }
@@ -290,6 +290,12 @@ impl Transport {
     }
 }
 
+impl Credentials {
+    fn names(&self, request: &BindingRequest<'_>) -> bool {
+        request.local_ufrag() == self.ufrag && request.remote_ufrag() == self.remote_ufrag
+    }
+}
+
 impl Keys {
     fn export(state: &State, crypto: &dyn rtc::crypto::RTCCryptoProvider) -> Result<Self, RtcError> {
         let profile = match state.srtp_protection_profile() {
@@ -367,7 +373,7 @@ mod tests {
     const FINGERPRINT: (&str, &str) = ("sha-256", "AB:CD");
 
     fn credentials(ufrag: &str, password: &str) -> Credentials {
-        Credentials { ufrag: ufrag.into(), password: IcePassword::new(password) }
+        Credentials { ufrag: ufrag.into(), remote_ufrag: "x".into(), password: IcePassword::new(password) }
     }
 
     fn transport() -> Transport {
@@ -402,6 +408,10 @@ mod tests {
         ));
         assert!(matches!(
             give(&mut transport, a, check("v:x", "p", false, false)),
+            Err(Ignored::UnknownUfrag)
+        ));
+        assert!(matches!(
+            give(&mut transport, a, check("u:y", "p", false, false)),
             Err(Ignored::UnknownUfrag)
         ));
         assert_eq!(at(&transport), None);

@@ -234,7 +234,11 @@ impl Whip {
         local: Local,
         commands: mpsc::Receiver<Command>,
     ) -> Result<(), Problem> {
-        let credentials = Credentials { ufrag: local.ufrag.clone(), password: IcePassword::new(&local.pwd) };
+        let credentials = Credentials {
+            ufrag: local.ufrag.clone(),
+            remote_ufrag: decided.ufrag.clone(),
+            password: IcePassword::new(&local.pwd),
+        };
         let transport =
             Transport::new(&self.shared.identity, credentials, &decided.fingerprint).map_err(|error| {
                 tracing::warn!(%feed, %error, "cannot set up a publisher's transport");
