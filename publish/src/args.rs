@@ -25,8 +25,9 @@ Examples:
   Make a file that suits (H.264, a keyframe every 2 s at 25 fps, no B-frames, AAC):
     ffmpeg -i in.mov -c:v libx264 -g 50 -bf 0 -c:a aac -ac 2 -movflags +faststart out.mp4
 
-The test pattern shows a clock and carries the frame number and the time of drawing as bar codes, so that latency and
-lost frames can be measured in the picture; it beeps and flashes once a second.";
+The test pattern shows a clock, and carries the frame number and the time of drawing
+as bar codes, so that lost frames and latency can be measured in the picture.
+It beeps and flashes once a second.";
 
 /// Publish a file or the test pattern over WHIP.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,7 +54,7 @@ pub struct Args {
     pub token: Option<String>,
 
     /// Bits per second of the test pattern's video: 2500k, 2.5M or 2500000
-    #[arg(long, default_value = "2500k", value_parser = bitrate, conflicts_with = "file")]
+    #[arg(long, value_name = "BITS", default_value = "2500k", value_parser = bitrate, conflicts_with = "file")]
     pub bitrate: u32,
 
     /// Frames per second of the test pattern: 30, 29.97, 30000/1001

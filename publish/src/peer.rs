@@ -243,6 +243,8 @@ fn setting_engine() -> webrtc::peer_connection::SettingEngine {
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
             SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
         ])
+        // The default checks a pair of addresses five times a second: half of the time to connect would be waiting.
+        .with_ice_connection_attempts(Some(Duration::from_millis(50)), Some(40))
         // A publisher that notices late that its server is gone comes back late.
         .with_ice_timeouts(
             Some(Duration::from_secs(3)),

@@ -2,7 +2,7 @@
 //!
 //! A still background is drawn once; a frame restores and redraws only what moves: the two bar codes
 //! ([`barcode`](crate::core::barcode)), the clock and the frame number in letters, a hand that goes round in two
-//! seconds, a ball that swings in four, and the band that flashes with the beep.
+//! seconds, a ball that swings in four, a strip of noise, and the band that flashes with the beep.
 
 use std::f64::consts::TAU;
 
@@ -34,6 +34,7 @@ struct Layout {
     dial: (f64, f64, f64),
     lane: Rect,
     band: Rect,
+    noise: Rect,
 }
 
 /// Where a line of letters stands: corner and pixels per dot.
@@ -55,6 +56,20 @@ impl TestPattern {
         let layout = Layout::new(background.width(), background.height(), rate);
         layout.draw_background(&mut background);
         Self { layout, picture: background.clone(), background, dirty: Vec::new() }
+    }
+
+    /// Draws the strip of noise only `part` (0 to 1) as wide: for low bit rates, which noise alone would exceed.
+    #[must_use]
+    pub fn with_noise(mut self, part: f64) -> Self {
+        let noise = &mut self.layout.noise;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of a picture's width"
+        )]
+        let width = (as_f64(noise.w) * part.clamp(0.0, 1.0)) as usize;
+        noise.w = width & !1;
+        self
     }
 
     /// Frame `n`, drawn at `utc`. The same picture for the same arguments, whatever was drawn before.
@@ -90,11 +105,28 @@ impl TestPattern {
         let (x, y) = (as_f64(lane.x) + as_f64(lane.w) / 2.0 + swing, as_f64(lane.y) + ball);
         self.dirty.push(picture.disc(x, y, ball * 0.9, Colour::rgb(251, 146, 60)));
 
+        grain(picture, layout.noise, n);
         if seconds.subsec_nanos() < BEEP.subsec_nanos() {
             picture.fill(layout.band, WHITE);
             self.dirty.push(layout.band);
         }
         &self.picture
+    }
+}
+
+/// Noise, different in every frame: without it a drawn picture is so easy that no encoder gets near its bit rate, and
+/// nothing that is tested with it would see the packets it is meant to see.
+fn grain(picture: &mut Picture, rect: Rect, n: u64) {
+    #[expect(clippy::cast_possible_truncation, reason = "the lower bits are what differs")]
+    let mut state = (n as u32).wrapping_mul(0x9e37_79b9) | 1;
+    for y in rect.y..rect.y + rect.h {
+        for luma in picture.row_mut(y).iter_mut().skip(rect.x).take(rect.w) {
+            // Marsaglia's xorshift.
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            *luma = 64 + (state >> 25) as u8;
+        }
     }
 }
 
@@ -134,6 +166,7 @@ impl Layout {
             dial: (as_f64(x(81)), as_f64(y(36)), as_f64(width.min(body * 16 / 9)) * 0.14),
             lane: Rect { x: left, y: y(75), w: x(95) - left, h: (body * 10 / 100) & !1 },
             band: Rect { x: 0, y: y(90), w: width, h: (body * 6 / 100) & !1 },
+            noise: Rect { x: left, y: y(38), w: column & !1, h: (body * 6 / 100) & !1 },
         }
     }
 
@@ -173,7 +206,7 @@ impl Layout {
         let top = self.number.rect(picture.width()).h;
         let space = self.time.y - top;
         let (bars, greys) = ((space * 55 / 100) & !1, (space * 14 / 100) & !1);
-        let y = (top + space * 10 / 100) & !1;
+        let y = (top + space * 8 / 100) & !1;
         for (i, (r, g, b)) in BARS.into_iter().enumerate() {
             let x = (left + (right - left) * i / BARS.len()) & !1;
             let end = (left + (right - left) * (i + 1) / BARS.len()) & !1;

@@ -98,6 +98,11 @@ impl Picture {
         self.luma.get(y * self.width..(y + 1) * self.width).unwrap_or_default()
     }
 
+    /// One row of the luma plane, to be drawn in; empty below the picture.
+    pub fn row_mut(&mut self, y: usize) -> &mut [u8] {
+        self.luma.get_mut(y * self.width..(y + 1) * self.width).unwrap_or_default()
+    }
+
     /// Fills a rectangle. Chroma covers the pixel pairs that the rectangle begins in.
     pub fn fill(&mut self, rect: Rect, colour: Colour) {
         self.rows(rect, |luma, cb, cr| {

@@ -177,3 +177,77 @@ impl Offsets {
         Ok(at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mp4::{AvcConfig, MediaConfig, Mp4Config, Mp4Reader, Mp4Sample, Mp4Writer, TrackConfig, TrackType};
+    use std::io::Cursor;
+
+    /// An MP4 file of samples of (duration, shift, sync, bytes), parsed again.
+    fn written(samples: &[(u32, i32, bool, usize)]) -> (Vec<u8>, Vec<Sample>) {
+        let brand: mp4::FourCC = "isom".parse().unwrap();
+        let config = Mp4Config {
+            major_brand: brand,
+            minor_version: 0,
+            compatible_brands: vec![brand],
+            timescale: 1_000,
+        };
+        let mut writer = Mp4Writer::write_start(Cursor::new(Vec::new()), &config).unwrap();
+        let avc = AvcConfig {
+            width: 64,
+            height: 48,
+            seq_param_set: vec![0x67, 0x42, 0xc0, 0x0a, 1],
+            pic_param_set: vec![0x68, 1],
+        };
+        let track = TrackConfig {
+            track_type: TrackType::Video,
+            timescale: 25,
+            language: "und".into(),
+            media_conf: MediaConfig::AvcConfig(avc),
+        };
+        writer.add_track(&track).unwrap();
+        let mut time = 0;
+        for (i, &(duration, rendering_offset, is_sync, length)) in samples.iter().enumerate() {
+            let bytes = vec![u8::try_from(i).unwrap(); length].into();
+            let sample = Mp4Sample { start_time: time, duration, rendering_offset, is_sync, bytes };
+            writer.write_sample(1, &sample).unwrap();
+            time += u64::from(duration);
+        }
+        writer.write_end().unwrap();
+        let file = writer.into_writer().into_inner();
+        let reader = Mp4Reader::read_header(Cursor::new(&file), file.len() as u64).unwrap();
+        let found = super::samples(&reader.tracks()[&1]).unwrap();
+        (file, found)
+    }
+
+    #[test]
+    fn every_sample_is_found_where_it_was_written() {
+        let plan: Vec<_> = (0..100_usize).map(|i| (1, 0, i % 10 == 0, 3 + i * 7 % 50)).collect();
+        let (file, samples) = written(&plan);
+        assert_eq!(samples.len(), 100);
+        for (i, sample) in samples.iter().enumerate() {
+            let at = usize::try_from(sample.offset).unwrap();
+            let bytes = &file[at..at + usize::try_from(sample.size).unwrap()];
+            assert_eq!(bytes, vec![u8::try_from(i).unwrap(); plan[i].3]);
+            assert_eq!(
+                (sample.decode, sample.present),
+                (i64::try_from(i).unwrap(), i64::try_from(i).unwrap())
+            );
+            assert_eq!(sample.sync, i % 10 == 0);
+        }
+        assert_eq!((end(&samples), reordered(&samples)), (100, false));
+        assert_eq!(longest_gap(&samples, 100), Some(10));
+        assert_eq!(longest_gap(&samples, 130), Some(40), "over the seam");
+    }
+
+    #[test]
+    fn b_frames_are_presented_out_of_order() {
+        // I P B B as decoded: shown at 1, 4, 2, 3.
+        let (_, samples) = written(&[(1, 1, true, 9), (1, 3, false, 9), (1, 0, false, 9), (1, 0, false, 9)]);
+        assert_eq!(samples.iter().map(|sample| sample.present).collect::<Vec<_>>(), [1, 4, 2, 3]);
+        assert!(reordered(&samples));
+        assert_eq!(end(&samples), 5);
+        assert_eq!(longest_gap(&[], 7), None);
+    }
+}

@@ -109,6 +109,12 @@ impl Clip {
         advice
     }
 
+    #[cfg(test)]
+    pub(super) fn pcm(&self) -> Result<ClipAudio, Error> {
+        let track = self.audio.as_ref().map(Arc::clone);
+        ClipAudio::open(&self.path, track.ok_or_else(|| Error::Options("no sound".into()))?, self.round)
+    }
+
     pub(super) fn profile(&self) -> Option<String> {
         let video = self.video.as_ref()?;
         video.parameters.iter().find_map(|nal| h264::profile_level_id(nal))
@@ -215,5 +221,83 @@ impl std::fmt::Display for Plain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = format!("{:.*}", f.precision().unwrap_or(2).min(2), self.0);
         f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    const TONE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tone.mp4");
+
+    #[test]
+    fn a_good_clip_is_described_and_needs_no_advice() {
+        let clip = Clip::open(Path::new(TONE), true).unwrap();
+        assert_eq!(
+            clip.describe(),
+            "tone.mp4 (1.5 s in a loop, 64x48 10 fps H.264 Constrained Baseline, AAC 44.1 kHz mono as Opus)"
+        );
+        assert_eq!(clip.advice(), Vec::<String>::new());
+        assert!(clip.profile().unwrap().starts_with("42c0"));
+        assert!(!Clip::open(Path::new(TONE), false).unwrap().has_audio());
+    }
+
+    #[test]
+    fn picture_and_sound_stay_together_for_a_hundred_rounds() {
+        let clip = Clip::open(Path::new(TONE), true).unwrap();
+        let mut video = clip.video().unwrap().unwrap();
+        let utc = bicast_shared::time::ProgramTime::default();
+        for n in 0..1_500_i64 {
+            let due = video.due();
+            let unit = video.produce(false, utc).unwrap();
+            assert_eq!(unit.ticks, n * 9_000, "frame {n}");
+            assert_eq!(due.as_millis(), u128::try_from(n * 100).unwrap(), "frame {n}");
+            assert_eq!(unit.keyframe, n % 15 == 0 || n % 15 == 10);
+            // SPS and PPS in one packet before every keyframe.
+            assert_eq!(unit.payloads[0][0] & 0x1f == 24, unit.keyframe);
+        }
+        // Sound of the same hundred rounds: 7500 packets of 960 samples.
+        assert_eq!(clip.round().start(100, ClockRate::OPUS), 7_500 * 960);
+    }
+
+    #[test]
+    fn a_late_clip_goes_on_at_a_keyframe() {
+        let clip = Clip::open(Path::new(TONE), true).unwrap();
+        let mut video = clip.video().unwrap().unwrap();
+        let skipped = video.skip_to(std::time::Duration::from_millis(4_100)).unwrap();
+        let unit = video.produce(false, bicast_shared::time::ProgramTime::default()).unwrap();
+        assert!(unit.keyframe);
+        assert_eq!((skipped, unit.ticks), (45, 45 * 9_000), "4.5 s is where round 3 begins");
+    }
+
+    #[test]
+    fn what_cannot_be_played_says_how_to_make_it_playable() {
+        let missing = Clip::open(Path::new("/no/such/file.mp4"), true).unwrap_err().to_string();
+        assert!(missing.contains("/no/such/file.mp4"), "{missing}");
+        let path = std::env::temp_dir().join(format!("bicast-not-mp4-{}.mp4", std::process::id()));
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&[b'x'; 500]).unwrap();
+        let text = Clip::open(&path, true).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(text.contains("ffmpeg -i"), "{text}");
+    }
+
+    #[test]
+    fn truncated_files_are_errors_and_never_panics() {
+        let whole = std::fs::read(TONE).unwrap();
+        let path = std::env::temp_dir().join(format!("bicast-truncated-{}.mp4", std::process::id()));
+        for length in (0..whole.len()).step_by(97) {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let Ok(clip) = Clip::open(&path, true) else { continue };
+            let utc = bicast_shared::time::ProgramTime::default();
+            if let Ok(Some(mut video)) = clip.video() {
+                while video.produce(false, utc).is_ok_and(|unit| unit.ticks < 15 * 9_000) {}
+            }
+            if let Ok(Some(mut audio)) = clip.audio() {
+                while audio.produce(false, utc).is_ok_and(|unit| unit.ticks < 72_000) {}
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 }
