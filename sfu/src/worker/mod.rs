@@ -26,6 +26,7 @@ use bicast_shared::feed::bus::Feed;
 use bicast_shared::id::FeedId;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rtc_srtp::config::SessionKeys;
 use tokio::sync::Notify;
 
 use self::batch::{Batch, Sent};
@@ -141,6 +142,51 @@ impl Worker {
         self.viewers[slot] = Some(Box::new(viewer));
         self.schedule(slot);
         slot
+    }
+
+    /// Takes in a viewer that is connected already, with these keys and at this address: for measuring.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "everything that a join, a check and a handshake bring together"
+    )]
+    pub(crate) fn insert_connected(
+        &mut self,
+        now: Instant,
+        feed: &Feed,
+        id: String,
+        agreement: Agreement,
+        registration: Registration,
+        seat: Seat,
+        keys: &SessionKeys,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<()> {
+        let crypto = self.shared.identity.crypto.clone();
+        let (connection, sealer) =
+            Connection::established(registration, agreement.fingerprint, keys, &crypto)?;
+        let entry = self.feeds.entry(feed.id().clone()).or_insert_with(|| WorkerFeed::new(feed.clone()));
+        for track in &agreement.tracks {
+            entry.want(track.key, track.codec.kind());
+        }
+        let ufrag = id.clone();
+        let mut viewer = Viewer::new(id, feed.id().clone(), connection, agreement.tracks, ufrag, seat, now);
+        viewer.sealer = Some(sealer);
+        let slot = self.insert(viewer);
+        let socket = socket_for(&self.sockets, local, remote);
+        self.checked(now, slot, Path { socket, local, remote, nominated: true });
+        self.connected(now, slot);
+        self.schedule(slot);
+        Some(())
+    }
+
+    /// Whether any viewer waits for the pacer.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// Packets sent, packets dropped and system calls since the counts were last published.
+    pub(crate) const fn sent(&self) -> (u64, u64, u64) {
+        (self.counts.packets, self.counts.dropped, self.counts.calls)
     }
 
     /// Begins an ICE restart of a session. False when it is not here any more.
