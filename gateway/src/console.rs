@@ -9,7 +9,8 @@ pub(crate) fn banner(http: &[SocketAddr], udp: &[SocketAddr]) -> String {
     let mut text = format!("\n  bicast {}\n\n", env!("CARGO_PKG_VERSION"));
     for (what, value) in [
         ("Watch", format!("{base}/")),
-        ("Publish", format!("{base}/whip/{{feed}}   (WHIP; try: bicast publish --test-pattern)")),
+        ("Publish", format!("{base}/whip/demo   (WHIP; or any other name)")),
+        ("Try", format!("bicast publish --test-pattern --whip {base}/whip/demo")),
         ("API", format!("{base}/v1/openapi.json")),
         ("HTTP", list(http)),
         ("WebRTC", format!("UDP {}", list(udp))),
@@ -49,7 +50,8 @@ mod tests {
               bicast VERSION
 
               Watch    http://localhost:8080/
-              Publish  http://localhost:8080/whip/{feed}   (WHIP; try: bicast publish --test-pattern)
+              Publish  http://localhost:8080/whip/demo   (WHIP; or any other name)
+              Try      bicast publish --test-pattern --whip http://localhost:8080/whip/demo
               API      http://localhost:8080/v1/openapi.json
               HTTP     0.0.0.0:8080, [::]:8080
               WebRTC   UDP 0.0.0.0:8189, [::]:8189

@@ -29,8 +29,9 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Try it:
-  bicast serve                            then open http://localhost:8080/
-  bicast publish --test-pattern           in another terminal: a moving picture with a clock
+  bicast serve
+  bicast publish --test-pattern --whip http://localhost:8080/whip/demo
+and open http://localhost:8080/ in a browser.
 
 `bicast COMMAND --help` tells all about a command.";
 

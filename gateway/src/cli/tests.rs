@@ -27,28 +27,29 @@ fn the_first_help_fits_on_a_screen() {
     check(
         &[],
         expect![[r#"
-        One live feed, two paths, one timeline: WebRTC and Low-Latency HLS from one WHIP publisher
+            One live feed, two paths, one timeline: WebRTC and Low-Latency HLS from one WHIP publisher
 
-        Usage: bicast <COMMAND>
+            Usage: bicast <COMMAND>
 
-        Commands:
-          serve    Run the gateway: take feeds by WHIP, serve them by WHEP and LL-HLS
-          publish  Publish a file or a test pattern to a gateway by WHIP
-          config   Print the configuration that `serve` would run with, or one to begin with
+            Commands:
+              serve    Run the gateway: take feeds by WHIP, serve them by WHEP and LL-HLS
+              publish  Publish a file or a test pattern to a gateway by WHIP
+              config   Print the configuration that `serve` would run with, or one to begin with
 
-        Options:
-          -h, --help
-                  Print help
+            Options:
+              -h, --help
+                      Print help
 
-          -V, --version
-                  Print version
+              -V, --version
+                      Print version
 
-        Try it:
-          bicast serve                            then open http://localhost:8080/
-          bicast publish --test-pattern           in another terminal: a moving picture with a clock
+            Try it:
+              bicast serve
+              bicast publish --test-pattern --whip http://localhost:8080/whip/demo
+            and open http://localhost:8080/ in a browser.
 
-        `bicast COMMAND --help` tells all about a command.
-    "#]],
+            `bicast COMMAND --help` tells all about a command.
+        "#]],
     );
 }
 

@@ -73,6 +73,9 @@ impl Config {
         seconds("feed.segment_target", self.feed.segment_target, 1.0, 10.0)?;
         seconds("feed.part_target", self.feed.part_target, 0.1, 1.0)?;
         in_range("sfu.limits.handshake_seconds", self.sfu.limits.handshake_seconds, 1, 120, " s")?;
+        in_range("sfu.limits.consent_seconds", self.sfu.limits.consent_seconds, 5, 600, " s")?;
+        in_range("sfu.ingest.connect_seconds", self.sfu.ingest.connect_seconds, 1, 600, " s")?;
+        in_range("sfu.ingest.silence_seconds", self.sfu.ingest.silence_seconds, 1, 600, " s")?;
         in_range("packager.window_seconds", self.packager.window_seconds, 20, 86_400, " s")?;
         in_range("packager.max_megabytes_per_feed", self.packager.max_megabytes_per_feed, 1, u32::MAX, "")?;
         in_range("packager.max_waiting_requests", self.packager.max_waiting_requests, 1, u32::MAX, "")?;

@@ -117,6 +117,19 @@ async fn the_demos_files_are_served_with_the_caching_they_need() {
 }
 
 #[tokio::test]
+async fn the_demos_scripts_are_compressed_for_who_can_read_it() {
+    let bench = Bench::built("compressed");
+    std::fs::write(bench.folder.join("assets/big-1.js"), "let x = 1;\n".repeat(1_000)).unwrap();
+    let response = bench.ask("GET", "/assets/big-1.js", &[("accept-encoding", "gzip, br")]).await;
+    assert_eq!(header_of(&response, "content-encoding"), "gzip");
+    let packed = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(packed.len() < 1_000 && packed.starts_with(&[0x1f, 0x8b]), "{}", packed.len());
+    let response = bench.ask("GET", "/assets/big-1.js", &[]).await;
+    assert!(!response.headers().contains_key("content-encoding"));
+    assert_eq!(text(response).await.len(), 11_000);
+}
+
+#[tokio::test]
 async fn nothing_outside_the_folder_is_served() {
     let bench = Bench::built("outside");
     let secret = bench.folder.with_extension("secret");

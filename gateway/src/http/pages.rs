@@ -7,14 +7,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use bicast_shared::problem::Problem;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
+use tower_http::compression::{Compression, CompressionLayer};
 use tower_http::services::ServeDir;
 
 /// The folder of the web demo.
 #[derive(Clone)]
 pub(crate) struct Pages {
     root: PathBuf,
-    files: ServeDir,
+    files: Compression<ServeDir>,
 }
 
 /// Paths that programs ask for: what is not there is told in their language even to a browser.
@@ -24,8 +25,9 @@ impl Pages {
     /// Serves the files under `root`, which may come to be later.
     pub(crate) fn new(root: &Path) -> Self {
         // The demo is a handful of pages: /watch is watch.html.
-        let files =
-            ServeDir::new(root).html_as_default_extension(true).precompressed_br().precompressed_gzip();
+        let files = ServeDir::new(root).html_as_default_extension(true);
+        // hls.js alone is more than half a megabyte as it is.
+        let files = CompressionLayer::new().layer(files);
         Self { root: root.to_owned(), files }
     }
 }

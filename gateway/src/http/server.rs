@@ -4,11 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use bicast_shared::clock;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,6 +29,8 @@ const STREAMS: u32 = 128;
 const HEADER_BYTES: u32 = 32 * 1024;
 /// How often an HTTP/2 client that says nothing is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(20);
+/// How often it is said that connections cannot be accepted.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The listeners and their connections.
 pub(crate) struct Server {
@@ -110,6 +113,7 @@ fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
 }
 
 async fn accept(listener: TcpListener, serving: Serving) {
+    let mut warned: Option<Instant> = None;
     loop {
         let next = async {
             // A place first, a connection then: further ones wait in the kernel's backlog.
@@ -131,11 +135,24 @@ async fn accept(listener: TcpListener, serving: Serving) {
             }
             Err(error) => {
                 // One connection's own error, or no file descriptors left: the pause keeps the latter from spinning.
-                tracing::debug!(%error, "accept");
+                let now = clock::now();
+                let quiet = warned.is_some_and(|at| now.duration_since(at) < WARN_EVERY);
+                if is_out_of_files(&error) && !quiet {
+                    warned = Some(now);
+                    tracing::warn!(%error, "connections cannot be accepted: raise the limit of open files (ulimit -n)");
+                } else {
+                    tracing::debug!(%error, "accept");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    /// EMFILE and ENFILE, the same on all Unixes.
+    const CODES: [i32; 2] = [24, 23];
+    cfg!(unix) && error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving) {

@@ -138,7 +138,7 @@ fn hls(info: &FeedInfo, report: Option<&PackagerFeedStatus>) -> api::HlsPath {
         viewers: report.viewers,
         live_edge: report.live_edge.map(live_edge),
         newest: report.newest.map(|(segment, part)| api::NewestPart { segment: segment.0, part }),
-        window_seconds: report.window_seconds,
+        window_seconds: (report.window_seconds * 1_000.0).round() / 1_000.0,
         url: hls_url(&info.id),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,31 +12,35 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The monotonic clock.
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     bicast_shared::clock::now()
 }
 
 /// What a process left behind.
-pub struct Finished {
-    pub status: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Finished {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs `bicast` to its end.
-pub fn bicast(args: &[&str]) -> Finished {
+pub(crate) fn bicast(args: &[&str]) -> Finished {
     finish(spawn(args))
 }
 
 fn spawn(args: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bicast"));
+    command(args).spawn().expect("the binary was built")
+}
+
+fn command(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bicast"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // No bicast.toml of the source tree and no settings of whoever runs the tests.
     command.current_dir(std::env::temp_dir());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BICAST_")) {
         command.env_remove(name);
     }
-    command.spawn().expect("the binary was built")
+    command
 }
 
 fn finish(mut child: Child) -> Finished {
@@ -54,17 +58,48 @@ fn finish(mut child: Child) -> Finished {
     Finished { status: left.status.code(), stdout: text(left.stdout), stderr: text(left.stderr) }
 }
 
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = now() + PATIENCE;
+    while !is_so() {
+        assert!(now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A command that runs beside a test. Ended when dropped.
+pub(crate) struct Command(Child);
+
+impl Command {
+    /// Begins `bicast` with these arguments. What it prints is not kept.
+    pub(crate) fn spawn(args: &[&str]) -> Self {
+        Self(command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait_for_its_end(&mut self) {
+        until("the command ends", || self.0.try_wait().unwrap().is_some());
+    }
+}
+
+impl Drop for Command {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running `bicast serve`, on free ports. Ended when dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Option<Child>,
     folder: PathBuf,
-    pub http: SocketAddr,
-    pub all_http: Vec<SocketAddr>,
-    pub udp: Vec<SocketAddr>,
+    pub(crate) http: SocketAddr,
+    pub(crate) all_http: Vec<SocketAddr>,
+    pub(crate) udp: Vec<SocketAddr>,
 }
 
 impl Running {
-    pub fn start(name: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(name: &str, args: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("bicast-serve-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let ready_file = folder.join("ready.json");
@@ -91,24 +126,24 @@ impl Running {
         Self { child: Some(child), folder, http: all_http[0], all_http, udp: list("udp") }
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         connect(self.http)
     }
 
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.ask("GET", path)
     }
 
-    pub fn ask(&self, method: &str, path: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str) -> (u16, String) {
         ask(self.http, method, path)
     }
 
-    pub fn get_at(&self, address: SocketAddr, path: &str) -> (u16, String) {
+    pub(crate) fn get_at(&self, address: SocketAddr, path: &str) -> (u16, String) {
         ask(address, "GET", path)
     }
 
     /// Sends bytes and reads so many back.
-    pub fn raw(&self, bytes: &[u8], length: usize) -> Vec<u8> {
+    pub(crate) fn raw(&self, bytes: &[u8], length: usize) -> Vec<u8> {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
         let mut answer = vec![0; length];
@@ -116,13 +151,13 @@ impl Running {
         answer
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(sent.success());
     }
 
-    pub fn wait(mut self) -> Finished {
+    pub(crate) fn wait(mut self) -> Finished {
         finish(self.child.take().unwrap())
     }
 }

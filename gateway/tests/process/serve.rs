@@ -1,14 +1,12 @@
 //! `bicast serve` as a process: what it prints, how it starts, how it ends.
 
-mod support;
-
 use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use expect_test::expect;
 use serde_json::Value;
 
-use crate::support::{Running, bicast};
+use crate::support::{self, Running, bicast};
 
 #[test]
 fn it_starts_on_free_ports_and_says_which() {
@@ -105,12 +103,12 @@ fn a_udp_port_in_use_is_named_with_its_setting() {
 
 #[test]
 fn a_wrong_configuration_opens_nothing() {
-    let ended = bicast(&["serve", "--set", "sfu.udpport=5"]);
+    let ended = bicast(&["serve", "--set", "log.levl=debug"]);
     assert_eq!(ended.status, Some(1));
     assert_eq!(ended.stdout, "");
     expect![[r#"
-        error: --set sfu.udpport=5: unknown key `udpport`
-          Did you mean `udp_port`? Known here: udp_port, bind, workers, public_addresses, playout, limits.
+        error: --set log.levl=debug: unknown key `levl`
+          Did you mean `level`? Known here: level, format.
     "#]]
     .assert_eq(&ended.stderr);
 }
