@@ -104,7 +104,7 @@ async fn bodies_that_are_too_large_or_of_another_type_are_refused() -> anyhow::R
     let server = Server::start().await?;
     let _publisher = scene::publisher(&server).await?;
     for url in [server.url("/whip/new"), server.url(&format!("/whep/{FEED}"))] {
-        let large = post(&url, Some("application/sdp"), vec![b'a'; 4 << 20]).await?;
+        let large = post(&url, Some("application/sdp"), vec![b'a'; 100 << 10]).await?;
         check_problem(&large, 413, "body-too-large", &[])?;
         for wrong in [Some("application/json"), Some("text/plain"), None] {
             let answer = post(&url, wrong, "v=0\r\n").await?;

@@ -14,14 +14,20 @@ use crate::scene::{self, BOTH, FEED};
 async fn two_epochs(say_goodbye: bool) -> anyhow::Result<()> {
     let clip = Clip::open("small.mp4")?;
     let server = Server::start().await?;
-    let mut first = scene::publisher(&server).await?;
+    // A runtime of its own, so that it can be ended under the publisher.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let whip = server.url(&format!("/whip/{FEED}"));
+    let mut first =
+        runtime.spawn(async move { RtpPublisher::connect(&whip, LOOPBACK[0], &BOTH).await }).await??;
+    server.feed_is(FEED, "the feed has its publisher", |feed| !feed["publisher"].is_null()).await?;
     let viewer = scene::viewer(&server).await?;
     let before = Playback { pictures: 240, ..Playback::default() };
     before.run(&clip, &mut first).await?;
     if say_goodbye {
         first.leave().await?;
     } else {
-        // Gone without a word: the process is dead, the network is cut.
+        // Gone without a word: not even its DTLS says good-bye.
+        runtime.shutdown_background();
         drop(first);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;

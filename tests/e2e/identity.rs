@@ -128,7 +128,7 @@ async fn with_one_track_only() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let (whip, whep) = (server.url(&format!("/whip/{FEED}")), server.url(&format!("/whep/{FEED}")));
     let mut publisher = RtpPublisher::connect(&whip, LOOPBACK[0], &[Kind::Video]).await?;
-    let viewer = RtpViewer::connect(&whep, LOOPBACK[0]).await?;
+    let viewer = RtpViewer::connect(&whep, LOOPBACK[0], &[Kind::Video]).await?;
     let playback = Playback { reports: Reports::None, ..Playback::default() };
     playback.run_video(&clip, &mut publisher).await?;
     let video = scene::video_up_to(&server, u32::try_from(playback.pictures)? - 30).await?;

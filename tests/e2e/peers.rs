@@ -111,7 +111,8 @@ async fn the_test_pattern_counts_its_frames_without_a_hole_over_ipv6() -> anyhow
     let _publisher =
         server.publish_on(host, FEED, &["--test-pattern", "--size", "640x360", "--bitrate", "800k"])?;
     server.feed_is(FEED, "the feed is live", |feed| feed["state"] == "live").await?;
-    let viewer = RtpViewer::connect(&server.url_on(host, &format!("/whep/{FEED}")), host).await?;
+    let viewer =
+        RtpViewer::connect(&server.url_on(host, &format!("/whep/{FEED}")), host, &scene::BOTH).await?;
     server
         .feed_is(FEED, "ten seconds of HLS", |feed| {
             feed["paths"]["hls"]["windowSeconds"].as_f64() > Some(10.0)

@@ -16,9 +16,12 @@ pub(crate) const FEED: &str = "test";
 /// Both tracks.
 pub(crate) const BOTH: [Kind; 2] = [Kind::Video, Kind::Audio];
 
-/// A publisher of video and sound on the feed, over IPv4.
+/// A publisher of video and sound on the feed, over IPv4. The feed is there when this returns.
 pub(crate) async fn publisher(server: &Server) -> anyhow::Result<RtpPublisher> {
-    RtpPublisher::connect(&server.url(&format!("/whip/{FEED}")), LOOPBACK[0], &BOTH).await
+    let publisher = RtpPublisher::connect(&server.url(&format!("/whip/{FEED}")), LOOPBACK[0], &BOTH).await?;
+    // The client's end of DTLS is done a moment before the server's.
+    server.feed_is(FEED, "the feed has its publisher", |feed| !feed["publisher"].is_null()).await?;
+    Ok(publisher)
 }
 
 /// A publisher that is let in once the one before it is known to be gone.
@@ -28,7 +31,7 @@ pub(crate) async fn next_publisher(server: &Server) -> anyhow::Result<RtpPublish
 
 /// A viewer of the feed, over IPv4.
 pub(crate) async fn viewer(server: &Server) -> anyhow::Result<RtpViewer> {
-    RtpViewer::connect(&server.url(&format!("/whep/{FEED}")), LOOPBACK[0]).await
+    RtpViewer::connect(&server.url(&format!("/whep/{FEED}")), LOOPBACK[0], &BOTH).await
 }
 
 /// Everything that the HLS path holds of the video, once it holds the frame `last`.

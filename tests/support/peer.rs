@@ -178,14 +178,14 @@ pub struct RtpViewer {
 }
 
 impl RtpViewer {
-    /// Watches `url` (`http://HOST:PORT/whep/FEED`) from a socket on `local`.
+    /// Watches the tracks `kinds` of `url` (`http://HOST:PORT/whep/FEED`) from a socket on `local`.
     ///
     /// # Errors
     /// Where the server refuses or no connection comes about.
-    pub async fn connect(url: &str, local: IpAddr) -> anyhow::Result<Self> {
+    pub async fn connect(url: &str, local: IpAddr, kinds: &[Kind]) -> anyhow::Result<Self> {
         let (connection, state) = connection(local, true).await?;
         let inbox = Arc::clone(&state.inbox);
-        for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
+        for kind in kinds.iter().copied().map(rtp_kind) {
             let init = RTCRtpTransceiverInit {
                 direction: RTCRtpTransceiverDirection::Recvonly,
                 ..Default::default()
