@@ -110,14 +110,17 @@ function openCanvas(wish: SourceWish, stops: (() => void)[]): MediaStreamTrack {
   const context = canvas.getContext("2d", { alpha: false });
   if (!context)
     throw localProblem("No canvas", "This browser gives no 2D canvas.", "Choose camera or screen.");
-  const ticker = new Worker(new URL("./ticker.ts", import.meta.url), { type: "module" });
-  ticker.addEventListener("message", ({ data: frame }: MessageEvent<number>) => {
-    drawTestPicture(context, wish.width, wish.height, frame, wish.now());
-  });
-  drawTestPicture(context, wish.width, wish.height, 0, wish.now());
-  const [track] = canvas.captureStream(wish.fps).getVideoTracks();
+  // Rate 0: a frame is taken when asked for, exactly one for each drawing. At a rate of its own the capture would take some
+  // drawings twice and miss others.
+  const [track] = canvas.captureStream(0).getVideoTracks() as CanvasCaptureMediaStreamTrack[];
   if (!track)
     throw localProblem("No canvas", "This browser cannot capture a canvas.", "Choose camera or screen.");
+  const draw = (frame: number) => {
+    drawTestPicture(context, wish.width, wish.height, frame, wish.now());
+    track.requestFrame();
+  };
+  const ticker = new Worker(new URL("./ticker.ts", import.meta.url), { type: "module" });
+  ticker.addEventListener("message", ({ data: frame }: MessageEvent<number>) => draw(frame));
   // The barcode must stay readable: rather fewer frames than a smaller picture.
   track.contentHint = "detail";
   ticker.postMessage(wish.fps);
