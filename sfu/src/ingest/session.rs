@@ -261,10 +261,11 @@ impl Running {
             return None;
         }
         let session = &self.session;
+        let address = session.transport.remote().map(|remote| remote.to_string());
         let info = PublisherInfo {
             protocol: "whip".into(),
             agent: session.agent.clone(),
-            address: session.transport.remote().map(|remote| remote.to_string()),
+            address: address.clone(),
             since: session.since,
         };
         match session.shared.bus.publish(&session.feed, session.decided.tracks(), info) {
@@ -272,7 +273,7 @@ impl Running {
                 let took = clock::now().saturating_duration_since(self.began);
                 tracing::info!(
                     feed = %session.feed,
-                    address = ?session.transport.remote(),
+                    address = address.as_deref().unwrap_or("-"),
                     agent = session.agent.as_deref().unwrap_or("-"),
                     took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                     "publisher connected"

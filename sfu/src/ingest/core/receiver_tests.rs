@@ -235,3 +235,56 @@ fn the_bitrate_is_that_of_the_last_second() {
     let bps = bench.receiver.counters(t).bitrate_bps;
     assert!((490_000..=510_000).contains(&bps), "{bps}");
 }
+
+#[test]
+fn authentic_nonsense_is_survived() {
+    // A publisher's own keys protect nobody from its packets: well-formed ones with bytes changed, cut and appended.
+    use rtc_shared::marshal::{Marshal as _, Unmarshal as _};
+    let mut bench = Bench::new(&simulcast(), true);
+    let mut header = rtp::Header { version: 2, ssrc: 1, payload_type: 107, ..rtp::Header::default() };
+    header.set_extension(10, Bytes::from_static(b"f")).unwrap();
+    header.set_extension(4, Bytes::from_static(&[0, 1])).unwrap();
+    let media = rtp::Packet { header, payload: Bytes::from_static(&[0x65; 40]) }.marshal().unwrap();
+    let compound: Compound = vec![
+        Box::new(SenderReport { ssrc: 1, ..SenderReport::default() }),
+        Box::new(ReceiverReport { ssrc: 1, ..ReceiverReport::default() }),
+        Box::new(TransportLayerNack {
+            sender_ssrc: 1,
+            media_ssrc: 2,
+            nacks: nack_pairs_from_sequence_numbers(&[1, 2, 30]),
+        }),
+    ];
+    let control = rtcp_packet::marshal(&compound).unwrap();
+    // The other kinds that a publisher may send: SDES, BYE, APP, feedback of both sorts, XR.
+    let kinds = [200_u8, 201, 202, 203, 204, 205, 206, 207, 208];
+    let mut random = 7_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % below.max(1)
+    };
+    for n in 0..40_000_usize {
+        let mut bytes = if n % 2 == 0 { media.to_vec() } else { control.to_vec() };
+        for _ in 0..=next(4) {
+            let at = next(bytes.len());
+            bytes[at] = next(256).to_le_bytes()[0];
+        }
+        if n % 4 == 3 {
+            bytes[0] = 0x80 | next(64).to_le_bytes()[0];
+            bytes[1] = kinds[next(kinds.len())];
+        }
+        bytes.truncate(1 + next(bytes.len() + 8));
+        let mut buffer = Bytes::from(bytes);
+        if n % 2 == 0 {
+            let Ok(packet) = rtp::Packet::unmarshal(&mut buffer) else { continue };
+            bench.receiver.handle_rtp(bench.t, packet);
+        } else {
+            let Ok(packets) = rtcp_packet::unmarshal(&mut buffer) else { continue };
+            bench.receiver.handle_rtcp(bench.t, &packets);
+        }
+        while bench.receiver.poll_output().is_some() {}
+        if n % 100 == 0 {
+            bench.after(30);
+        }
+    }
+    assert!(bench.receiver.sources.len() <= MAX_SSRCS);
+}
