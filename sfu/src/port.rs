@@ -331,8 +331,8 @@ mod tests {
         Port::new(sockets, vec![inbox], public.iter().map(|ip| ip.parse().unwrap()).collect())
     }
 
-    fn is_worker(route: Result<Owner, Ignored>, index: usize) -> bool {
-        matches!(route, Ok(Owner::Worker(at)) if at == index)
+    fn is_worker(route: &Result<Owner, Ignored>, index: usize) -> bool {
+        matches!(route, Ok(Owner::Worker(at)) if *at == index)
     }
 
     #[test]
@@ -343,19 +343,19 @@ mod tests {
         assert_eq!(port.route(&dtls, remote).err(), Some(Ignored::UnknownAddress));
         assert_eq!(port.route(&check("a:x", "p", false, false), remote).err(), Some(Ignored::UnknownUfrag));
         let a = port.register("a", Owner::Worker(1));
-        assert!(is_worker(port.route(&check("a:x", "p", false, false), remote), 1));
+        assert!(is_worker(&port.route(&check("a:x", "p", false, false), remote), 1));
         assert_eq!(
             port.route(&dtls, remote).err(),
             Some(Ignored::UnknownAddress),
             "a check alone is hearsay"
         );
         a.learn(remote);
-        assert!(is_worker(port.route(&dtls, remote), 1));
+        assert!(is_worker(&port.route(&dtls, remote), 1));
         let b = port.register("b", Owner::Worker(2));
         b.learn(remote);
-        assert!(is_worker(port.route(&dtls, remote), 2));
+        assert!(is_worker(&port.route(&dtls, remote), 2));
         drop(a);
-        assert!(is_worker(port.route(&dtls, remote), 2), "the former owner's going changes nothing");
+        assert!(is_worker(&port.route(&dtls, remote), 2), "the former owner's going changes nothing");
         drop(b);
         assert_eq!(port.route(&dtls, remote).err(), Some(Ignored::UnknownAddress));
         assert_eq!(port.route(&[0xff; 40], remote).err(), Some(Ignored::Garbage));

@@ -126,7 +126,7 @@ async fn trickle(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = whep.session(&feed, &id)?;
+    let session = whep.session(&feed, &id).ok_or_else(|| unknown_session(&id))?;
     let text = read_text(&headers, SDP_FRAGMENT, body).await?;
     let if_match = headers.get(header::IF_MATCH).ok_or_else(|| {
         let detail = "A PATCH must say which ICE session it is for.";
@@ -168,16 +168,15 @@ async fn leave(
     State(whep): State<Whep>,
     Path((feed, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let session = whep.session(&feed, &id)?;
+    let session = whep.session(&feed, &id).ok_or_else(|| unknown_session(&id))?;
     // False or none means that it ended by itself meanwhile: what was asked for is so.
     let _ = whep.ask(session.worker, |done| Command::Leave { session: id, done }).await;
     Ok(StatusCode::OK.into_response())
 }
 
 impl Whep {
-    fn session(&self, feed: &str, id: &str) -> Result<Session, Problem> {
-        let found = self.seats.get(id).filter(|session| session.feed.as_str() == feed);
-        found.ok_or_else(|| unknown_session(id))
+    fn session(&self, feed: &str, id: &str) -> Option<Session> {
+        self.seats.get(id).filter(|session| session.feed.as_str() == feed)
     }
 
     async fn restart(

@@ -221,7 +221,7 @@ impl Worker {
     }
 
     /// Takes what has changed about a feed. False when it is over and was forgotten.
-    pub(crate) fn feed_changed(&mut self, now: Instant, id: &FeedId, info: Arc<FeedInfo>) -> bool {
+    pub(crate) fn feed_changed(&mut self, now: Instant, id: &FeedId, info: &Arc<FeedInfo>) -> bool {
         let Some(feed) = self.feeds.get_mut(id) else { return false };
         let was = std::mem::replace(&mut feed.info, info.clone());
         let ended = info.state == FeedState::Ended;
