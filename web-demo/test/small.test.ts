@@ -74,6 +74,7 @@ describe("legState", () => {
   const facts = {
     link: "connected",
     feed: "live",
+    unknown: false,
     audioOnly: false,
     lastFrameAt: null,
     now: 10_000,
@@ -93,6 +94,7 @@ describe("legState", () => {
     expect(legState({ ...facts, feed: "offline", lastFrameAt: 1 })).toBe("waiting");
     expect(legState({ ...facts, feed: "ended", lastFrameAt: 1 })).toBe("ended");
     expect(legState({ ...facts, feed: null, link: "retrying" })).toBe("retrying");
+    expect(legState({ ...facts, feed: null, link: "retrying", unknown: true })).toBe("waiting");
     expect(legState({ ...facts, link: "failed" })).toBe("failed");
     expect(legState({ ...facts, link: "ended", lastFrameAt: 1 })).toBe("ended");
   });

@@ -284,10 +284,10 @@ function problemOfHls(data: ErrorData, url: string): BicastError {
     const body = typeof xhr?.responseText === "string" ? xhr.responseText : "";
     return new BicastError(parseProblem(body, status, data.response?.text ?? ""));
   }
-  if (data.type === "networkError") return unreachable(data.url ?? url, data.error);
-  return localProblem(
-    "Playback failed",
-    `hls.js: ${data.details}: ${data.error.message}`,
-    "It is tried again by itself.",
-  );
+  // Only a loader's error means that nothing answered; hls.js also calls playlists that it cannot follow network errors.
+  const loading = /(load|timeout)/i.test(data.details);
+  if (data.type === "networkError" && loading) return unreachable(data.url ?? url, data.error);
+  // hls.js puts whole playlists into some messages; the first line says what it is about.
+  const what = (data.error.message.split("\n")[0] ?? "").slice(0, 160);
+  return localProblem("Playback failed", `hls.js: ${data.details}: ${what}`, "It is tried again by itself.");
 }

@@ -22,6 +22,8 @@ export interface LegFacts {
   readonly link: LinkState;
   /** The feed's own state, null before the server said it. */
   readonly feed: FeedState | null;
+  /** Whether the server does not know the feed: it has not begun. */
+  readonly unknown: boolean;
   /** Whether the feed has no picture: then the connection is all there is to go by. */
   readonly audioOnly: boolean;
   /** When the newest frame was shown; null before the first. */
@@ -33,12 +35,12 @@ export interface LegFacts {
 export const STALL_MS = 1_500;
 
 /** The state that the facts mean. Frames on the screen count for more than anything that is said about them. */
-export function legState({ link, feed, audioOnly, lastFrameAt, now }: LegFacts): LegState {
+export function legState({ link, feed, unknown, audioOnly, lastFrameAt, now }: LegFacts): LegState {
   if (link === "idle") return "idle";
   if (lastFrameAt !== null && now - lastFrameAt < STALL_MS) return "live";
   if (link === "ended" || feed === "ended") return "ended";
   if (audioOnly && link === "connected" && feed === "live") return "live";
-  if (feed === "offline" || feed === "starting") return "waiting";
+  if (feed === "offline" || feed === "starting" || (unknown && link === "retrying")) return "waiting";
   if (link === "failed" || link === "retrying") return link;
   if (link === "connecting") return "connecting";
   return lastFrameAt === null ? "connecting" : "stalled";

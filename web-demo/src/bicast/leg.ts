@@ -178,7 +178,9 @@ export abstract class Leg extends Emitter<LegEvents> {
     const now = localNow();
     const feed = this.feed.feed?.state ?? null;
     const lastFrameAt = this.frames.last?.shownAt ?? this.frames.firstAt;
-    const state = legState({ link: this.link.state, feed, audioOnly: this.audioOnly, lastFrameAt, now });
+    const { state: link, problem } = this.link;
+    const unknown = problem?.problem.status === 404;
+    const state = legState({ link, feed, unknown, audioOnly: this.audioOnly, lastFrameAt, now });
     this.#heal(state, now);
     if (state === this.#state) return;
     this.#state = state;

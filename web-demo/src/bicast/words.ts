@@ -52,7 +52,7 @@ export function tellLeg(leg: {
     case "waiting":
       return say(
         "Waiting for the publisher",
-        "Nobody is sending right now. The picture comes back by itself when they return.",
+        "Nobody is sending right now. The picture comes by itself when somebody does.",
       );
     case "stalled":
       return say("The picture stands still", "No new frames arrive. Waiting for more…");
