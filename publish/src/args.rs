@@ -51,7 +51,7 @@ pub struct Args {
 
     /// Token the server wants to see, sent as `Authorization: Bearer TOKEN`
     #[arg(long, env = "BICAST_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    pub token: Option<Token>,
 
     /// Bits per second of the test pattern's video: 2500k, 2.5M or 2500000
     #[arg(long, value_name = "BITS", default_value = "2500k", value_parser = bitrate, conflicts_with = "file")]
@@ -88,6 +88,30 @@ pub struct Args {
     /// Print one JSON object a second on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// A secret that is sent to the server and never printed.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// The secret.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Token {
+    fn from(secret: String) -> Self {
+        Self(secret)
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
 }
 
 impl Args {
@@ -203,6 +227,13 @@ mod tests {
         for wrong in ["", "-1", "0", "inf", "NaN", "soon"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_token_is_never_printed() {
+        let args = parse(&format!("--test-pattern --token hush-hush {WHIP}")).unwrap();
+        assert_eq!(args.token.as_ref().unwrap().secret(), "hush-hush");
+        assert!(!format!("{args:?}").contains("hush"));
     }
 
     #[test]

@@ -29,6 +29,6 @@ mod session;
 pub mod source;
 mod whip;
 
-pub use args::Args;
+pub use args::{Args, Token};
 pub use command::{publish, run};
 pub use error::Error;

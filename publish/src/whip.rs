@@ -13,6 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use crate::args::Token;
 use crate::core::endpoint::Endpoint;
 use crate::core::reply::{Outcome, Reply};
 use crate::error::Error;
@@ -20,7 +21,7 @@ use crate::error::Error;
 /// Speaks WHIP to one endpoint.
 pub(crate) struct Whip {
     endpoint: Endpoint,
-    token: Option<String>,
+    token: Option<Token>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -40,7 +41,7 @@ const MOST_REDIRECTS: usize = 4;
 const AGENT: &str = concat!("bicast/", env!("CARGO_PKG_VERSION"));
 
 impl Whip {
-    pub(crate) fn new(endpoint: Endpoint, token: Option<String>) -> Result<Self, Error> {
+    pub(crate) fn new(endpoint: Endpoint, token: Option<Token>) -> Result<Self, Error> {
         // The provider is named: with two of them compiled in, rustls refuses to choose.
         let provider = rustls::crypto::ring::default_provider;
         let connector = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()) {
@@ -71,7 +72,7 @@ impl Whip {
     pub(crate) async fn publish(&self, offer: &str) -> Result<Session, Error> {
         let mut endpoint = self.endpoint.clone();
         for _ in 0..MOST_REDIRECTS {
-            let token = self.token.as_deref().filter(|_| endpoint.same_origin(&self.endpoint));
+            let token = self.token.as_ref().filter(|_| endpoint.same_origin(&self.endpoint));
             let body = Bytes::copy_from_slice(offer.as_bytes());
             let sent = self.send(Method::POST, &endpoint, token, body);
             let reply = tokio::time::timeout(ANSWER_TIMEOUT, sent).await;
@@ -87,7 +88,7 @@ impl Whip {
 
     /// Ends a session. A server that does not hear it notices by itself, only later.
     pub(crate) async fn end(&self, session: &Endpoint) {
-        let token = self.token.as_deref().filter(|_| session.same_origin(&self.endpoint));
+        let token = self.token.as_ref().filter(|_| session.same_origin(&self.endpoint));
         let sent = self.send(Method::DELETE, session, token, Bytes::new());
         match tokio::time::timeout(GOODBYE_TIMEOUT, sent).await {
             Ok(Ok(reply)) => tracing::debug!(status = reply.status, "session deleted"),
@@ -100,7 +101,7 @@ impl Whip {
         &self,
         method: Method,
         to: &Endpoint,
-        token: Option<&str>,
+        token: Option<&Token>,
         body: Bytes,
     ) -> Result<Reply, Error> {
         let unreachable = |reason: String| Error::Unreachable { origin: to.origin(), reason };
@@ -109,7 +110,7 @@ impl Whip {
             request = request.header(CONTENT_TYPE, "application/sdp").header(ACCEPT, "application/sdp");
         }
         if let Some(token) = token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.secret()));
         }
         let request = request.body(Full::new(body));
         let request = request

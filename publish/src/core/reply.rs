@@ -98,10 +98,11 @@ impl Reply {
     }
 }
 
-/// One line of at most 500 characters without anything that a terminal could take as a command.
+/// One line of at most 500 characters without anything that a terminal could take as a command, and without its full
+/// stop: the sentence around it has one.
 fn line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
-    clean.split_whitespace().collect::<Vec<_>>().join(" ")
+    clean.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_server_cannot_write_on_the_terminal() {
-        let nasty = reply(400, "text/plain", "a\u{1b}[2Jb\nc");
+        let nasty = reply(400, "text/plain", "a\u{1b}[2Jb\nc.");
         assert_eq!(nasty.detail(), "a [2Jb c");
         assert_eq!(reply(400, "text/html", "<h1>no</h1>").detail(), "the server gives no reason");
     }
