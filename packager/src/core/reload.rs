@@ -105,7 +105,12 @@ pub fn readiness(feed: &FeedSnapshot, rendition: &RenditionSnapshot, directives:
     let (number, parts) = rendition.next_part();
     let first_open = rendition.last_complete().map_or(number, |last| last + 1);
     if msn < first_open {
-        return Readiness::Ready;
+        // An index beyond the last segment's end is the first part of the next one, which may not be there yet.
+        let beyond = rendition
+            .segment(msn)
+            .is_some_and(|segment| directives.part.is_some_and(|part| part >= segment.parts.len() as u64));
+        let waits = beyond && msn + 1 == first_open && number == first_open && parts == 0;
+        return if waits { Readiness::Wait } else { Readiness::Ready };
     }
     // The last complete segment + 2 must wait, beyond it is an error; so are three seconds of parts (6.2.5.2).
     if msn > first_open + 1 {
@@ -195,10 +200,14 @@ mod tests {
     #[test]
     fn an_index_beyond_a_segments_end_is_the_next_segments_first_part() {
         let mut closed = feed(0, false);
-        assert_eq!(ask(&closed, 11, Some(4)), Readiness::Ready, "10.8.4 and 11.4 are over");
+        assert_eq!(ask(&closed, 10, Some(4)), Readiness::Ready, "11.0 is there");
+        assert_eq!(ask(&closed, 11, Some(3)), Readiness::Ready);
+        assert_eq!(ask(&closed, 11, Some(4)), Readiness::Wait, "12.0 is not");
         let mut directives = Directives { msn: Some(12), part: Some(5), ..Directives::default() };
         directives.settle(&closed.renditions[0]);
         closed.renditions[0].segments.push(Arc::new(segment(12, 5, true)));
+        assert_eq!(readiness(&closed, &closed.renditions[0], &directives), Readiness::Wait, "13.0 is not");
+        closed.renditions[0].segments.push(Arc::new(segment(13, 1, false)));
         assert_eq!(readiness(&closed, &closed.renditions[0], &directives), Readiness::Ready);
     }
 
