@@ -21,7 +21,8 @@ export function draw(context, strip, y, value) {
   }
 }
 
-let buffer = new Uint8Array(1 << 20);
+/** Buffers that are not in use: several frames are read at the same time. */
+const spare = [];
 
 /** Reads the strips of a decoded frame: `[number, clock]`, each null where there is none. Does not close the frame. */
 export async function read(frame) {
@@ -33,9 +34,11 @@ async function readStrip(frame, strip, width, y) {
   const box = side(strip, width);
   const rect = { x: frame.visibleRect.x, y: frame.visibleRect.y + y, width: (strip.bits + 1) * box, height: box };
   const size = frame.allocationSize({ rect });
-  if (buffer.length < size) buffer = new Uint8Array(size);
+  let buffer = spare.pop();
+  if (!buffer || buffer.length < size) buffer = new Uint8Array(size);
   // The first plane is luma in every format that a video decoder gives.
   const [luma] = await frame.copyTo(buffer, { rect });
+  spare.push(buffer);
   const at = (bit) => buffer[luma.offset + luma.stride * (box >> 1) + bit * box + (box >> 1)] > 128;
   if (!at(strip.bits)) return null;
   let value = 0;

@@ -53,10 +53,16 @@ export async function serve() {
     udp,
     json,
     feed: (id) => json(`/v1/feeds/${id}`),
-    /** Waits until the feed is live, and until HLS can be played. */
+    /**
+     * Waits until the feed is live, and until HLS has a whole segment: hls.js 1.7 takes a playlist of parts alone for an
+     * empty one and gives up after two tries (levelEmptyError).
+     */
     live: async (id) => {
       await until(`feed ${id} is live`, async () => (await json(`/v1/feeds/${id}`)).state === 'live');
-      await until('HLS can be played', async () => (await fetch(url(`/hls/${id}/multivariant.m3u8`))).ok);
+      await until('HLS can be played', async () => {
+        const playlist = await fetch(url(`/hls/${id}/video0/media.m3u8`));
+        return playlist.ok && (await playlist.text()).includes('#EXTINF');
+      });
     },
     /** Starts a `bicast publish`. */
     publish: (id, args, host) => {
