@@ -38,6 +38,8 @@ export class TimeAxis {
     };
     for (const path of PATHS) this.element.append(this.#lanes[path].name, this.#lanes[path].element);
     this.element.append(this.#player.name, this.#player.element, this.#scale);
+    this.#player.hide(true);
+    this.#rescale(0);
   }
 
   /** Writes where everything is: the legs in their lanes, the leg that the player shows in its own. */

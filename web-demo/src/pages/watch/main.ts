@@ -80,6 +80,13 @@ function open(feedId: string): void {
   });
   const axis = new TimeAxis();
   const facts = new Facts();
+  const about = h(
+    "section",
+    { class: "card stack", "aria-labelledby": "facts-title", hidden: true },
+    h("h2", { id: "facts-title" }, "The feed"),
+    advice,
+    facts.element,
+  );
   byId("main").append(
     h(
       "div",
@@ -96,13 +103,7 @@ function open(feedId: string): void {
       axis.element,
     ),
     switcher.element,
-    h(
-      "section",
-      { class: "card stack", "aria-labelledby": "facts-title" },
-      h("h2", { id: "facts-title" }, "The feed"),
-      advice,
-      facts.element,
-    ),
+    about,
   );
 
   let shownNotices = "";
@@ -112,6 +113,7 @@ function open(feedId: string): void {
     state.update(feed.state === "live" && !watcher.flowing ? "stalled" : feed.state);
     setText(lead, leadOf(feed));
     facts.update(feed);
+    about.hidden = false;
     // Rebuilt only when something in them changed.
     const key = JSON.stringify([feed.warnings, feed.cadence.advice]);
     if (key !== shownNotices) advice.replaceChildren(...notices(feed));
