@@ -14,6 +14,8 @@ pub(crate) mod connection;
 pub(crate) mod feeds;
 pub(crate) mod run;
 pub(crate) mod seat;
+#[cfg(test)]
+mod tests;
 pub(crate) mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
