@@ -27,8 +27,9 @@ use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
 use crate::http::answer::{Age, failed, media_file, playlist, targets};
 use crate::store::{FeedEntry, Published, Store};
 
-/// hls.js gives a playlist request up after 10 s: while a publisher is away it must get an answer before.
-const AWAY_HOLD: Duration = Duration::from_secs(8);
+/// While a publisher is away, a blocked playlist request is answered after this part of a target duration with what there
+/// is: hls.js gives one up after 0.8 of it (or three part targets) and counts that as an error.
+const AWAY_HOLD: f64 = 0.6;
 /// A feed that is on the bus has its entry within this time.
 const ENTRY_WAIT: Duration = Duration::from_millis(500);
 
@@ -98,15 +99,18 @@ impl App {
             if place.is_none() {
                 place = Some(self.store.wait().ok_or_else(|| failed(busy(), 1, Age::Retry(1)))?);
             }
-            if !changed(&mut watch, deadline).await {
+            if clock::now() >= deadline {
                 return Err(failed(starting(&id), 1, Age::Retry(1)));
             }
+            changed(&mut watch, deadline).await;
         }
     }
 }
 
-async fn changed(watch: &mut watch::Receiver<Arc<Published>>, deadline: std::time::Instant) -> bool {
-    matches!(tokio::time::timeout_at(deadline.into(), watch.changed()).await, Ok(Ok(())))
+/// Waits for the next snapshot, or the deadline. The caller looks at both: snapshots that do not help may come for ever.
+async fn changed(watch: &mut watch::Receiver<Arc<Published>>, deadline: std::time::Instant) {
+    // The sender lives in the entry that the caller holds: there is always somebody to wait for.
+    let _ = tokio::time::timeout_at(deadline.into(), watch.changed()).await;
 }
 
 async fn multivariant(
@@ -180,16 +184,17 @@ async fn media(
                 None => return failed(busy(), target, Age::Retry(1)),
             });
         }
-        let hold = if snapshot.away { hold.min(AWAY_HOLD) } else { hold };
-        if !changed(&mut watch, began + hold).await && clock::now() >= began + hold {
-            // What is asked for did not come in time. While the publisher is away that is nobody's error, and players that
-            // count errors (hls.js gives up after three) must be there when it returns: they get what there is.
-            let published = watch.borrow().clone();
-            if published.snapshot.away {
-                return respond(Age::Stale);
-            }
-            return failed(not_in_time(target), target, Age::Retry(1));
+        let hold = if snapshot.away { Duration::from_secs_f64(f64::from(target) * AWAY_HOLD) } else { hold };
+        if clock::now() < began + hold {
+            changed(&mut watch, began + hold).await;
+            continue;
         }
+        // What is asked for did not come in time. While the publisher is away that is nobody's error, and players that count
+        // errors (hls.js gives up after three) must be there when it returns: they get what there is.
+        if snapshot.away {
+            return respond(Age::Stale);
+        }
+        return failed(not_in_time(target), target, Age::Retry(1));
     }
 }
 
@@ -240,9 +245,10 @@ async fn file(
             });
         }
         let deadline = began + Duration::from_secs(u64::from(target) * 3);
-        if !changed(&mut watch, deadline).await {
+        if clock::now() >= deadline {
             return failed(not_in_time(target), target, Age::Retry(1));
         }
+        changed(&mut watch, deadline).await;
     }
 }
 
