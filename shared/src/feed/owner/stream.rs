@@ -134,7 +134,8 @@ impl StreamClock {
     pub(super) fn place(&mut self, now: Instant, sequence_number: u16, timestamp: u32) -> Placement {
         let Some(epoch) = &mut self.epoch else { return Placement::Dropped };
         let raw_time = epoch.timestamp.peek(timestamp);
-        if let Some(newest) = self.newest {
+        // Before an epoch's first packet the newest time is the epoch's before, however long that is ago.
+        if let Some(newest) = self.newest.filter(|_| epoch.begun) {
             let since = self.rate.ticks(now.saturating_duration_since(epoch.arrived));
             let off = raw_time + epoch.time_offset - newest.time.0 - since;
             let limit = i64::from(self.rate.hz()) * STRANGE;
@@ -253,6 +254,17 @@ mod tests {
         placed(clock.place(start() + FRAME * 2, 2, 6_000));
         assert_eq!(clock.place(start() + FRAME * 3, 3, 2_000_000_000), Placement::Dropped);
         assert_eq!(clock.place(start() + FRAME * 4, 4, 2_000_003_000), Placement::Jumped);
+    }
+
+    #[test]
+    fn an_epoch_may_begin_long_after_the_one_before() {
+        let mut clock = begun(0, 0);
+        placed(clock.place(start(), 0, 0));
+        clock.end_epoch();
+        let later = start() + Duration::from_secs(25);
+        clock.begin_epoch(later, 7, 123, MediaTime(900_000 + 25 * 90_000));
+        assert_eq!(placed(clock.place(later, 7, 123)).time, MediaTime(900_000 + 25 * 90_000));
+        assert_eq!(placed(clock.place(later + FRAME, 8, 3_123)).interval, Some(3_000));
     }
 
     #[test]
