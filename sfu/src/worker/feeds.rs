@@ -148,8 +148,14 @@ impl Worker {
         let mut visits = Vec::new();
         for key in viewer.tracks.iter().map(|track| track.agreed.key).collect::<Vec<_>>() {
             if let Some(stream) = feed.streams.get_mut(&key) {
-                visits.push(viewer.join(now, key, &stream.history, &info));
+                let visit = viewer.join(now, key, &stream.history, &info);
                 stream.viewers.push(slot);
+                if stream.kind == TrackKind::Video && info.b_frames {
+                    // Found out between its offer and its handshake.
+                    viewer.wait_for_keyframe(now, key, stream.history.head());
+                } else {
+                    visits.push(visit);
+                }
             }
         }
         for visit in visits {

@@ -405,12 +405,14 @@ impl Worker {
         let mut out = Vec::new();
         let ok = viewer.connection.handle_timeout(now, &mut out);
         let path = viewer.path;
-        let reports = match self.feeds.get(&viewer.feed) {
-            Some(feed) if viewer.established.is_some() && now >= viewer.report_due => {
-                viewer.reports(now, clock::utc(), feed.info())
+        let mut reports = Vec::new();
+        if viewer.established.is_some() && now >= viewer.report_due {
+            // Whatever comes of it: what is due must not stay due.
+            viewer.report_due = now + Duration::from_secs(1);
+            if let Some(feed) = self.feeds.get(&viewer.feed) {
+                reports = viewer.reports(now, clock::utc(), feed.info());
             }
-            _ => Vec::new(),
-        };
+        }
         if let Some(path) = path {
             self.transmit(path, &out);
         }
