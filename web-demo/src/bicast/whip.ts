@@ -40,6 +40,7 @@ export class WhipClient extends RtcLink {
         sendEncodings: [{ maxBitrate, maxFramerate }],
       });
       preferH264(transceiver);
+      void keepResolution(transceiver.sender);
     }
     for (const track of this.stream.getAudioTracks()) {
       peer.addTransceiver(track, { direction: "sendonly", streams });
@@ -54,6 +55,16 @@ export class WhipClient extends RtcLink {
     const { status } = error.problem;
     return error.retryable && status !== 409 && status !== 404;
   }
+}
+
+/**
+ * Without this Chromium begins at a fraction of the picture's size and climbs for seconds, whatever the answer's start bit rate:
+ * each step is another SPS, which costs the HLS viewers a discontinuity. A sender that refuses starts small.
+ */
+async function keepResolution(sender: RTCRtpSender): Promise<void> {
+  const parameters = sender.getParameters();
+  parameters.degradationPreference = "maintain-resolution";
+  await sender.setParameters(parameters).catch(() => undefined);
 }
 
 /** Puts H264 first: the codec that both paths can show everywhere. The others stay, so that a server can choose. */
