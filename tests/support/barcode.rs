@@ -13,9 +13,9 @@ use crate::hls::Window;
 pub const BITS: usize = 20;
 /// Boxes: the bits and the one that is always white.
 const BOXES: usize = BITS + 1;
-/// The strip with one pixel a box.
-const STRIP: &str =
-    "crop=w='21*min(48,floor(iw/42)*2)':h='min(48,floor(iw/42)*2)':x=0:y=0,format=gray,scale=21:1:flags=area";
+/// The strip with one pixel a box. A second between frames, whatever their times were: the output has none, and ffmpeg
+/// complains where jitter brings two frames into one tick.
+const STRIP: &str = "crop=w='21*min(48,floor(iw/42)*2)':h='min(48,floor(iw/42)*2)':x=0:y=0,format=gray,scale=21:1:flags=area,setpts=N/TB";
 
 /// Decodes a stream (init segment and fragments, or anything else that ffmpeg plays) and reads the number of every
 /// frame in the order of presentation. `None` where the picture has no barcode.
