@@ -45,16 +45,18 @@ mod tests {
         let http = ["0.0.0.0:8080".parse().unwrap(), "[::]:8080".parse().unwrap()];
         let udp = ["0.0.0.0:8189".parse().unwrap(), "[::]:8189".parse().unwrap()];
         let text = banner(&http, &udp).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        // The bar keeps the indentation: expect! takes away what all lines have in common.
+        let text: String = text.lines().map(|line| format!("|{line}\n")).collect();
         expect![[r#"
-
-              bicast VERSION
-
-              Watch    http://localhost:8080/
-              Publish  http://localhost:8080/whip/demo   (WHIP; or any other name)
-              Try      bicast publish --test-pattern --whip http://localhost:8080/whip/demo
-              API      http://localhost:8080/v1/openapi.json
-              HTTP     0.0.0.0:8080, [::]:8080
-              WebRTC   UDP 0.0.0.0:8189, [::]:8189
+            |
+            |  bicast VERSION
+            |
+            |  Watch    http://localhost:8080/
+            |  Publish  http://localhost:8080/whip/demo   (WHIP; or any other name)
+            |  Try      bicast publish --test-pattern --whip http://localhost:8080/whip/demo
+            |  API      http://localhost:8080/v1/openapi.json
+            |  HTTP     0.0.0.0:8080, [::]:8080
+            |  WebRTC   UDP 0.0.0.0:8189, [::]:8189
         "#]]
         .assert_eq(&text);
     }
