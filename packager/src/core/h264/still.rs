@@ -144,6 +144,7 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::depacketizer::h264::AccessUnit;
 
     #[test]
     fn bits_are_written_as_the_standard_says() {
@@ -156,5 +157,36 @@ mod tests {
         let mut out = Vec::new();
         escape(&[0, 0, 1, 0, 0, 0, 0, 3], &mut out);
         assert_eq!(out, [0, 0, 3, 1, 0, 0, 3, 0, 0, 3, 3]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_slice_is_survived(tail: Vec<u8>, sps: Vec<u8>, pps: Vec<u8>, flip in 0..64_usize, by: u8) {
+            let config = |sps: &[u8], pps: &[u8]| {
+                let unit = AccessUnit {
+                    sps: vec![Bytes::copy_from_slice(sps)],
+                    pps: vec![Bytes::copy_from_slice(pps)],
+                    ..AccessUnit::default()
+                };
+                VideoConfig::of_keyframe(&unit, None).ok().flatten()
+            };
+            // 160x90 constrained baseline, by x264.
+            let known = [
+                0x67, 0x42, 0xc0, 0x0b, 0xda, 0x0a, 0x37, 0xe4, 0xc0, 0x44, 0, 0, 3, 0, 4, 0, 0, 3, 0, 0xf2, 0x3c,
+                0x50, 0xaa, 0x80,
+            ];
+            let mut changed = known;
+            let at = flip % changed.len();
+            changed[at] ^= by;
+            let pictures = [config(&known, &[0x68, 0xce, 0x03, 0x1c, 0x80]), config(&changed, &pps), config(&sps, &pps)];
+            assert!(pictures[0].is_some());
+            for config in pictures.iter().flatten() {
+                let mut slice = vec![0x41];
+                slice.extend_from_slice(&tail);
+                drop(Still::after(config, &slice));
+                slice[0] = 0x65;
+                drop(Still::after(config, &slice));
+            }
+        }
     }
 }
