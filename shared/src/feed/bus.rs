@@ -107,10 +107,21 @@ impl FeedBus {
         ended.is_some()
     }
 
-    /// Ends a feed unless a publisher came back (its epoch moved on) since `epoch_changes` was read.
-    fn end_if_still_offline(&self, feed: &Feed, epoch_changes: u64) {
-        if feed.0.epochs.load(Ordering::Acquire) == epoch_changes && !feed.0.published.load() {
-            self.end(feed.id());
+    /// Ends this feed unless a publisher came back since `epochs` was read. Its id may by then be another feed's: that one
+    /// is left alone.
+    fn end_if_still_offline(&self, feed: &Feed, epochs: u64) {
+        let mut ended = false;
+        self.0.feeds.send_if_modified(|feeds| {
+            let same = feeds.get(feed.id()).is_some_and(|listed| Arc::ptr_eq(&listed.0, &feed.0));
+            let offline = feed.0.epochs.load(Ordering::Acquire) == epochs && !feed.0.published.load();
+            ended = same && offline;
+            if ended {
+                Arc::make_mut(feeds).remove(feed.id());
+            }
+            ended
+        });
+        if ended {
+            feed.end();
         }
     }
 }

@@ -98,6 +98,16 @@ async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_grace_period_of_an_ended_feed_does_not_end_its_successor() {
+    let bus = bus(Duration::from_secs(30), 100);
+    drop(bus.publish(&id(), tracks(), publisher()).unwrap());
+    assert!(bus.end(&id()));
+    let _successor = bus.publish(&id(), tracks(), publisher()).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(bus.feed(&id()).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_lags_loses_its_own_packets_only() {
     let bus = bus(Duration::from_secs(30), 8);
     let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();

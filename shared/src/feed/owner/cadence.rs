@@ -11,15 +11,20 @@ pub(super) struct CadenceDecider {
     settings: FeedSettings,
     intervals: Vec<i64>,
     first_keyframe: Option<Instant>,
-    probed: bool,
-    answered: bool,
+    /// Requests made to see whether the publisher answers, and keyframes that can be answers.
+    probes: u32,
+    answers: u32,
 }
 
-/// Asked this long after the first keyframe, a publisher's answer cannot be mistaken: a natural keyframe in the time that
-/// the two probes take would mean a group of pictures of at most [`GIVE_UP`], which needs no asking.
+/// Asked this long after the first keyframe, a publisher's answer is hard to mistake: a natural keyframe in the time that
+/// the probes take would mean a group of pictures of at most [`GIVE_UP`], which needs no asking.
 const PROBE: Duration = Duration::from_millis(100);
+/// An encoder may put one keyframe where the scene changes, hardly two.
+const ANSWERS: u32 = 2;
 /// Two requests of 500 ms each have gone unanswered by then: the publisher is deaf.
 const GIVE_UP: Duration = Duration::from_millis(1_100);
+/// One of three requests was answered by then: by chance.
+const ONE_ANSWER: Duration = Duration::from_millis(1_600);
 /// Frame intervals that make a good estimate.
 const ENOUGH: usize = 8;
 /// A source slower than four frames a second is estimated from what it sent until then.
@@ -32,7 +37,7 @@ const SELF_PACED_TARGET: u32 = 10;
 
 impl CadenceDecider {
     pub(super) fn new(settings: FeedSettings) -> Self {
-        Self { settings, intervals: Vec::new(), first_keyframe: None, probed: false, answered: false }
+        Self { settings, intervals: Vec::new(), first_keyframe: None, probes: 0, answers: 0 }
     }
 
     /// A frame followed the one before it after `ticks` of media time.
@@ -42,18 +47,19 @@ impl CadenceDecider {
         }
     }
 
-    /// A keyframe has begun to arrive.
-    pub(super) fn handle_keyframe(&mut self, now: Instant) {
+    /// A keyframe has begun to arrive; `answer` says that it came soon after a request.
+    pub(super) fn handle_keyframe(&mut self, now: Instant, answer: bool) {
         match self.first_keyframe {
             None => self.first_keyframe = Some(now),
-            Some(_) => self.answered |= self.probed,
+            Some(_) => self.answers += u32::from(answer),
         }
     }
 
-    /// Whether the publisher should be asked now, to see whether it answers. True once.
+    /// Whether the publisher should be asked now, to see whether it answers. True once, and once more after the first answer.
     pub(super) fn poll_probe(&mut self, now: Instant) -> bool {
-        let due = !self.probed && self.first_keyframe.is_some_and(|first| first + PROBE <= now);
-        self.probed |= due;
+        let begun = self.first_keyframe.is_some_and(|first| first + PROBE <= now);
+        let due = begun && self.probes <= self.answers && self.probes < ANSWERS;
+        self.probes += u32::from(due);
         due
     }
 
@@ -61,7 +67,9 @@ impl CadenceDecider {
     pub(super) fn decide(&self, now: Instant) -> Option<Cadence> {
         let since = now.saturating_duration_since(self.first_keyframe?);
         let watched = self.intervals.len() >= ENOUGH || since >= SLOW;
-        if !watched || !(self.answered || since >= GIVE_UP) {
+        let answers = self.answers >= ANSWERS;
+        let patience = if self.answers == 0 { GIVE_UP } else { ONE_ANSWER };
+        if !watched || !(answers || since >= patience) {
             return None;
         }
         let frame_rate = self.frame_rate();
@@ -73,7 +81,7 @@ impl CadenceDecider {
             reason = "settings bound both to small numbers"
         )]
         let (frames, on_request) = (frames_per_part as u32, (target * 1.5).ceil() as u32);
-        let (rule, target_duration, advice) = if self.answered {
+        let (rule, target_duration, advice) = if answers {
             (CadenceRule::OnRequest, on_request, None)
         } else {
             let advice = format!(
@@ -95,7 +103,7 @@ impl CadenceDecider {
     /// When [`Self::poll_probe`] or [`Self::decide`] may next have something to say.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let first = self.first_keyframe?;
-        [PROBE, GIVE_UP, SLOW].into_iter().map(|after| first + after).find(|at| *at > now)
+        [PROBE, GIVE_UP, ONE_ANSWER, SLOW].into_iter().map(|after| first + after).find(|at| *at > now)
     }
 
     /// The cadence of a feed without video: cut by time.
@@ -167,13 +175,17 @@ mod tests {
     fn an_encoder_that_answers_is_asked_from_then_on() {
         let start = start();
         let mut decider = decider(3_000);
-        decider.handle_keyframe(start);
+        decider.handle_keyframe(start, false);
         assert!(!decider.poll_probe(start + 99 * MS));
         assert!(decider.poll_probe(start + 100 * MS));
         assert!(!decider.poll_probe(start + 101 * MS));
-        assert_eq!(decider.decide(start + 140 * MS), None);
-        decider.handle_keyframe(start + 150 * MS);
-        let cadence = decider.decide(start + 150 * MS).unwrap();
+        decider.handle_keyframe(start + 150 * MS, true);
+        assert_eq!(decider.decide(start + 150 * MS), None, "once may be chance");
+        assert!(decider.poll_probe(start + 151 * MS));
+        assert!(!decider.poll_probe(start + 152 * MS));
+        decider.handle_keyframe(start + 450 * MS, true);
+        assert!(!decider.poll_probe(start + 451 * MS));
+        let cadence = decider.decide(start + 450 * MS).unwrap();
         assert_eq!(cadence.rule, CadenceRule::OnRequest);
         assert_eq!((cadence.frames_per_part, cadence.part_target_ms, cadence.target_duration), (6, 216, 3));
         assert_eq!(cadence.frame_rate, Some(30.0));
@@ -183,7 +195,7 @@ mod tests {
     fn a_deaf_encoder_paces_itself_and_is_told_what_would_be_better() {
         let start = start();
         let mut decider = decider(3_600);
-        decider.handle_keyframe(start);
+        decider.handle_keyframe(start, false);
         assert!(decider.poll_probe(start + 120 * MS));
         assert_eq!(decider.decide(start + 1_099 * MS), None);
         let cadence = decider.decide(start + 1_100 * MS).unwrap();
@@ -193,12 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_where_the_scene_changes_is_not_taken_for_an_answer() {
+        let start = start();
+        let mut decider = decider(3_000);
+        decider.handle_keyframe(start, false);
+        assert!(decider.poll_probe(start + 100 * MS));
+        decider.handle_keyframe(start + 300 * MS, true);
+        assert!(decider.poll_probe(start + 301 * MS));
+        decider.handle_keyframe(start + 1_200 * MS, false);
+        assert_eq!(decider.decide(start + 1_599 * MS), None);
+        assert_eq!(decider.decide(start + 1_600 * MS).unwrap().rule, CadenceRule::SelfPaced);
+    }
+
+    #[test]
     fn part_targets_leave_room_above_and_below() {
         for (interval, frames) in
             [(1_500, 12), (1_800, 10), (3_000, 6), (3_600, 5), (3_750, 5), (3_754, 5), (18_000, 1)]
         {
             let mut decider = decider(i64::from(interval));
-            decider.handle_keyframe(start());
+            decider.handle_keyframe(start(), false);
             let cadence = decider.decide(start() + SLOW).unwrap();
             assert_eq!(cadence.frames_per_part, frames, "{interval}");
             let part = f64::from(frames) * f64::from(interval) / 90_000.0;
@@ -213,14 +238,14 @@ mod tests {
         for interval in [6_000, 5_910, 9_000, 3_000, 6_090, 2_910, 3_090, 6_000, 12_000, 3_000] {
             decider.handle_interval(interval);
         }
-        decider.handle_keyframe(start());
+        decider.handle_keyframe(start(), false);
         assert_eq!(decider.decide(start() + SLOW).unwrap().frame_rate, Some(30.0));
     }
 
     #[test]
     fn a_source_of_one_frame_still_gets_a_cadence() {
         let mut decider = CadenceDecider::new(FeedSettings::default());
-        decider.handle_keyframe(start());
+        decider.handle_keyframe(start(), false);
         assert_eq!(decider.decide(start() + SLOW - MS), None);
         assert!(decider.decide(start() + SLOW).is_some());
     }

@@ -60,6 +60,8 @@ pub struct FeedOwner {
     streams: BTreeMap<StreamKey, StreamClock>,
     relation: Relation,
     cadence: CadenceDecider,
+    /// Whether the current publisher's rule is still open.
+    deciding: bool,
     cuts: Cuts,
     requests: BTreeMap<TrackId, KeyframeRequester>,
     /// The current epoch's first packet: when it came and where the master clock stood, in nanoseconds.
@@ -88,6 +90,7 @@ impl FeedOwner {
         };
         Self {
             cadence: CadenceDecider::new(settings.clone()),
+            deciding: false,
             cuts: Cuts::new(&settings),
             settings,
             info,
@@ -137,8 +140,10 @@ impl FeedOwner {
         self.info.tracks = tracks;
         self.info.publisher = Some(publisher);
         self.reset_epoch();
-        if self.driver().is_some_and(|track| track.kind() == TrackKind::Audio) {
-            self.decide_audio_only();
+        self.cadence = CadenceDecider::new(self.settings.clone());
+        self.deciding = self.driver().is_some_and(|track| track.kind() == TrackKind::Video);
+        if !self.deciding {
+            self.take_cadence(CadenceDecider::audio_only(&self.settings));
         }
         tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "an epoch begins");
     }
@@ -241,24 +246,16 @@ impl FeedOwner {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.info.cadence.rule != CadenceRule::Undecided {
+        if !self.deciding {
             return;
         }
-        if self.cadence.poll_probe(now)
-            && let Some(requests) =
-                self.driver().map(|track| track.id).and_then(|id| self.requests.get_mut(&id))
-        {
+        let probe = self.cadence.poll_probe(now);
+        if probe && let Some(requests) = self.driver_requests() {
             requests.want();
         }
         if let Some(cadence) = self.cadence.decide(now) {
-            tracing::info!(feed = %self.info.id, rule = ?cadence.rule, frame_rate = cadence.frame_rate,
-                part_target_ms = cadence.part_target_ms, target_duration = cadence.target_duration, "cadence decided");
-            let deaf = cadence.rule == CadenceRule::SelfPaced;
-            self.info.cadence = cadence;
-            self.changed = true;
-            if deaf && let Some(requests) = self.driver_requests() {
-                requests.give_up();
-            }
+            self.deciding = false;
+            self.take_cadence(cadence);
         }
     }
 
@@ -279,8 +276,7 @@ impl FeedOwner {
     /// When [`Self::handle_timeout`] and [`Self::poll_keyframe_requests`] should next be called.
     #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let undecided = self.info.cadence.rule == CadenceRule::Undecided;
-        let deciding = if undecided { self.cadence.poll_timeout(now) } else { None };
+        let deciding = if self.deciding { self.cadence.poll_timeout(now) } else { None };
         self.requests.values().filter_map(KeyframeRequester::poll_timeout).chain(deciding).min()
     }
 
@@ -375,7 +371,8 @@ impl FeedOwner {
                 self.cadence.handle_interval(ticks);
             }
             if newly_keyframe {
-                self.cadence.handle_keyframe(now);
+                let answer = self.driver_requests().is_some_and(|requests| requests.handle_keyframe(now));
+                self.cadence.handle_keyframe(now, answer);
             }
             self.handle_timeout(now);
         }
@@ -386,9 +383,6 @@ impl FeedOwner {
         }
         let Some(id) = self.driver().map(|track| track.id) else { return };
         let Some(requests) = self.requests.get_mut(&id) else { return };
-        if newly_keyframe {
-            requests.handle_keyframe(now);
-        }
         let undecodable = self.cuts.segment_of(placed.time).is_none();
         if undecodable || self.cuts.wants_keyframe(placed.time, rate, &self.info.cadence, requests.response())
         {
@@ -396,9 +390,20 @@ impl FeedOwner {
         }
     }
 
-    fn decide_audio_only(&mut self) {
-        if self.info.cadence.rule == CadenceRule::Undecided {
-            self.info.cadence = CadenceDecider::audio_only(&self.settings);
+    /// A feed's numbers never change once decided (RFC 8216bis, 6.2.1); the rule is each publisher's own.
+    fn take_cadence(&mut self, decided: Cadence) {
+        tracing::info!(feed = %self.info.id, epoch = %self.info.epoch, rule = ?decided.rule,
+            frame_rate = decided.frame_rate, part_target_ms = decided.part_target_ms, "cadence decided");
+        let deaf = decided.rule == CadenceRule::SelfPaced;
+        let cadence = &mut self.info.cadence;
+        if cadence.rule == CadenceRule::Undecided {
+            *cadence = decided;
+        } else {
+            (cadence.rule, cadence.advice) = (decided.rule, decided.advice);
+        }
+        self.changed = true;
+        if deaf && let Some(requests) = self.driver_requests() {
+            requests.give_up();
         }
     }
 

@@ -33,16 +33,16 @@ impl KeyframeRequester {
         self.wanted = false;
     }
 
-    /// A keyframe has begun to arrive.
-    pub(super) fn handle_keyframe(&mut self, now: Instant) {
-        if self.unanswered > 0
-            && let Some(sent) = self.last_sent
-        {
-            let took = now.saturating_duration_since(sent).min(RETRY);
+    /// A keyframe has begun to arrive. True when it can be the answer to a request.
+    pub(super) fn handle_keyframe(&mut self, now: Instant) -> bool {
+        let asked = self.last_sent.filter(|_| self.unanswered > 0);
+        let took = asked.map(|sent| now.saturating_duration_since(sent)).filter(|took| *took <= RETRY);
+        if let Some(took) = took {
             self.response = Some(self.response.map_or(took, |before| (before * 3 + took) / 4));
         }
         self.wanted = false;
         self.unanswered = 0;
+        took.is_some()
     }
 
     /// Whether a request goes out now.

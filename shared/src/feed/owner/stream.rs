@@ -38,6 +38,8 @@ struct EpochClock {
     /// A timestamp far from where the clock should be, until the next packet tells what it means.
     strange: Option<i64>,
     backwards: u32,
+    /// Packets in a row whose sequence number was used before.
+    used_before: u32,
     /// Whether a packet of it was placed: the distance to the epoch before is no frame interval.
     begun: bool,
 }
@@ -65,6 +67,9 @@ pub(super) enum Placement {
 
 /// A clock may stand this far from where its packets' arrival puts it, in seconds.
 const STRANGE: i64 = 10;
+
+/// So many used numbers in a row are no retransmissions: the publisher began its numbers again.
+const RESTARTED: u32 = 50;
 
 impl StreamClock {
     pub(super) const fn new(rate: ClockRate) -> Self {
@@ -126,6 +131,7 @@ impl StreamClock {
             arrived: now,
             strange: None,
             backwards: 0,
+            used_before: 0,
             begun: false,
         });
     }
@@ -149,8 +155,10 @@ impl StreamClock {
         epoch.strange = None;
         let sequence = epoch.sequence.unwrap(u32::from(sequence_number)) + epoch.sequence_offset;
         if sequence < epoch.first || !self.seen.insert(sequence) {
-            return Placement::Dropped;
+            epoch.used_before += 1;
+            return if epoch.used_before < RESTARTED { Placement::Dropped } else { Placement::Jumped };
         }
+        epoch.used_before = 0;
         let time = MediaTime(epoch.timestamp.unwrap(timestamp) + epoch.time_offset);
         let newest = self.newest.unwrap_or(Newest { sequence: sequence - 1, time: time + -1 });
         let (in_order, new_frame) = (sequence > newest.sequence, time > newest.time);
@@ -273,6 +281,17 @@ mod tests {
         placed(clock.place(start(), 0, 0));
         let minute = Duration::from_secs(60);
         assert_eq!(placed(clock.place(start() + minute, 1, 5_400_000)).time, MediaTime(6_300_000));
+    }
+
+    #[test]
+    fn numbers_that_begin_again_are_a_jump() {
+        let mut clock = begun(9_000, 0);
+        for n in 0..5_000_u16 {
+            placed(clock.place(start(), 9_000 + n, 0));
+        }
+        let outcomes: Vec<_> = (0..50).map(|n| clock.place(start() + FRAME, 3_000 + n, 3_000)).collect();
+        assert!(outcomes[..49].iter().all(|outcome| *outcome == Placement::Dropped));
+        assert_eq!(outcomes[49], Placement::Jumped);
     }
 
     #[test]
