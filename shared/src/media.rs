@@ -149,6 +149,17 @@ pub fn starts_decoding(codec: Codec, payload: &[u8]) -> bool {
     }
 }
 
+/// The H.264 sequence parameter set in this RTP payload, alone or in a STAP-A. When it changes, the picture's size or
+/// profile may have, and CMAF needs a new initialization section.
+#[must_use]
+pub fn h264_sps(payload: &[u8]) -> Option<&[u8]> {
+    let is_sps = |unit: &&[u8]| unit.first().is_some_and(|b| b & 0x1f == 7);
+    match payload {
+        [first, rest @ ..] if first & 0x1f == 24 => aggregated(rest).find(is_sps),
+        _ => Some(payload).filter(is_sps),
+    }
+}
+
 fn h264_keyframe(payload: &[u8]) -> bool {
     let is_key = |nal: u8| matches!(nal & 0x1f, 5 | 7);
     match payload {
@@ -234,6 +245,15 @@ mod tests {
         assert!(key(&[0x7c, 0x05]), "middle fragment of an IDR");
         assert!(!key(&[0x7c, 0x81]), "fragment of a P slice");
         assert!(!key(&[]) && !key(&[0x78]) && !key(&[0x78, 0xff, 0xff, 0x67]), "truncated");
+    }
+
+    #[test]
+    fn the_sps_is_found_alone_and_in_company() {
+        assert_eq!(h264_sps(&[0x67, 1, 2]), Some(&[0x67, 1, 2][..]));
+        assert_eq!(h264_sps(&[0x78, 0, 1, 0x09, 0, 2, 0x67, 0x42, 0, 1, 0x68]), Some(&[0x67, 0x42][..]));
+        for none in [&[][..], &[0x65, 1], &[0x78], &[0x78, 0, 9, 0x67], &[0x7c, 0x87, 1]] {
+            assert_eq!(h264_sps(none), None);
+        }
     }
 
     #[test]

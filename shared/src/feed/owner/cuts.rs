@@ -14,7 +14,7 @@ pub(super) struct Cuts {
     next: SegmentNumber,
     /// The newest ones: a late packet of an older frame still finds its segment.
     recent: VecDeque<(SegmentNumber, MediaTime)>,
-    /// The next keyframe begins a segment whatever its distance: an epoch has begun.
+    /// The next keyframe begins a segment whatever its distance: an epoch has begun, or the picture's parameters changed.
     at_once: bool,
 }
 
@@ -30,6 +30,11 @@ impl Cuts {
     /// A new epoch: nothing of the one before belongs to its segments.
     pub(super) fn begin_epoch(&mut self) {
         self.recent.clear();
+        self.at_once = true;
+    }
+
+    /// The keyframe that comes now has other parameter sets: it needs another initialization section, and that a segment.
+    pub(super) fn handle_new_parameters(&mut self) {
         self.at_once = true;
     }
 

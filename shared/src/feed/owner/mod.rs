@@ -30,7 +30,7 @@ use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
 use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
 use crate::id::{Epoch, FeedId, StreamKey, TrackId};
-use crate::media::{Codec, TrackInfo, TrackKind, starts_decoding};
+use crate::media::{Codec, TrackInfo, TrackKind, h264_sps, starts_decoding};
 use crate::packet::{MediaPacket, Stamp};
 use crate::time::{ClockRate, MediaTime, ProgramTime};
 
@@ -71,6 +71,8 @@ pub struct FeedOwner {
     bus_sequence: u64,
     /// The newest frame of the driving stream that was looked at for a cut, and whether it was known to be a keyframe.
     looked_at: Option<(MediaTime, bool)>,
+    /// The driving stream's sequence parameter set.
+    parameters: Option<Bytes>,
 }
 
 impl FeedOwner {
@@ -102,6 +104,7 @@ impl FeedOwner {
             last_packet: None,
             bus_sequence: 0,
             looked_at: None,
+            parameters: None,
         }
     }
 
@@ -203,6 +206,9 @@ impl FeedOwner {
         }
         let drives = self.driving_stream() == Some(key);
         if drives {
+            if codec == Codec::H264 && keyframe {
+                self.handle_parameters(&input.payload);
+            }
             self.handle_driving_frame(now, utc, rate, placed, keyframe);
         }
         let of_driver = self.driver().is_some_and(|track| track.id == key.track);
@@ -306,6 +312,7 @@ impl FeedOwner {
         self.cuts.begin_epoch();
         self.epoch_start = None;
         self.looked_at = None;
+        self.parameters = None;
         self.info.b_frames = false;
         self.changed = true;
     }
@@ -344,6 +351,16 @@ impl FeedOwner {
         let elapsed =
             i64::try_from(now.saturating_duration_since(last_packet).as_nanos()).unwrap_or(i64::MAX);
         next.max(newest.saturating_add(elapsed))
+    }
+
+    fn handle_parameters(&mut self, payload: &Bytes) {
+        let Some(sps) = h264_sps(payload) else { return };
+        if self.parameters.as_ref().is_some_and(|before| before[..] != *sps) {
+            self.cuts.handle_new_parameters();
+        }
+        if self.parameters.as_ref().is_none_or(|before| before[..] != *sps) {
+            self.parameters = Some(payload.slice_ref(sps));
+        }
     }
 
     fn handle_driving_frame(

@@ -373,6 +373,23 @@ fn b_frames_are_noticed_and_their_presentation_times_kept() {
 }
 
 #[test]
+fn another_sps_begins_a_segment_at_once() {
+    let mut publisher = Publisher::new();
+    let sizes: [&[u8]; 4] = [&[0x67, 1], &[0x67, 1], &[0x67, 2], &[0x67, 2]];
+    let segments: Vec<_> = sizes
+        .into_iter()
+        .map(|payload| {
+            let timestamp = publisher.video.now();
+            let input = input(&mut publisher.video, timestamp, payload);
+            let packet = publisher.owner.handle_rtp(publisher.now(), utc(publisher.elapsed), VIDEO, input);
+            publisher.wait(FRAME);
+            packet.unwrap().stamp.segment.unwrap().0
+        })
+        .collect();
+    assert_eq!(segments, [0, 0, 1, 1]);
+}
+
+#[test]
 fn a_jump_of_the_publishers_clock_is_a_new_epoch() {
     let mut publisher = Publisher::new();
     publisher.run(3);
