@@ -59,7 +59,13 @@ function watchPaint(video, state) {
     } catch {
       return; // nothing decoded yet, or the element was cleared
     }
-    const [number, clock] = await read(frame);
+    // A callback that comes late finds a newer picture in the element than the one it is about: that one is not counted.
+    const { rtpTimestamp } = frame.metadata();
+    const same =
+      metadata.rtpTimestamp === undefined
+        ? Math.abs(frame.timestamp / 1e6 - metadata.mediaTime) < 0.005
+        : rtpTimestamp === undefined || rtpTimestamp === metadata.rtpTimestamp;
+    const [number, clock] = same ? await read(frame) : [null, null];
     frame.close();
     state.painted.push({
       number,

@@ -33,7 +33,7 @@ function rows(glass, join, loss, bench) {
     [`WHEP: POST to moving frames, p95 of ${join.whep.count}`, ms(join.whep.p95), '250 ms', join.whep.p95 <= 250],
     [`LL-HLS: multivariant to moving frames, p95 of ${join.hls.count}`, ms(join.hls.p95), '1200 ms', join.hls.p95 <= 1200],
     [`frames lost or repeated in ${loss.seconds} s, WebRTC`, `${loss.webrtc.lost} lost, ${loss.webrtc.repeated} repeated`, '0', loss.webrtc.lost + loss.webrtc.repeated === 0],
-    [`frames lost or repeated in ${loss.seconds} s, HLS`, `${loss.hls.lost} lost, ${loss.hls.repeated} repeated`, '0', loss.hls.lost + loss.hls.repeated === 0],
+    [`frames lost or repeated in ${loss.seconds} s, HLS`, `${loss.hls.lost} lost, ${loss.hls.repeated} repeated${loss.hls.unpainted ? ` (${loss.hls.unpainted} not painted by a busy browser)` : ''}`, '0', loss.hls.lost + loss.hls.repeated === 0],
     ['publisher killed and restarted: both go on, times hold', loss.restart.ok ? `yes (${loss.restart.compared} frames)` : `no: ${loss.restart.why}`, 'yes', loss.restart.ok],
     ['fan-out CPU per packet and viewer against its floor', bench.ok ? 'below' : bench.why, 'printed', null],
   ];

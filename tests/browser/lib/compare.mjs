@@ -62,9 +62,10 @@ export function holes(held) {
  */
 export function paintedLosses(painted) {
   let [lost, repeated] = [0, 0];
-  for (let n = 1; n < painted.length; n++) {
-    const [before, now] = [painted[n - 1], painted[n]];
-    if (before.number === null || now.number === null || now.number < before.number) continue;
+  const known = painted.filter((frame) => frame.number !== null);
+  for (let n = 1; n < known.length; n++) {
+    const [before, now] = [known[n - 1], known[n]];
+    if (now.number < before.number) continue;
     if (now.number === before.number && now.mediaTime !== before.mediaTime) repeated++;
     lost += Math.max(0, now.number - before.number - (now.presented - before.presented));
   }
