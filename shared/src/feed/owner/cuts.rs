@@ -11,6 +11,9 @@ use crate::time::{ClockRate, MediaTime};
 #[derive(Debug)]
 pub(super) struct Cuts {
     target: Duration,
+    /// The feed's first segment aims at three parts: hls.js takes a playlist without a whole segment for an empty one and
+    /// gives up, and nobody should wait a whole target for the first picture.
+    first_target: Duration,
     next: SegmentNumber,
     /// The newest ones: a late packet of an older frame still finds its segment.
     recent: VecDeque<(SegmentNumber, MediaTime)>,
@@ -24,7 +27,8 @@ const REMEMBERED: usize = 8;
 impl Cuts {
     pub(super) fn new(settings: &FeedSettings) -> Self {
         let target = settings.segment_target;
-        Self { target, next: SegmentNumber(0), recent: VecDeque::new(), at_once: true }
+        let first_target = target.min(settings.part_target * 3);
+        Self { target, first_target, next: SegmentNumber(0), recent: VecDeque::new(), at_once: true }
     }
 
     /// A new epoch: nothing of the one before belongs to its segments.
@@ -55,8 +59,8 @@ impl Cuts {
                 // A tenth below the target: natural keyframes of jittering encoders come a little early. Every frame
                 // of sound is a keyframe, so there the target can be met.
                 let by_keyframe = keyframe && cadence.rule != CadenceRule::AudioOnly;
-                by_keyframe && length >= rate.ticks(self.target * 9 / 10)
-                    || length >= rate.ticks(longest(cadence, self.target))
+                by_keyframe && length >= rate.ticks(self.target() * 9 / 10)
+                    || length >= rate.ticks(longest(cadence, self.target(), self.target))
             }
         };
         if cut {
@@ -88,14 +92,20 @@ impl Cuts {
             && self
                 .recent
                 .back()
-                .is_some_and(|(_, start)| at - *start >= rate.ticks(self.target.saturating_sub(response)))
+                .is_some_and(|(_, start)| at - *start >= rate.ticks(self.target().saturating_sub(response)))
+    }
+
+    /// What the segment that is open aims at.
+    fn target(&self) -> Duration {
+        if self.next.0 <= 1 { self.first_target } else { self.target }
     }
 }
 
-/// How long a segment may grow for want of a keyframe: its rounded length must not exceed the target duration.
-fn longest(cadence: &Cadence, target: Duration) -> Duration {
+/// How long a segment that aims at `open` may grow for want of a keyframe: its rounded length must not exceed the target
+/// duration.
+fn longest(cadence: &Cadence, open: Duration, target: Duration) -> Duration {
     match cadence.rule {
-        CadenceRule::AudioOnly => target,
+        CadenceRule::AudioOnly => open,
         // Before the decision the longest that any decision will allow is safe.
         CadenceRule::Undecided => target * 3 / 2,
         CadenceRule::OnRequest | CadenceRule::SelfPaced => {
@@ -125,8 +135,12 @@ mod tests {
     fn segments_begin_at_keyframes_near_the_target() {
         let on_request = cadence(CadenceRule::OnRequest, 3);
         assert_eq!(cut_frames(&on_request, 200, 60), [0, 60, 120, 180]);
-        assert_eq!(cut_frames(&on_request, 200, 15), [0, 60, 120, 180], "closer keyframes do not cut");
-        assert_eq!(cut_frames(&on_request, 200, 45), [0, 90, 180]);
+        assert_eq!(
+            cut_frames(&on_request, 200, 15),
+            [0, 30, 90, 150],
+            "closer keyframes cut the first segment only"
+        );
+        assert_eq!(cut_frames(&on_request, 200, 45), [0, 45, 135]);
     }
 
     #[test]
@@ -166,7 +180,13 @@ mod tests {
         let response = Duration::from_millis(100);
         assert!(!cuts.wants_keyframe(MediaTime(0), RATE, &cadence, response));
         cuts.handle_frame(MediaTime(0), true, RATE, &cadence);
-        assert!(!cuts.wants_keyframe(MediaTime(170_999), RATE, &cadence, response));
-        assert!(cuts.wants_keyframe(MediaTime(171_000), RATE, &cadence, response));
+        assert!(!cuts.wants_keyframe(MediaTime(44_999), RATE, &cadence, response));
+        assert!(
+            cuts.wants_keyframe(MediaTime(45_000), RATE, &cadence, response),
+            "the first aims at three parts"
+        );
+        cuts.handle_frame(MediaTime(60_000), true, RATE, &cadence);
+        assert!(!cuts.wants_keyframe(MediaTime(230_999), RATE, &cadence, response));
+        assert!(cuts.wants_keyframe(MediaTime(231_000), RATE, &cadence, response));
     }
 }
