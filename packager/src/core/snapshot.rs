@@ -90,10 +90,16 @@ impl FeedSnapshot {
     }
 }
 
+/// Parts that can be played where no segment is complete yet: more than two seconds of them.
+const PARTS_ENOUGH: usize = 12;
+
 impl RenditionSnapshot {
+    /// A whole segment is there. hls.js takes a playlist without one for an empty one and gives up after two tries; the
+    /// owner makes the first segment three parts long, so this is as soon as three parts are there. Where a deaf encoder's
+    /// keyframes are further apart than that, players that begin at parts are not kept waiting for ever.
     fn playable(&self) -> bool {
         self.segments.iter().any(|segment| segment.complete && !segment.is_gap())
-            || self.segments.iter().flat_map(|s| &s.parts).filter(|part| !part.gap).count() >= 3
+            || self.segments.iter().flat_map(|s| &s.parts).filter(|part| !part.gap).count() >= PARTS_ENOUGH
     }
 
     /// The number of the last complete segment.

@@ -85,7 +85,8 @@ fn usual_frame_rates_with_jittering_timestamps_keep_every_rule_for_minutes() {
             }
         }
         let lengths: Vec<f64> = video.segments.values().copied().collect();
-        assert!(lengths.iter().all(|length| (1.5..3.5).contains(length)), "{lengths:?}");
+        assert!((0.5..1.1).contains(&lengths[0]), "the first is short: {lengths:?}");
+        assert!(lengths[1..].iter().all(|length| (1.5..3.5).contains(length)), "{lengths:?}");
     }
 }
 
@@ -296,7 +297,9 @@ fn a_feed_without_video_is_cut_by_its_sound() {
     session.run(&mut publisher, 20_000);
     let audio = session.reader.audio();
     assert!(audio.segments.len() >= 8);
-    assert!(audio.segments.values().all(|length| (1.97..=2.03).contains(length)), "{:?}", audio.segments);
+    assert!((0.58..0.64).contains(&audio.segments[&0]), "the first is short: {:?}", audio.segments);
+    let rest = audio.segments.values().skip(1);
+    assert!(rest.clone().all(|length| (1.97..=2.03).contains(length)), "{:?}", audio.segments);
     assert_eq!(audio.short, 0);
     assert!(!session.reader.tracks.contains_key("video0"));
 }
