@@ -300,6 +300,14 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
                 line(format_args!("a=mid:{mid}"));
             }
             line(format_args!("a=inactive"));
+            // The webrtc crate looks up the format of a rejected section too, and refuses an answer that does not map it.
+            for codec in section.codecs.iter().filter(|codec| !codec.name.is_empty()) {
+                let channels = if codec.name.eq_ignore_ascii_case("opus") { "/2" } else { "" };
+                line(format_args!(
+                    "a=rtpmap:{} {}/{}{channels}",
+                    codec.payload_type, codec.name, codec.clock_rate
+                ));
+            }
             continue;
         };
         let pt = track.spec.payload_type;

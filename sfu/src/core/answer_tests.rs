@@ -104,6 +104,15 @@ fn sections_that_cannot_be_sent_keep_their_place_and_lose_no_candidates() {
 }
 
 #[test]
+fn a_rejected_section_still_maps_its_formats() {
+    let mut silent = feed(BASELINE);
+    silent.tracks.retain(|track| track.kind() == TrackKind::Video);
+    let answer = answer(CHROMIUM, &silent);
+    let rejected = &answer[answer.find("m=audio 0").unwrap()..];
+    assert!(rejected.contains("a=rtpmap:111 opus/48000/2\r\n"), "{rejected}");
+}
+
+#[test]
 fn b_frames_leave_the_sound_and_say_why() {
     let mut feed = feed(BASELINE);
     feed.b_frames = true;

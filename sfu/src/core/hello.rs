@@ -155,10 +155,11 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn hello(profiles: &[u16]) -> Vec<u8> {
+    /// The body of a ClientHello with the cipher suite ECDHE-ECDSA-AES128-GCM.
+    pub(crate) fn hello(profiles: &[u16]) -> Vec<u8> {
         let mut body = vec![0xfe, 0xfd];
         body.extend([9; 32]);
         body.extend([0, 0, 0, 2, 0xc0, 0x2b, 1, 0]);
@@ -177,7 +178,8 @@ mod tests {
         body
     }
 
-    fn datagram(body: &[u8], offset: usize, length: usize) -> Bytes {
+    /// A datagram with `length` bytes of a ClientHello's body from `offset` on.
+    pub(crate) fn datagram(body: &[u8], offset: usize, length: usize) -> Bytes {
         let three = |n: usize| u32::try_from(n).unwrap().to_be_bytes()[1..].to_vec();
         let mut message = vec![CLIENT_HELLO];
         message.extend(three(body.len()));

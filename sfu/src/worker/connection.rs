@@ -192,16 +192,22 @@ impl Connection {
             }
         };
         let mut input = Input::Nothing;
+        let mut refused = None;
         for datagram in datagrams {
             let events = endpoint.read(now, PEER, None, BytesMut::from(&datagram[..]));
             drain(endpoint, out);
             if self.wrong_certificate.load(Ordering::Relaxed) {
                 return Ok(Input::Failed("wrong-certificate"));
             }
-            let events = events.map_err(|error| {
-                tracing::debug!(%error, "a DTLS datagram was not taken");
-                Ignored::Undecryptable
-            })?;
+            let events = match events {
+                Ok(events) => events,
+                Err(error) => {
+                    // Held ones that follow may be whole: anybody on the path could have sent the bad one.
+                    tracing::debug!(%error, "a DTLS datagram was not taken");
+                    refused = Some(Ignored::Undecryptable);
+                    continue;
+                }
+            };
             for event in events {
                 match event {
                     EndpointEvent::HandshakeComplete => {
@@ -217,7 +223,10 @@ impl Connection {
                 }
             }
         }
-        Ok(input)
+        match (input, refused) {
+            (Input::Nothing, Some(reason)) => Err(reason),
+            (input, _) => Ok(input),
+        }
     }
 
     fn rtcp(&mut self, bytes: &[u8]) -> Result<Input, Ignored> {

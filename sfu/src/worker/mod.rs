@@ -264,15 +264,19 @@ impl Worker {
         let shared = self.shared.clone();
         let viewer = self.viewers.get_mut(slot).and_then(Option::as_mut).ok_or(Ignored::OwnerGone)?;
         let mut answers = Vec::new();
-        let input = viewer.connection.handle(now, datagram, &shared.identity, &mut answers)?;
+        let input = viewer.connection.handle(now, datagram, &shared.identity, &mut answers);
         let back = Path {
             socket: socket_for(&self.sockets, datagram.local, datagram.remote),
             local: datagram.local,
             remote: datagram.remote,
             nominated: false,
         };
+        // Also what could not be taken may have an answer: the alert that tells the viewer why.
         self.transmit(back, &answers);
-        match input {
+        if input.is_err() {
+            self.schedule(slot);
+        }
+        match input? {
             Input::Nothing => {}
             Input::Checked { nominated } => self.checked(now, slot, Path { nominated, ..back }),
             Input::Connected(sealer) => {

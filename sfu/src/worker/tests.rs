@@ -19,10 +19,12 @@ use super::seat::{Seats, Session};
 use super::*;
 use crate::config::{Config, Playout};
 use crate::core::answer::negotiate;
+use crate::core::hello::tests::{datagram, hello};
 use crate::core::history::tests::packet;
 use crate::core::offer::Offer;
 use crate::core::offer::tests::CHROMIUM;
 use crate::core::seal::tests::keys;
+use crate::core::stun::tests::check;
 use crate::port::Port;
 use crate::shared::Identity;
 
@@ -119,6 +121,19 @@ impl Rig {
             seat,
         };
         self.worker.join(self.now, joining);
+    }
+
+    /// Somebody else whose checks from the screen's address were authentic. Gives both addresses.
+    fn check_in(&mut self) -> (SocketAddr, SocketAddr) {
+        self.keep_history();
+        let (local, remote) = (self.worker.sockets[0].local(), self.screen.local_addr().unwrap());
+        let names = format!(
+            "other:{}",
+            Offer::parse(CHROMIUM).unwrap().sections[0].transport.ufrag.as_ref().unwrap()
+        );
+        self.worker.receive(self.now, local, remote, &check(&names, &"p".repeat(32), true, false));
+        self.screen.recv(&mut [0; 2_000]).unwrap();
+        (local, remote)
     }
 
     /// Packets `from` to `to` of the stream; frames of ten packets, `keyframes` says which begin a group.
@@ -272,4 +287,17 @@ fn half_open_handshakes_and_silent_viewers_are_forgotten() {
     let stranger = "127.0.0.1:9".parse().unwrap();
     let local = worker.sockets[0].local();
     rig.worker.receive(rig.now, local, stranger, &[22; 100]);
+}
+
+#[test]
+fn a_refused_handshake_is_told_why() {
+    let mut rig = Rig::new();
+    let (local, remote) = rig.check_in();
+    // A cipher suite that is not spoken here (TLS_RSA_WITH_NULL_MD5).
+    let mut body = hello(&[7]);
+    body[38..40].copy_from_slice(&[0, 1]);
+    rig.worker.receive(rig.now, local, remote, &datagram(&body, 0, body.len()));
+    let mut answer = [0; 2_000];
+    let size = rig.screen.recv(&mut answer).unwrap();
+    assert_eq!((answer[0], answer[size - 2]), (21, 2), "a fatal alert");
 }
