@@ -23,6 +23,8 @@ const ORIENTATION: &str = "urn:3gpp:video-orientation";
 pub(crate) struct Agreement {
     /// The tracks it gets, at most one of a kind.
     pub(crate) tracks: Vec<AgreedTrack>,
+    /// Kinds that the viewer would take and the feed has no track of.
+    pub(crate) missing: Vec<TrackKind>,
     /// The viewer's ufrag: its checks name it.
     pub(crate) remote_ufrag: String,
     /// The certificate that it must show.
@@ -60,6 +62,7 @@ pub(crate) fn negotiate(
     mut random: impl FnMut() -> u32,
 ) -> Result<Agreement, Refusal> {
     let mut tracks: Vec<AgreedTrack> = Vec::new();
+    let mut missing_kinds: Vec<TrackKind> = Vec::new();
     let mut reasons: Vec<String> = Vec::new();
     for (index, section) in offer.sections.iter().enumerate().filter(|(_, section)| section.is_media()) {
         let first = tracks.first().map(|track| &offer.sections[track.section]);
@@ -76,7 +79,13 @@ pub(crate) fn negotiate(
                     encoding: encoding(track, codec),
                 });
             }
-            Err(why) => reasons.push(format!("{}: {why}", section.media)),
+            Err(why) => {
+                let kind = kind_of(section);
+                if is_wanted(section) && feed.track(kind).is_none() && !missing_kinds.contains(&kind) {
+                    missing_kinds.push(kind);
+                }
+                reasons.push(format!("{}: {why}", section.media));
+            }
         }
     }
     let Some(transport) = tracks.first().map(|track| &offer.sections[track.section].transport) else {
@@ -102,7 +111,17 @@ pub(crate) fn negotiate(
             .clone()
             .ok_or_else(|| missing("fingerprint (sha-256, sha-384 or sha-512)"))?,
         tracks,
+        missing: missing_kinds,
     })
+}
+
+fn kind_of(section: &Section) -> TrackKind {
+    if section.media == "video" { TrackKind::Video } else { TrackKind::Audio }
+}
+
+/// Whether the viewer would take media in this section.
+fn is_wanted(section: &Section) -> bool {
+    section.receives && (section.port != 0 || section.bundle_only)
 }
 
 fn choose<'a>(
@@ -125,7 +144,7 @@ fn choose<'a>(
     if first.is_some_and(|first| !bundled(first) || !bundled(section)) {
         return Err("only sections of one a=group:BUNDLE can share the connection".into());
     }
-    let kind = if section.media == "video" { TrackKind::Video } else { TrackKind::Audio };
+    let kind = kind_of(section);
     let track = feed.track(kind).ok_or_else(|| format!("the feed has no {}", section.media))?;
     if taken.iter().any(|other| other.key.track == track.id) {
         return Err("the track is sent in another section".into());

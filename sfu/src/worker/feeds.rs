@@ -237,15 +237,10 @@ impl Worker {
             viewer.as_deref_mut().filter(|viewer| viewer.feed == *id).map(|viewer| (slot, viewer))
         });
         for (slot, viewer) in mine {
-            // WHEP cannot renegotiate: a viewer whose codec has changed joins again by itself.
-            let codec_changed = viewer.tracks.iter().any(|track| {
-                let current = info.tracks.iter().find(|current| current.id == track.agreed.key.track);
-                current.is_some_and(|current| current.codec != track.agreed.codec)
-            });
             if ended {
                 leaving.push((slot, "feed-ended"));
-            } else if codec_changed {
-                leaving.push((slot, "codec-changed"));
+            } else if let Some(why) = viewer.outgrown(info) {
+                leaving.push((slot, why));
             } else if b_frames_changed {
                 for (key, stream) in &feed.streams {
                     viewer.wait_for_keyframe(now, *key, stream.history.head());

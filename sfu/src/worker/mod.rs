@@ -126,7 +126,8 @@ impl Worker {
         for track in &agreement.tracks {
             entry.want(track.key, track.codec.kind());
         }
-        let viewer = Viewer::new(id, feed.id().clone(), connection, agreement.tracks, ufrag, seat, now);
+        let mut viewer = Viewer::new(id, feed.id().clone(), connection, agreement.tracks, ufrag, seat, now);
+        viewer.missing = agreement.missing;
         self.insert(viewer);
         is_new
     }
@@ -172,6 +173,7 @@ impl Worker {
         }
         let ufrag = id.clone();
         let mut viewer = Viewer::new(id, feed.id().clone(), connection, agreement.tracks, ufrag, seat, now);
+        viewer.missing = agreement.missing;
         viewer.sealer = Some(sealer);
         let slot = self.insert(viewer);
         let socket = socket_for(&self.sockets, local, remote);

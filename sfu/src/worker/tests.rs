@@ -269,6 +269,28 @@ fn another_codec_or_the_end_of_the_feed_ends_the_session() {
 }
 
 #[test]
+fn a_viewer_whose_tracks_went_or_came_joins_again_once_media_arrives() {
+    use bicast_shared::feed::info::FeedState;
+    let opus = || TrackInfo::single(TrackId(1), Codec::Opus, ClockRate::OPUS, 2, String::new());
+    let mut rig = Rig::new();
+    rig.connect();
+    assert!(rig.change(|info| (info.state, info.tracks) = (FeedState::Starting, vec![opus()])));
+    assert!(rig.seats.get("viewer").is_some(), "no media yet");
+    assert!(rig.change(|info| (info.state, info.tracks) = (FeedState::Live, vec![opus()])));
+    assert!(rig.seats.get("viewer").is_none(), "its video is gone");
+    // Chromium's offer has audio, the feed has none.
+    let mut rig = Rig::new();
+    rig.connect();
+    assert!(rig.change(|info| info.state = FeedState::Live));
+    assert!(rig.seats.get("viewer").is_some(), "nothing has changed for it");
+    assert!(rig.change(|info| {
+        info.state = FeedState::Live;
+        info.tracks.push(opus());
+    }));
+    assert!(rig.seats.get("viewer").is_none(), "there is sound now");
+}
+
+#[test]
 fn half_open_handshakes_and_silent_viewers_are_forgotten() {
     let mut rig = Rig::new();
     rig.keep_history();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bicast_shared::feed::info::{CadenceRule, FeedInfo};
+use bicast_shared::feed::info::{CadenceRule, FeedInfo, FeedState};
 use bicast_shared::id::{FeedId, StreamKey};
 use bicast_shared::media::TrackKind;
 use bicast_shared::packet::MediaPacket;
@@ -59,6 +59,8 @@ pub(crate) struct Viewer {
     /// Ufrags that the worker knows it by.
     pub(crate) ufrags: Vec<String>,
     pub(crate) tracks: Vec<ViewerTrack>,
+    /// Kinds that it would have taken and the feed had no track of when it joined.
+    pub(crate) missing: Vec<TrackKind>,
     pub(crate) sealer: Option<Sealer>,
     pub(crate) seat: Seat,
     /// When it asked to join.
@@ -146,6 +148,7 @@ impl Viewer {
             path: None,
             addresses: VecDeque::new(),
             tracks: tracks.collect(),
+            missing: Vec::new(),
             sealer: None,
             seat,
             started: now,
@@ -159,6 +162,20 @@ impl Viewer {
             cname: ufrag.clone(),
             ufrags: vec![ufrag],
         }
+    }
+
+    /// Why it has to join again to get what the feed has now: WHEP cannot renegotiate. None while it is served.
+    pub(crate) fn outgrown(&self, info: &FeedInfo) -> Option<&'static str> {
+        let current = |track: &ViewerTrack| info.tracks.iter().find(|now| now.id == track.agreed.key.track);
+        if self.tracks.iter().any(|t| current(t).is_some_and(|now| now.codec != t.agreed.codec)) {
+            return Some("codec-changed");
+        }
+        // Until media arrives, the publisher may yet fail: what there was before is better than nothing.
+        let live = info.state == FeedState::Live;
+        if live && self.tracks.iter().any(|track| current(track).is_none()) {
+            return Some("track-gone");
+        }
+        (live && self.missing.iter().any(|kind| info.track(*kind).is_some())).then_some("track-came")
     }
 
     /// Takes its place in a stream, now that it is connected (or after the stream came back to this path).

@@ -116,9 +116,8 @@ pub(crate) fn negotiate(offer: &Offer, known: &[TrackInfo], simulcast: bool) -> 
     let Some(leader) = [video, audio].into_iter().flatten().map(|(at, _)| at).min() else {
         return Err(Refusal::SendsNothing);
     };
-    let mut ids = TrackIds::new(known);
+    let ids = TrackIds { known };
     let mut taken: Vec<(usize, Taken)> = Vec::new();
-    // Video first: it is track 0 of a new feed, whatever the order of the sections.
     for (at, codec) in [video, audio].into_iter().flatten() {
         let section = &offer.sections[at];
         taken.push((
@@ -312,25 +311,22 @@ fn transport(offer: &Offer, leader: &Section) -> Result<RemoteTransport, Refusal
     }
 }
 
-/// Gives tracks their ids.
+/// Gives tracks their ids. Every kind has its own for good, whatever was published in between: viewers and HLS renditions
+/// of a feed that was audio only for an epoch find its video where it was.
 struct TrackIds<'a> {
     known: &'a [TrackInfo],
-    fresh: u8,
 }
 
-impl<'a> TrackIds<'a> {
-    fn new(known: &'a [TrackInfo]) -> Self {
-        let fresh = known.iter().map(|track| track.id.next().0).max().unwrap_or(0);
-        Self { known, fresh }
-    }
-
-    fn next(&mut self, kind: TrackKind) -> TrackId {
+impl TrackIds<'_> {
+    fn next(&self, kind: TrackKind) -> TrackId {
         if let Some(track) = self.known.iter().find(|track| track.kind() == kind) {
             return track.id;
         }
-        let id = TrackId(self.fresh);
-        self.fresh = self.fresh.saturating_add(1);
-        id
+        let own = TrackId(u8::from(kind == TrackKind::Audio));
+        if self.known.iter().all(|track| track.id != own) {
+            return own;
+        }
+        self.known.iter().map(|track| track.id.next()).max().unwrap_or(own)
     }
 }
 

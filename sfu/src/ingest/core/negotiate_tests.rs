@@ -96,3 +96,14 @@ fn a_returning_publisher_keeps_the_ids_of_its_kinds() {
     assert_eq!((tracks[0].codec, tracks[1].codec), (Codec::Opus, Codec::H264));
     assert_eq!((tracks[0].id, tracks[1].id), (TrackId(0), TrackId(1)));
 }
+
+#[test]
+fn a_kind_finds_its_id_again_after_an_epoch_without_it() {
+    let offer = Offer::parse(CHROMIUM).unwrap();
+    let ids = |tracks: &[TrackInfo]| tracks.iter().map(|t| (t.kind(), t.id)).collect::<Vec<_>>();
+    let both = negotiate(&offer, &[], false).unwrap().tracks();
+    let audio = Offer::parse(&CHROMIUM.replacen("m=video 9", "m=video 0", 1)).unwrap();
+    let audio = negotiate(&audio, &both, false).unwrap().tracks();
+    assert_eq!(ids(&audio), [(TrackKind::Audio, TrackId(1))]);
+    assert_eq!(ids(&negotiate(&offer, &audio, false).unwrap().tracks()), ids(&both));
+}
