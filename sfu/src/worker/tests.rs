@@ -291,6 +291,21 @@ fn a_viewer_whose_tracks_went_or_came_joins_again_once_media_arrives() {
 }
 
 #[test]
+fn a_viewer_has_a_keyframe_asked_for_once_a_second() {
+    let mut rig = Rig::new();
+    rig.connect();
+    let start = rig.now;
+    let viewer = rig.worker.viewers[0].as_mut().unwrap();
+    let mut pli = vec![0x81, 206, 0, 2, 0, 0, 0, 1];
+    pli.extend(viewer.tracks[0].agreed.spec.ssrc.to_be_bytes());
+    let wanted = (0..300).filter(|n| {
+        let now = start + Duration::from_millis(10 * n);
+        viewer.handle_rtcp(now, &pli, &mut Vec::new()).wants_keyframe == Some(VIDEO)
+    });
+    assert_eq!(wanted.collect::<Vec<_>>(), [0, 100, 200], "of a hundred a second");
+}
+
+#[test]
 fn half_open_handshakes_and_silent_viewers_are_forgotten() {
     let mut rig = Rig::new();
     rig.keep_history();

@@ -29,6 +29,9 @@ const LIVE_BURST: u64 = 96;
 const MAX_REPAIRS: usize = 1_024;
 /// Between two questions for a keyframe while waiting for one.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// A viewer's own requests for a keyframe that are passed on: a keyframe costs every other viewer picture quality, so that
+/// one with a bad line must not have them at will. Browsers repeat a request until they have a picture.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// Sender reports once a second (RFC 3550 would allow 5 s; players derive their clocks from them).
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Until the publisher's own reports have related its audio and video (browsers need up to 5 s), a report could be
@@ -85,6 +88,8 @@ pub(crate) struct ViewerTrack {
     packets: u32,
     octets: u32,
     newest: Option<Instant>,
+    /// When its last request for a keyframe was passed on.
+    requested: Option<Instant>,
     /// The middle of the last sender report's NTP time and when it was sent.
     reported: Option<(u32, Instant)>,
 }
@@ -139,6 +144,7 @@ impl Viewer {
             packets: 0,
             octets: 0,
             newest: None,
+            requested: None,
             reported: None,
         });
         Self {
@@ -338,8 +344,14 @@ impl Viewer {
         let whole = feedback::read(compound, |feedback| match feedback {
             Feedback::Nack { ssrc, sequence_number } => self.nack(now, ssrc, sequence_number),
             Feedback::KeyframeWanted { ssrc } => {
-                let track = self.tracks.iter().find(|track| track.agreed.spec.ssrc == ssrc);
-                if let Some(track) = track.filter(|track| track.agreed.codec.kind() == TrackKind::Video) {
+                let is_meant = |track: &&mut ViewerTrack| {
+                    track.agreed.spec.ssrc == ssrc && track.agreed.codec.kind() == TrackKind::Video
+                };
+                let recent = |at: Instant| now.saturating_duration_since(at) < REQUEST_INTERVAL;
+                if let Some(track) = self.tracks.iter_mut().find(is_meant)
+                    && !track.requested.is_some_and(recent)
+                {
+                    track.requested = Some(now);
                     visit.wants_keyframe = Some(track.agreed.key);
                 }
             }
