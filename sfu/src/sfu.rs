@@ -21,7 +21,7 @@ use crate::ingest;
 use crate::port::Port;
 use crate::shared::{Identity, Shared};
 use crate::socket::Socket;
-use crate::status::{StatusBoard, WorkerReport};
+use crate::status::{StatusBoard, WorkerReport, live_edge};
 use crate::whep::{self, Whep};
 use crate::worker::Worker;
 use crate::worker::run::{Command, Inboxes, run};
@@ -190,7 +190,15 @@ async fn follow(
             () = changed.notified() => {}
             () = shared.closing.cancelled() => return,
         }
-        let feeds: Vec<_> = shared.bus.feeds().values().map(|feed| feed.info()).collect();
+        let feeds = shared.bus.feeds();
+        let feeds: Vec<_> = feeds
+            .values()
+            .map(|feed| {
+                let info = feed.info();
+                let edge = live_edge(feed, &info);
+                (info, edge)
+            })
+            .collect();
         let now = board.status(clock::now(), &feeds);
         let viewers: u32 = now.feeds.values().map(|feed| feed.viewers).sum();
         metrics::gauge!("bicast_viewers").set(viewers);

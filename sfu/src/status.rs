@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bicast_shared::feed::bus::Feed;
 use bicast_shared::feed::info::FeedInfo;
-use bicast_shared::id::FeedId;
+use bicast_shared::id::{FeedId, RenditionId, StreamKey};
 use bicast_shared::media::{Codec, TrackKind};
 use bicast_shared::status::{LiveEdge, SfuFeedStatus, SfuStatus};
 use parking_lot::Mutex;
@@ -24,7 +25,6 @@ pub(crate) struct FeedReport {
     pub(crate) viewers: u32,
     pub(crate) sent_bytes: u64,
     pub(crate) repaired: u64,
-    pub(crate) live_edge: Option<LiveEdge>,
 }
 
 /// Puts the status together and measures egress between two calls.
@@ -43,23 +43,18 @@ impl StatusBoard {
         Self { reports, measured: BTreeMap::new(), since: None }
     }
 
-    /// The status now, for these feeds.
-    pub(crate) fn status(&mut self, now: Instant, feeds: &[Arc<FeedInfo>]) -> SfuStatus {
+    /// The status now, for these feeds and where each one's live edge is.
+    pub(crate) fn status(&mut self, now: Instant, feeds: &[(Arc<FeedInfo>, Option<LiveEdge>)]) -> SfuStatus {
         let elapsed = self.since.map(|since| now.saturating_duration_since(since));
         let measure = elapsed.is_none_or(|elapsed| elapsed >= MEASURE);
         let mut status = SfuStatus::default();
-        for info in feeds {
+        for (info, live_edge) in feeds {
             let mut total = FeedReport::default();
             for report in self.reports.iter().filter_map(|report| report.lock().feeds.get(&info.id).copied())
             {
                 total.viewers += report.viewers;
                 total.sent_bytes += report.sent_bytes;
                 total.repaired += report.repaired;
-                let newer =
-                    |edge: &LiveEdge| total.live_edge.is_none_or(|old| old.media_time < edge.media_time);
-                if let Some(edge) = report.live_edge.filter(newer) {
-                    total.live_edge = Some(edge);
-                }
             }
             let measured = self.measured.entry(info.id.clone()).or_insert((total.sent_bytes, 0));
             if let Some(elapsed) = elapsed.filter(|_| measure) {
@@ -71,7 +66,7 @@ impl StatusBoard {
             let feed = SfuFeedStatus {
                 viewers: total.viewers,
                 egress_bps,
-                live_edge: total.live_edge,
+                live_edge: *live_edge,
                 refused: refused(info),
                 retransmitted: total.repaired,
             };
@@ -83,6 +78,15 @@ impl StatusBoard {
         }
         status
     }
+}
+
+/// Where a feed's live edge is, whether or not somebody watches: its newest picture, or its newest sound where it has no
+/// pictures.
+pub(crate) fn live_edge(feed: &Feed, info: &FeedInfo) -> Option<LiveEdge> {
+    let track = info.track(TrackKind::Video).or_else(|| info.track(TrackKind::Audio))?;
+    let media_time = feed.newest(StreamKey::new(track.id, RenditionId(0)))?;
+    let program_time = info.map.as_ref()?.program_time(track.id, track.clock_rate, media_time);
+    Some(LiveEdge { media_time, program_time })
 }
 
 /// Why a feed cannot be watched over WebRTC as it is.
@@ -121,23 +125,25 @@ mod tests {
 
     #[test]
     fn workers_are_added_up_and_egress_is_measured() {
-        let edge = |ticks| LiveEdge { media_time: MediaTime(ticks), program_time: ProgramTime::default() };
+        let edge =
+            |ticks: i64| LiveEdge { media_time: MediaTime(ticks), program_time: ProgramTime::default() };
         let reports: Vec<Arc<Mutex<WorkerReport>>> = (0..2).map(|_| Arc::default()).collect();
-        let set = |index: usize, sent_bytes, ticks| {
-            let report = FeedReport { viewers: 3, sent_bytes, repaired: 2, live_edge: Some(edge(ticks)) };
+        let set = |index: usize, sent_bytes| {
+            let report = FeedReport { viewers: 3, sent_bytes, repaired: 2 };
             reports[index].lock().feeds.insert("demo".parse().unwrap(), report);
         };
         let mut board = StatusBoard::new(reports.clone());
         let start = bicast_shared::clock::now();
-        set(0, 1_000, 5);
-        set(1, 1_000, 7);
-        let feed = board.status(start, &[info(false)]).feeds.remove(&"demo".parse().unwrap()).unwrap();
+        set(0, 1_000);
+        set(1, 1_000);
+        let watched = |b_frames| [(info(b_frames), Some(edge(7)))];
+        let feed = board.status(start, &watched(false)).feeds.remove(&"demo".parse().unwrap()).unwrap();
         assert_eq!((feed.viewers, feed.retransmitted, feed.egress_bps), (6, 4, 0));
         assert_eq!(feed.live_edge, Some(edge(7)));
-        set(0, 126_000, 8);
-        let soon = board.status(start + Duration::from_millis(10), &[info(false)]);
+        set(0, 126_000);
+        let soon = board.status(start + Duration::from_millis(10), &watched(false));
         assert_eq!(soon.feeds.values().next().unwrap().egress_bps, 0, "too soon to tell");
-        let later = board.status(start + Duration::from_secs(1), &[info(true)]);
+        let later = board.status(start + Duration::from_secs(1), &watched(true));
         let feed = later.feeds.values().next().unwrap();
         assert_eq!(feed.egress_bps, 1_000_000);
         assert!(feed.refused.as_ref().unwrap().contains("B-frames"));

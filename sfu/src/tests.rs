@@ -406,6 +406,21 @@ async fn reports_follow_the_feeds_map() {
 }
 
 #[tokio::test]
+async fn the_live_edge_is_told_while_nobody_watches() {
+    let rig = Rig::new("127.0.0.1").await;
+    let mut source = rig.publish();
+    source.run(30).await;
+    let newest = source.stamped.iter().rfind(|packet| packet.key == VIDEO).unwrap().stamp.media_time;
+    let mut status = rig.sfu.status();
+    let told = status.wait_for(|status| {
+        let edge = status.feeds.get(&feed()).and_then(|feed| feed.live_edge);
+        edge.is_some_and(|edge| edge.media_time == newest)
+    });
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
+    rig.sfu.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_port_in_use_names_the_setting() {
     let rig = Rig::new("127.0.0.1").await;
     let config = Config {

@@ -9,7 +9,6 @@ use bicast_shared::feed::info::{FeedInfo, FeedState};
 use bicast_shared::id::{FeedId, StreamKey};
 use bicast_shared::media::TrackKind;
 use bicast_shared::packet::MediaPacket;
-use bicast_shared::status::LiveEdge;
 use tokio::task::AbortHandle;
 
 use super::Worker;
@@ -30,7 +29,6 @@ pub(crate) struct WorkerFeed {
     streams: BTreeMap<StreamKey, Stream>,
     sent_bytes: u64,
     repaired: u64,
-    live_edge: Option<LiveEdge>,
 }
 
 /// A stream that somebody watches or is about to.
@@ -47,7 +45,7 @@ struct Stream {
 impl WorkerFeed {
     pub(crate) fn new(feed: Feed) -> Self {
         let info = feed.info();
-        Self { feed, info, streams: BTreeMap::new(), sent_bytes: 0, repaired: 0, live_edge: None }
+        Self { feed, info, streams: BTreeMap::new(), sent_bytes: 0, repaired: 0 }
     }
 
     /// A viewer is about to watch a stream.
@@ -103,24 +101,12 @@ impl WorkerFeed {
             viewers: u32::try_from(slots.len()).unwrap_or(u32::MAX),
             sent_bytes: self.sent_bytes,
             repaired: self.repaired,
-            live_edge: self.live_edge,
         }
     }
 
     /// Whether pictures with B-frames keep this stream off WebRTC.
     fn is_refused(&self, kind: TrackKind) -> bool {
         kind == TrackKind::Video && self.info.b_frames
-    }
-
-    fn note_edge(&mut self, key: StreamKey) {
-        let master = self.info.track(TrackKind::Video).or_else(|| self.info.track(TrackKind::Audio));
-        let Some(track) = master.filter(|track| track.id == key.track) else { return };
-        let newest = self.streams.get(&key).and_then(|stream| stream.history.newest());
-        if let Some((map, newest)) = self.info.map.as_ref().zip(newest) {
-            let media_time = newest.stamp.media_time;
-            let program_time = map.program_time(track.id, track.clock_rate, media_time);
-            self.live_edge = Some(LiveEdge { media_time, program_time });
-        }
     }
 }
 
@@ -188,7 +174,6 @@ impl Worker {
             stream.history.push(packet);
         }
         let kind = stream.kind;
-        feed.note_edge(key);
         if feed.is_refused(kind) {
             return;
         }

@@ -19,6 +19,7 @@ use crate::feed::ring::{PacketRing, RingLimits};
 use crate::id::{FeedId, StreamKey, TrackId};
 use crate::media::TrackInfo;
 use crate::packet::MediaPacket;
+use crate::time::MediaTime;
 
 /// All feeds of this process. Cloning gives another handle to the same bus.
 #[derive(Clone)]
@@ -229,6 +230,14 @@ impl Feed {
         };
         drop(packets);
         Some(FeedSubscriber { feed: self.clone(), key, ring, head, cursor, lost: 0 })
+    }
+
+    /// The media time of the packet of a stream that came last. None when there is no such stream or it has none yet.
+    #[must_use]
+    pub fn newest(&self, key: StreamKey) -> Option<MediaTime> {
+        let ring = self.0.rings.read().get(&key)?.clone();
+        let packets = ring.packets.read();
+        packets.get(packets.head().checked_sub(1)?).map(|packet| packet.stamp.media_time)
     }
 
     /// Asks the publisher for a keyframe of a track (all its layers). Cheap; requests are coalesced and limited by the

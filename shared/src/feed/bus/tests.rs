@@ -141,3 +141,19 @@ async fn keyframe_requests_travel_upstream_once() {
     let nothing = tokio::time::timeout(Duration::from_millis(50), publisher.upstream()).await;
     assert!(nothing.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_packets_time_is_told_to_who_does_not_read() {
+    let bus = bus(Duration::from_secs(30), 2);
+    let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    assert_eq!(feed.newest(VIDEO), None);
+    let mut reader = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    for n in 0..5 {
+        send(&mut publisher, n, &[0x65]);
+    }
+    let mut packets = Vec::new();
+    reader.read(&mut packets, 100).await.unwrap();
+    assert_eq!(feed.newest(VIDEO), Some(packets.last().unwrap().stamp.media_time));
+    assert_eq!(feed.newest(StreamKey::new(TrackId(9), RenditionId(0))), None);
+}
