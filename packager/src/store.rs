@@ -89,18 +89,15 @@ impl Published {
     /// A media playlist. None for a rendition that is not there.
     pub(crate) fn media(&self, name: &str, request: MediaRequest<'_>) -> Option<Arc<Text>> {
         let index = self.snapshot.renditions.iter().position(|rendition| rendition.name == name)?;
-        let text = playlist::media(&self.snapshot, name, request)
-            .filter(|_| !request.query.is_empty())
-            .map(|text| Text::new(text, format!("\"{}-{name}-q\"", self.version)));
-        if text.is_some() {
-            return text;
+        let render = |kind: &str| {
+            let text = playlist::media(&self.snapshot, name, request).unwrap_or_default();
+            Text::new(text, format!("\"{}-{name}-{kind}\"", self.version))
+        };
+        if !request.query.is_empty() {
+            return Some(render("q"));
         }
         let cell = self.media.get(index)?.get(usize::from(request.skip))?;
-        let text = cell.get_or_init(|| {
-            let text = playlist::media(&self.snapshot, name, request).unwrap_or_default();
-            Text::new(text, format!("\"{}-{name}-{}\"", self.version, u8::from(request.skip)))
-        });
-        Some(text.clone())
+        Some(cell.get_or_init(|| render(if request.skip { "1" } else { "0" })).clone())
     }
 }
 
@@ -202,5 +199,41 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let before = self.0.waiting.fetch_sub(1, Ordering::AcqRel);
         metrics::gauge!("bicast_hls_waiting_requests").set(f64::from(before.saturating_sub(1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::snapshot::{RenditionMedia, RenditionSnapshot};
+    use crate::core::testing::segment;
+
+    fn published(version: u64) -> Published {
+        let rendition = RenditionSnapshot {
+            name: "video0".into(),
+            codecs: String::new(),
+            media: RenditionMedia::Audio { channels: 2 },
+            timescale: 1_000,
+            segments: vec![Arc::new(segment(3, 4, true))],
+            removed: Vec::new(),
+            discontinuity_sequence: 0,
+            edge: 0,
+        };
+        Published::new(FeedSnapshot { renditions: vec![rendition], ..FeedSnapshot::default() }, version)
+    }
+
+    #[test]
+    fn a_playlist_is_rendered_once_for_everybody_and_apart_for_who_has_a_query() {
+        let published = published(7);
+        let ask = |skip, query| published.media("video0", MediaRequest { skip, query }).unwrap();
+        let with_query = ask(false, "token=a");
+        assert!(published.media[0].iter().all(|cell| cell.get().is_none()), "a query fills no cell");
+        assert!(std::str::from_utf8(&with_query.plain).unwrap().contains("?token=a"));
+        let first = ask(false, "");
+        assert!(Arc::ptr_eq(&first, &ask(false, "")));
+        assert!(Arc::ptr_eq(&ask(true, ""), &ask(true, "")));
+        assert!(!std::str::from_utf8(&first.plain).unwrap().contains("token"));
+        assert_eq!((first.etag.as_str(), with_query.etag.as_str()), ("\"7-video0-0\"", "\"7-video0-q\""));
+        assert!(published.media("video1", MediaRequest::default()).is_none());
     }
 }
