@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 use crate::core::stun::BindingRequest;
-use crate::socket::Socket;
+use crate::socket::{Patience, Socket};
 
 /// Addresses remembered for one owner; the oldest goes. A browser has a handful of candidate pairs.
 const MAX_ADDRESSES: usize = 8;
@@ -147,13 +147,14 @@ impl Port {
         }
     }
 
-    /// Sends one datagram from the socket that `local` belongs to: for senders of low rate.
+    /// Sends one datagram from the socket that `local` belongs to: for senders of low rate. It does not wait for a full
+    /// send buffer, because they are asynchronous tasks; what they send may be lost.
     pub(crate) fn send(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         self.socket(local, remote)
             .ok_or_else(|| {
                 io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of this address family")
             })?
-            .send(local, remote, bytes, None)
+            .send(local, remote, bytes, None, &mut Patience::none())
     }
 
     fn socket(&self, local: SocketAddr, remote: SocketAddr) -> Option<&Socket> {

@@ -15,6 +15,31 @@ const BUFFER_BYTES: usize = 4 << 20;
 const SEND_WAITS: u32 = 50;
 const SEND_WAIT: Duration = Duration::from_micros(100);
 
+/// How much longer a sender may wait for full send buffers: 5 ms from the start, for all that it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Patience(u32);
+
+impl Patience {
+    /// For senders that must not wait at all: asynchronous tasks.
+    pub(crate) const fn none() -> Self {
+        Self(0)
+    }
+
+    /// Waits a moment; false when there is no patience left.
+    fn wait(&mut self) -> bool {
+        let Some(left) = self.0.checked_sub(1) else { return false };
+        self.0 = left;
+        std::thread::sleep(SEND_WAIT);
+        true
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(SEND_WAITS)
+    }
+}
+
 /// A bound UDP socket.
 pub(crate) struct Socket {
     io: UdpSocket,
@@ -88,14 +113,15 @@ impl Socket {
         self.state.recv((&self.io).into(), buffers, meta)
     }
 
-    /// Sends datagrams of `segment` bytes each (the last may be shorter), or one datagram where it is none. Waits a
-    /// few milliseconds for a full send buffer, then gives up.
+    /// Sends datagrams of `segment` bytes each (the last may be shorter), or one datagram where it is none. Waits for a
+    /// full send buffer as long as `patience` lasts, then gives up with [`io::ErrorKind::WouldBlock`].
     pub(crate) fn send(
         &self,
         from: SocketAddr,
         to: SocketAddr,
         contents: &[u8],
         segment: Option<usize>,
+        patience: &mut Patience,
     ) -> io::Result<()> {
         let transmit = Transmit {
             destination: to,
@@ -105,13 +131,9 @@ impl Socket {
             // A socket bound to every address must answer from the one that the peer knows.
             src_ip: self.local.ip().is_unspecified().then(|| from.ip()).filter(|ip| !ip.is_unspecified()),
         };
-        let mut waits = 0;
         loop {
             match self.state.try_send((&self.io).into(), &transmit) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && waits < SEND_WAITS => {
-                    waits += 1;
-                    std::thread::sleep(SEND_WAIT);
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience.wait() => {}
                 other => return other,
             }
         }
@@ -141,13 +163,22 @@ mod tests {
     }
 
     #[test]
+    fn patience_ends_and_some_have_none() {
+        let mut patience = Patience::default();
+        let waits = std::iter::from_fn(|| patience.wait().then_some(())).take(1_000).count();
+        assert_eq!(waits, 50, "of 0.1 ms: 5 ms");
+        assert_eq!(patience, Patience::none());
+    }
+
+    #[test]
     fn segments_arrive_as_datagrams() {
         let sockets = Socket::bind_group(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
         let reader = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         reader.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let contents: Vec<u8> = (0..250).collect();
         let segment = (sockets[0].max_segments() >= 3).then_some(100);
-        sockets[0].send(sockets[0].local(), reader.local_addr().unwrap(), &contents, segment).unwrap();
+        let to = reader.local_addr().unwrap();
+        sockets[0].send(sockets[0].local(), to, &contents, segment, &mut Patience::none()).unwrap();
         let mut buffer = [0; 1_500];
         let mut sizes = Vec::new();
         while sizes.iter().sum::<usize>() < contents.len() {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::core::seal::SealError;
-use crate::socket::Socket;
+use crate::socket::{Patience, Socket};
 
 /// Datagrams in one run (UDP GSO). The kernel's cost per packet hardly falls beyond it, and a router's queue likes
 /// short bursts.
@@ -17,6 +17,7 @@ const RUN_BYTES: usize = 65_000;
 pub(crate) struct Batch {
     bytes: Vec<u8>,
     sizes: Vec<usize>,
+    patience: Patience,
 }
 
 /// What was handed to the kernel.
@@ -50,6 +51,11 @@ impl Batch {
         }
     }
 
+    /// Another visit of the worker begins: full send buffers may be waited for again, once for all its viewers.
+    pub(crate) fn begin_visit(&mut self) {
+        self.patience = Patience::default();
+    }
+
     /// How many packets wait.
     pub(crate) fn len(&self) -> usize {
         self.sizes.len()
@@ -66,13 +72,13 @@ impl Batch {
             let contents = &self.bytes[at..at + bytes];
             let segment = (count > 1).then_some(size);
             sent.calls += 1;
-            match socket.send(from, to, contents, segment) {
+            match socket.send(from, to, contents, segment, &mut self.patience) {
                 Ok(()) => sent.add(count, bytes),
                 // No segmentation on this path (some interfaces): one by one.
                 Err(error) if count > 1 && error.kind() != io::ErrorKind::WouldBlock => {
                     for packet in contents.chunks(size) {
                         sent.calls += 1;
-                        match socket.send(from, to, packet, None) {
+                        match socket.send(from, to, packet, None, &mut self.patience) {
                             Ok(()) => sent.add(1, packet.len()),
                             Err(_) => sent.dropped += 1,
                         }

@@ -160,6 +160,7 @@ impl Worker {
         packets: &mut Vec<MediaPacket>,
         hole: bool,
     ) {
+        self.batch.begin_visit();
         let Some(feed) = self.feeds.get_mut(id) else { return packets.clear() };
         let Some(stream) = feed.streams.get_mut(&key) else { return packets.clear() };
         let from = stream.history.head();

@@ -39,7 +39,7 @@ use self::viewer::{Path, Viewer, Visit, Wire};
 use crate::core::answer::Agreement;
 use crate::port::{Datagram, Ignored, Kind, Owner, Registration};
 use crate::shared::Shared;
-use crate::socket::Socket;
+use crate::socket::{Patience, Socket};
 use crate::status::WorkerReport;
 
 /// Addresses that one viewer is known by; the oldest goes.
@@ -265,6 +265,7 @@ impl Worker {
         let slot = *slot.ok_or(Ignored::OwnerGone)?;
         let shared = self.shared.clone();
         let viewer = self.viewers.get_mut(slot).and_then(Option::as_mut).ok_or(Ignored::OwnerGone)?;
+        self.batch.begin_visit();
         let mut answers = Vec::new();
         let input = viewer.connection.handle(now, datagram, &shared.identity, &mut answers);
         let back = Path {
@@ -357,8 +358,10 @@ impl Worker {
 
     fn transmit(&self, path: Path, datagrams: &[Bytes]) {
         let Some(socket) = self.sockets.get(path.socket) else { return };
+        let mut patience = Patience::default();
         for datagram in datagrams {
-            if let Err(error) = socket.send(path.local, path.remote, datagram, None) {
+            let sent = socket.send(path.local, path.remote, datagram, None, &mut patience);
+            if let Err(error) = sent {
                 tracing::debug!(%error, remote = %path.remote, "cannot send");
                 metrics::counter!("bicast_udp_send_errors_total").increment(1);
             }
@@ -382,6 +385,7 @@ impl Worker {
 
     /// Does what has become due and tells when to come again.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Instant> {
+        self.batch.begin_visit();
         while let Some(&(due, slot)) = self.timers.first().filter(|(due, _)| *due <= now) {
             self.timers.remove(&(due, slot));
             if let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) {
