@@ -1,10 +1,12 @@
 //! What WHIP and WHEP have in common over HTTP: bodies of bounded size, content types, addresses, session names.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use bicast_shared::problem::Problem;
+use http_body_util::LengthLimitError;
 
 /// The content type of offers and answers.
 pub(crate) const SDP: &str = "application/sdp";
@@ -23,12 +25,24 @@ pub(crate) async fn read_text(headers: &HeaderMap, want: &str, body: Body) -> Re
     if !essence.eq_ignore_ascii_case(want) {
         return Err(Problem::wrong_content_type(got, want));
     }
-    let bytes: Bytes =
-        axum::body::to_bytes(body, MAX_BODY).await.map_err(|_| Problem::too_large(MAX_BODY))?;
+    let bytes: Bytes = axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| unreadable(&error))?;
     String::from_utf8(bytes.into()).map_err(|error| {
         let detail = format!("The body is not UTF-8 (byte {}).", error.utf8_error().valid_up_to());
         Problem::new(400, "bad-sdp", "Bad SDP", detail)
     })
+}
+
+/// What is wrong with a body that could not be read to its end.
+fn unreadable(error: &axum::Error) -> Problem {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return Problem::too_large(MAX_BODY);
+        }
+        cause = error.source();
+    }
+    let detail = format!("The body could not be read to its end: {error}.");
+    Problem::new(400, "bad-body", "Broken body", detail).hint("Send the request again, with its whole body.")
 }
 
 /// The address that a request was sent to, where its Host says one: `localhost` is 127.0.0.1.
@@ -54,6 +68,10 @@ pub(crate) fn random_name(length: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use http_body_util::{BodyExt as _, Full};
+
     use super::*;
 
     #[test]
@@ -83,5 +101,12 @@ mod tests {
         assert_eq!(status(&headers, b"v=0".to_vec()).await, Ok("v=0".to_owned()));
         assert_eq!(status(&headers, vec![b'a'; MAX_BODY + 1]).await, Err(413));
         assert_eq!(status(&headers, vec![0xff]).await, Err(400));
+        let cut = Full::new(Bytes::from_static(b"v=0"))
+            .map_err(|never| -> io::Error { match never {} })
+            .with_trailers(async { Some(Err::<HeaderMap, _>(io::Error::other("the line was cut"))) });
+        let cut = Body::new(cut);
+        let problem = read_text(&headers, SDP, cut).await.unwrap_err();
+        assert_eq!(problem.status, 400);
+        assert!(problem.detail.contains("the line was cut"), "{}", problem.detail);
     }
 }
