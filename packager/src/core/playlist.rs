@@ -80,10 +80,10 @@ impl Printer<'_> {
         for other in self.feed.renditions.iter().filter(|other| other.name != self.rendition.name) {
             let Some((number, part)) = other.newest_part() else { continue };
             let query = self.suffix();
-            let name = &other.name;
+            let (name, instance) = (&other.name, &self.feed.instance);
             writeln!(
                 out,
-                "#EXT-X-RENDITION-REPORT:URI=\"../{name}/media.m3u8{query}\",LAST-MSN={number},LAST-PART={part}"
+                "#EXT-X-RENDITION-REPORT:URI=\"../../{name}/{instance}/media.m3u8{query}\",LAST-MSN={number},LAST-PART={part}"
             )?;
         }
         Ok(())
@@ -147,7 +147,7 @@ impl Printer<'_> {
     }
 
     fn uri(&self, file: &str) -> String {
-        format!("{}/{file}{}", self.feed.instance, self.suffix())
+        format!("{file}{}", self.suffix())
     }
 
     fn suffix(&self) -> String {
@@ -176,6 +176,8 @@ pub fn multivariant(feed: &FeedSnapshot, query: &str) -> String {
 
 fn print_multivariant(out: &mut String, feed: &FeedSnapshot, query: &str) -> std::fmt::Result {
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+    // In the path, so that no cache answers a reload of this life of the feed with what it kept of another one.
+    let instance = &feed.instance;
     writeln!(out, "#EXTM3U\n#EXT-X-VERSION:6")?;
     if feed.header.independent_segments {
         writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
@@ -192,7 +194,7 @@ fn print_multivariant(out: &mut String, feed: &FeedSnapshot, query: &str) -> std
             writeln!(
                 out,
                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"{}\",LANGUAGE=\"und\",DEFAULT=YES,\
-                 AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}/media.m3u8{query}\"",
+                 AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}/{instance}/media.m3u8{query}\"",
                 rendition.name, rendition.name
             )?;
         }
@@ -203,7 +205,7 @@ fn print_multivariant(out: &mut String, feed: &FeedSnapshot, query: &str) -> std
         writeln!(
             out,
             "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"{rest}\n\
-             {}/media.m3u8{query}",
+             {}/{instance}/media.m3u8{query}",
             rendition.name
         )
     };

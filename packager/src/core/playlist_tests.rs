@@ -51,24 +51,24 @@ fn a_live_playlist() {
         #EXT-X-PART-INF:PART-TARGET=0.216
         #EXT-X-MEDIA-SEQUENCE:10
         #EXT-X-DISCONTINUITY-SEQUENCE:7
-        #EXT-X-MAP:URI="i1/init0.mp4"
+        #EXT-X-MAP:URI="init0.mp4"
         #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:20.000Z
-        #EXT-X-PART:DURATION=0.200000,URI="i1/10.0.m4s",INDEPENDENT=YES
-        #EXT-X-PART:DURATION=0.200000,URI="i1/10.1.m4s"
+        #EXT-X-PART:DURATION=0.200000,URI="10.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=0.200000,URI="10.1.m4s"
         #EXTINF:0.400000,
-        i1/10.m4s
+        10.m4s
         #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:22.000Z
-        #EXT-X-PART:DURATION=0.200000,URI="i1/11.0.m4s",INDEPENDENT=YES,GAP=YES
+        #EXT-X-PART:DURATION=0.200000,URI="11.0.m4s",INDEPENDENT=YES,GAP=YES
         #EXT-X-GAP
         #EXTINF:0.200000,
-        i1/11.m4s
+        11.m4s
         #EXT-X-DISCONTINUITY
-        #EXT-X-MAP:URI="i1/init1.mp4"
+        #EXT-X-MAP:URI="init1.mp4"
         #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:24.000Z
-        #EXT-X-PART:DURATION=0.200000,URI="i1/12.0.m4s",INDEPENDENT=YES
-        #EXT-X-PART:DURATION=0.200000,URI="i1/12.1.m4s"
-        #EXT-X-PRELOAD-HINT:TYPE=PART,URI="i1/12.2.m4s"
-        #EXT-X-RENDITION-REPORT:URI="../audio0/media.m3u8",LAST-MSN=12,LAST-PART=1
+        #EXT-X-PART:DURATION=0.200000,URI="12.0.m4s",INDEPENDENT=YES
+        #EXT-X-PART:DURATION=0.200000,URI="12.1.m4s"
+        #EXT-X-PRELOAD-HINT:TYPE=PART,URI="12.2.m4s"
+        #EXT-X-RENDITION-REPORT:URI="../../audio0/i1/media.m3u8",LAST-MSN=12,LAST-PART=1
     "#]]
     .assert_eq(&text);
 }
@@ -114,7 +114,7 @@ fn right_after_a_segment_closed_part_0_of_the_next_one_is_hinted() {
     let mut feed = feed();
     feed.renditions[0].segments.pop();
     let text = media(&feed, "video0", MediaRequest::default()).unwrap();
-    assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"i1/12.0.m4s\""));
+    assert!(text.contains("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"12.0.m4s\""));
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn the_multivariant_playlist_tells_what_the_bitstream_says() {
         #EXTM3U
         #EXT-X-VERSION:6
         #EXT-X-INDEPENDENT-SEGMENTS
-        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio0",LANGUAGE="und",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="audio0/media.m3u8"
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="audio0",LANGUAGE="und",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="audio0/i1/media.m3u8"
         #EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=1000,CODECS="avc1.42c01f,opus",RESOLUTION=1280x720,FRAME-RATE=29.970,AUDIO="audio",CLOSED-CAPTIONS=NONE
-        video0/media.m3u8
+        video0/i1/media.m3u8
     "#]]
     .assert_eq(&multivariant(&feed(), ""));
     let mut sound = feed();
@@ -135,7 +135,7 @@ fn the_multivariant_playlist_tells_what_the_bitstream_says() {
         #EXT-X-VERSION:6
         #EXT-X-INDEPENDENT-SEGMENTS
         #EXT-X-STREAM-INF:BANDWIDTH=1000,AVERAGE-BANDWIDTH=1000,CODECS="opus"
-        audio0/media.m3u8
+        audio0/i1/media.m3u8
     "#]]
     .assert_eq(&multivariant(&sound, ""));
 }

@@ -43,6 +43,14 @@ pub(super) fn failed(problem: Problem, target: u32, age: Age) -> Response {
     response
 }
 
+/// 307 to `location`, for this moment only.
+pub(super) fn moved(location: &str) -> Response {
+    let mut headers = HeaderMap::new();
+    set(&mut headers, header::LOCATION, location);
+    set(&mut headers, header::CACHE_CONTROL, "no-store");
+    (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
+}
+
 /// A playlist: compressed for who accepts it, 304 for who has it.
 pub(super) fn playlist(request: &HeaderMap, text: &Text, target: u32, age: Age) -> Response {
     let gzip = accepts_gzip(request);

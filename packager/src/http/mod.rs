@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::core::playlist::MediaRequest;
 use crate::core::reload::{BadDirective, Directives, Readiness, readiness};
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
-use crate::http::answer::{Age, failed, media_file, playlist, targets};
+use crate::http::answer::{Age, failed, media_file, moved, playlist, targets};
 use crate::store::{FeedEntry, Published, Store};
 
 /// While a publisher is away, a blocked playlist request is answered after this part of a target duration with what there
@@ -42,7 +42,8 @@ struct App {
 pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
     Router::new()
         .route("/hls/{feed}/multivariant.m3u8", get(multivariant))
-        .route("/hls/{feed}/{rendition}/media.m3u8", get(media))
+        .route("/hls/{feed}/{rendition}/media.m3u8", get(current_media))
+        .route("/hls/{feed}/{rendition}/{instance}/media.m3u8", get(media))
         .route("/hls/{feed}/{rendition}/{instance}/{file}", get(file))
         .with_state(App { bus, store })
 }
@@ -133,9 +134,38 @@ async fn multivariant(
     }
 }
 
-async fn media(
+/// The playlist of the feed as it is now has another address, which tells its lives apart: caches keep the answers to
+/// blocking reloads for long, and a player must not meet those of a feed that ended and began again.
+async fn current_media(
     State(app): State<App>,
     Path((feed, rendition)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let mut directives = match Directives::parse(&query) {
+        Ok(directives) => directives,
+        Err(error) => return failed(bad_directive(error), 1, Age::Plain),
+    };
+    count("media_current");
+    let published = match app.playable(&feed).await {
+        Ok((_, published)) => published,
+        Err(response) => return response,
+    };
+    let (snapshot, target) = (&published.snapshot, targets(&published.snapshot));
+    let Some(listed) = snapshot.rendition(&rendition) else {
+        return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
+    };
+    directives.settle(listed);
+    if let Readiness::Bad(error) = readiness(snapshot, listed, &directives) {
+        return failed(bad_directive(error), target, Age::Plain);
+    }
+    let query = if query.is_empty() { query } else { format!("?{query}") };
+    moved(&format!("{}/media.m3u8{query}", snapshot.instance))
+}
+
+async fn media(
+    State(app): State<App>,
+    Path((feed, rendition, instance)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     who: Who,
@@ -149,8 +179,11 @@ async fn media(
         Ok(found) => found,
         Err(response) => return response,
     };
-    entry.saw_viewer(clock::now(), who.0);
     let target = targets(&first.snapshot);
+    if first.snapshot.instance != instance {
+        return failed(unknown_instance(&feed), target, Age::Plain);
+    }
+    entry.saw_viewer(clock::now(), who.0);
     let Some(listed) = first.snapshot.rendition(&rendition) else {
         return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
     };
@@ -364,6 +397,12 @@ fn unknown_rendition(feed: &str, rendition: &str) -> Problem {
     let detail = format!("The feed {feed:?} has no rendition {rendition:?}.");
     Problem::new(404, "unknown-rendition", "Unknown rendition", detail)
         .hint("The multivariant playlist names the renditions.")
+}
+
+fn unknown_instance(feed: &str) -> Problem {
+    let detail = format!("The feed {feed:?} has begun anew since this playlist was named.");
+    Problem::new(404, "unknown-instance", "Unknown instance", detail)
+        .hint("Load the multivariant playlist again: it names the playlists of the feed as it is now.")
 }
 
 fn unknown_file(file: &str) -> Problem {

@@ -50,6 +50,17 @@ async fn get(router: Router, path: &str) -> Response {
     get_with(router, path, &[]).await
 }
 
+/// The folder of a rendition of the feed as it is now: what the URL without an instance leads to.
+async fn folder(origin: &Origin, rendition: &str) -> String {
+    let moved = get(origin.router(), &format!("/hls/demo/{rendition}/media.m3u8?token=1")).await;
+    assert_eq!(moved.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(cache(&moved), "no-store");
+    let location = moved.headers()[header::LOCATION].to_str().unwrap();
+    let instance = location.strip_suffix("/media.m3u8?token=1").unwrap();
+    assert!(!instance.is_empty() && !instance.contains('/'));
+    format!("/hls/demo/{rendition}/{instance}")
+}
+
 async fn bytes(response: Response) -> bytes::Bytes {
     response.into_body().collect().await.unwrap().to_bytes()
 }
@@ -102,6 +113,11 @@ async fn a_feed_from_its_first_frame_to_its_end() {
         "{multivariant}"
     );
 
+    for rendition in ["video0", "audio0"] {
+        let folder = folder(&origin, rendition).await;
+        let name = folder.strip_prefix("/hls/demo/").unwrap();
+        assert!(multivariant.contains(&format!("{name}/media.m3u8")), "{multivariant}");
+    }
     blocking_reload(&origin).await;
     hinted_part(&origin).await;
     media(&origin, &publishing).await;
@@ -116,9 +132,10 @@ async fn a_feed_from_its_first_frame_to_its_end() {
     assert!(feed.viewers >= 1);
 
     // A waiting request is released when the feed ends.
-    let playlist = text(get(origin.router(), "/hls/demo/video0/media.m3u8").await).await;
+    let video = folder(&origin, "video0").await;
+    let playlist = text(get(origin.router(), &format!("{video}/media.m3u8")).await).await;
     let (msn, _) = newest(&playlist);
-    let path = format!("/hls/demo/video0/media.m3u8?_HLS_msn={}&_HLS_part=9", msn + 1);
+    let path = format!("{video}/media.m3u8?_HLS_msn={}&_HLS_part=9", msn + 1);
     let router = origin.router();
     let waiting = tokio::spawn(async move { get(router, &path).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -135,13 +152,14 @@ async fn a_feed_from_its_first_frame_to_its_end() {
 }
 
 async fn blocking_reload(origin: &Origin) {
-    let first = get(origin.router(), "/hls/demo/video0/media.m3u8").await;
+    let video = folder(origin, "video0").await;
+    let first = get(origin.router(), &format!("{video}/media.m3u8")).await;
     assert_eq!(cache(&first), "max-age=2", "half a target duration");
     assert_eq!(first.headers()[header::CONTENT_TYPE], "application/vnd.apple.mpegurl");
     let mut playlist = text(first).await;
     for _ in 0..12 {
         let (msn, part) = newest(&playlist);
-        let path = format!("/hls/demo/video0/media.m3u8?_HLS_msn={msn}&_HLS_part={}", part + 1);
+        let path = format!("{video}/media.m3u8?_HLS_msn={msn}&_HLS_part={}", part + 1);
         let begun = clock::now();
         let (a, b) = tokio::join!(get(origin.router(), &path), get(origin.router(), &path));
         let waited = begun.elapsed();
@@ -150,15 +168,17 @@ async fn blocking_reload(origin: &Origin) {
         let (a, b) = (text(a).await, text(b).await);
         assert_eq!(a, b, "all waiters get the same");
         assert!(newest(&a) > (msn, part));
-        assert!(a.contains("#EXT-X-RENDITION-REPORT:URI=\"../audio0/media.m3u8\""));
+        let instance = video.rsplit('/').next().unwrap();
+        assert!(a.contains(&format!("#EXT-X-RENDITION-REPORT:URI=\"../../audio0/{instance}/media.m3u8\"")));
         playlist = a;
     }
 }
 
 async fn hinted_part(origin: &Origin) {
+    let video = folder(origin, "video0").await;
     for _ in 0..6 {
-        let playlist = text(get(origin.router(), "/hls/demo/video0/media.m3u8").await).await;
-        let path = format!("/hls/demo/video0/{}", hint(&playlist));
+        let playlist = text(get(origin.router(), &format!("{video}/media.m3u8")).await).await;
+        let path = format!("{video}/{}", hint(&playlist));
         let part = tokio::time::timeout(Duration::from_secs(1), get(origin.router(), &path)).await.unwrap();
         assert_eq!(part.status(), StatusCode::OK, "{path}");
         let data = bytes(part).await;
@@ -168,15 +188,16 @@ async fn hinted_part(origin: &Origin) {
 
 async fn media(origin: &Origin, publishing: &Publisher) {
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let playlist = text(get(origin.router(), "/hls/demo/video0/media.m3u8").await).await;
+    let video = folder(origin, "video0").await;
+    let playlist = text(get(origin.router(), &format!("{video}/media.m3u8")).await).await;
     let segment = uris(&playlist)[0];
-    let path = format!("/hls/demo/video0/{segment}");
+    let path = format!("{video}/{segment}");
     let response = get(origin.router(), &path).await;
     assert_eq!(response.headers()[header::CONTENT_TYPE], "video/mp4");
     let whole = bytes(response).await;
     let mut parts = Vec::new();
     for uri in part_uris(&playlist).iter().filter(|uri| uri.starts_with(segment.trim_end_matches("m4s"))) {
-        parts.extend_from_slice(&bytes(get(origin.router(), &format!("/hls/demo/video0/{uri}")).await).await);
+        parts.extend_from_slice(&bytes(get(origin.router(), &format!("{video}/{uri}")).await).await);
     }
     assert!(whole == parts, "a segment is its parts");
     // The identity: RTP's timestamp, continued by the feed, is the presentation time.
@@ -188,16 +209,15 @@ async fn media(origin: &Origin, publishing: &Publisher) {
     let ranged = get_with(origin.router(), &path, &[(header::RANGE, "bytes=4-7")]).await;
     assert_eq!(ranged.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(&bytes(ranged).await[..], b"styp");
-    let init =
-        bytes(get(origin.router(), &format!("/hls/demo/audio0/{}", init_uri(origin, "audio0").await)).await)
-            .await;
+    let init = bytes(get(origin.router(), &init_uri(origin, "audio0").await).await).await;
     assert_eq!(&init[4..8], b"ftyp");
 }
 
 async fn init_uri(origin: &Origin, rendition: &str) -> String {
-    let playlist = text(get(origin.router(), &format!("/hls/demo/{rendition}/media.m3u8")).await).await;
+    let folder = folder(origin, rendition).await;
+    let playlist = text(get(origin.router(), &format!("{folder}/media.m3u8")).await).await;
     let line = playlist.lines().find(|line| line.starts_with("#EXT-X-MAP")).unwrap();
-    line.split('"').nth(1).unwrap().to_owned()
+    format!("{folder}/{}", line.split('"').nth(1).unwrap())
 }
 
 async fn compression_and_validators(origin: &Origin) {
@@ -207,8 +227,7 @@ async fn compression_and_validators(origin: &Origin) {
     let zipped = get_with(origin.router(), path, &[(header::ACCEPT_ENCODING, "gzip, br")]).await;
     assert_eq!(zipped.headers()[header::CONTENT_ENCODING], "gzip");
     assert_eq!(zipped.headers()[header::VARY], "accept-encoding");
-    let uri = init_uri(origin, "video0").await;
-    let path = format!("/hls/demo/video0/{uri}");
+    let path = init_uri(origin, "video0").await;
     let etag = get(origin.router(), &path).await.headers()[header::ETAG].to_str().unwrap().to_owned();
     let again = get_with(origin.router(), &path, &[(header::IF_NONE_MATCH, &etag)]).await;
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
@@ -216,10 +235,11 @@ async fn compression_and_validators(origin: &Origin) {
 }
 
 async fn mistakes(origin: &Origin) {
-    let playlist = text(get(origin.router(), "/hls/demo/video0/media.m3u8").await).await;
+    let video = folder(origin, "video0").await;
+    let media = format!("{video}/media.m3u8");
+    let playlist = text(get(origin.router(), &media).await).await;
     let (msn, _) = newest(&playlist);
-    let instance = hint(&playlist).split_once('/').unwrap().0;
-    let media = "/hls/demo/video0/media.m3u8";
+    let instance = video.rsplit('/').next().unwrap();
     for (path, status) in [
         (format!("{media}?_HLS_part=1"), 400),
         (format!("{media}?_HLS_msn=-1"), 400),
@@ -228,6 +248,11 @@ async fn mistakes(origin: &Origin) {
         (format!("{media}?_HLS_msn=0"), 200),
         (format!("{media}?_HLS_unknown=x&token=1"), 200),
         ("/hls/demo/video9/media.m3u8".to_owned(), 404),
+        (format!("/hls/demo/video9/{instance}/media.m3u8"), 404),
+        (format!("/hls/demo/video0/media.m3u8?_HLS_msn={}", msn + 9), 400),
+        ("/hls/demo/video0/media.m3u8?_HLS_msn=x".to_owned(), 400),
+        ("/hls/demo/video0/0123abc/media.m3u8".to_owned(), 404),
+        ("/hls/demo/video0/0123abc/media.m3u8?_HLS_msn=1&_HLS_part=2".to_owned(), 404),
         ("/hls/.hidden/multivariant.m3u8".to_owned(), 400),
         (format!("/hls/demo/video0/{instance}/{}.0.m4s", msn + 7), 404),
         (format!("/hls/demo/video0/{instance}/{}.m4s", msn + 1), 404),
