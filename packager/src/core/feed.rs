@@ -49,6 +49,10 @@ pub struct FeedPackager {
     refused: Option<String>,
     last_packet: Option<Instant>,
     last_tick: Option<Instant>,
+    /// When a packet of the track that drives the cuts last came.
+    last_driver: Option<Instant>,
+    /// Sound goes on without its picture: no part can be placed until the picture returns.
+    stuck: bool,
     ended: bool,
     away: bool,
     changed: bool,
@@ -83,6 +87,8 @@ impl FeedPackager {
             last_tick: None,
             ended: false,
             away: false,
+            last_driver: None,
+            stuck: false,
             changed: false,
             maps: Maps::default(),
         }
@@ -130,6 +136,10 @@ impl FeedPackager {
     /// Takes a packet from the bus.
     pub fn handle_packet(&mut self, now: Instant, packet: MediaPacket) {
         self.last_packet = Some(now);
+        if packet.stamp.segment.is_some() {
+            self.last_driver = Some(now);
+            self.note_stuck(false);
+        }
         self.note_away(false);
         if self.state.is_none() {
             self.hold(packet);
@@ -144,6 +154,8 @@ impl FeedPackager {
         let alive = self.info.state == FeedState::Live
             && self.last_packet.is_some_and(|last| now.saturating_duration_since(last) < SILENT);
         let Some(state) = &mut self.state else { return };
+        let target = Duration::from_secs(u64::from(state.header.target_duration));
+        let stuck = self.last_driver.is_some_and(|last| now.saturating_duration_since(last) > target);
         if let Some(video) = &mut state.video {
             video.handle_timeout(now, alive, &mut state.plans, &self.maps);
         }
@@ -152,6 +164,7 @@ impl FeedPackager {
         }
         self.after();
         self.note_away(!alive && self.last_packet.is_some());
+        self.note_stuck(stuck);
     }
 
     /// When [`Self::handle_timeout`] should next be called.
@@ -193,7 +206,7 @@ impl FeedPackager {
         let base = FeedSnapshot {
             instance,
             ended: self.ended,
-            away: self.away,
+            away: self.away || self.stuck,
             refused: self.refused.clone(),
             ..FeedSnapshot::default()
         };
@@ -349,6 +362,13 @@ impl FeedPackager {
         let changes = writers.iter().flatten().map(|writer| writer.changes()).sum();
         self.changed |= changes != state.changes;
         state.changes = changes;
+    }
+
+    fn note_stuck(&mut self, stuck: bool) {
+        if self.stuck != stuck {
+            self.stuck = stuck;
+            self.changed = true;
+        }
     }
 
     fn note_away(&mut self, away: bool) {

@@ -26,7 +26,8 @@ pub struct FeedSnapshot {
     pub renditions: Vec<RenditionSnapshot>,
     /// Nothing will be added.
     pub ended: bool,
-    /// Nothing arrives at the moment: the publisher is away, or silent.
+    /// Nothing can be added at the moment: the publisher is away, or silent, or sends sound without the picture that
+    /// decides where it belongs.
     pub away: bool,
     /// Why it cannot be watched, in words with the next step.
     pub refused: Option<String>,

@@ -38,7 +38,7 @@ use crate::core::window::{Init, WindowLimits};
 use crate::core::writer::Writer;
 
 /// How far behind the clock missing frames are filled in: a frame or a repair that is later than this is late.
-const FILL_DELAY: Duration = Duration::from_millis(250);
+const FILL_DELAY: Duration = Duration::from_millis(500);
 
 /// The video of a feed.
 #[derive(Debug)]

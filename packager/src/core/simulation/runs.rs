@@ -361,6 +361,21 @@ fn a_stall_longer_than_a_segment_may_be_ends_it() {
 }
 
 #[test]
+fn a_camera_that_is_taken_away_leaves_no_request_waiting_in_vain() {
+    let mut session = Session::new();
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    session.run(&mut publisher, 6_000);
+    assert!(!session.core.snapshot().away);
+    publisher.video = false;
+    session.run(&mut publisher, 4_000);
+    assert!(session.core.snapshot().away, "sound alone cannot be placed: answer with what there is");
+    publisher.video = true;
+    session.run(&mut publisher, 4_000);
+    assert!(!session.core.snapshot().away);
+}
+
+#[test]
 fn an_ended_feed_has_everything_and_an_end() {
     let mut session = Session::new();
     session.begin_epoch(both());
