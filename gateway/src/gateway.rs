@@ -113,10 +113,10 @@ impl Gateway {
     }
 
     /// Ends everything in order: no new sessions, publishers leave, playlists end while HTTP still serves them, peers
-    /// are closed, then the listeners. Takes some seconds where HLS viewers watch, and well under one otherwise. Dropping
+    /// are closed, then the listeners. Takes some seconds where a feed is on over HLS, and well under one otherwise. Dropping
     /// the returned future ends the process's part at once.
     pub async fn shutdown(self) {
-        let watching = self.hls_viewers();
+        let on_air = self.feeds_over_hls();
         tracing::info!("stopping: no new sessions are taken");
         self.readiness.drain();
 
@@ -128,9 +128,9 @@ impl Gateway {
 
         within(ROOM_ENDS_WITHIN, "packager", self.packager.shutdown()).await;
         tracing::info!("playlists have ended");
-        if watching > 0 && !self.drain.is_zero() {
+        if on_air > 0 && !self.drain.is_zero() {
             tracing::info!(
-                viewers = watching,
+                feeds = on_air,
                 seconds = self.drain.as_secs_f64(),
                 "letting HLS players see the end"
             );
@@ -144,8 +144,12 @@ impl Gateway {
         tracing::info!("stopped");
     }
 
-    fn hls_viewers(&self) -> u32 {
-        self.packaged.borrow().feeds.values().map(|feed| feed.viewers).sum()
+    /// Feeds whose playlists somebody may be following. Not those that are known to be watched: viewers behind a cache are
+    /// not counted here, and one that has just come is not counted yet.
+    fn feeds_over_hls(&self) -> usize {
+        let packaged = self.packaged.borrow().clone();
+        let feeds = self.bus.feeds();
+        feeds.keys().filter(|id| packaged.feeds.get(id).is_some_and(|feed| feed.playable)).count()
     }
 }
 

@@ -25,6 +25,7 @@ async fn two_epochs(say_goodbye: bool) -> anyhow::Result<()> {
     before.run(&clip, &mut first).await?;
     if say_goodbye {
         first.leave().await?;
+        runtime.shutdown_background();
     } else {
         // Gone without a word: not even its DTLS says good-bye.
         runtime.shutdown_background();
