@@ -39,6 +39,7 @@ export function lostAndRepeated(frames, held) {
   const times = held.frames.map((frame) => ((frame.time % WRAP) + WRAP) % WRAP);
   const first = times.indexOf(seen.find((rtp) => times.includes(rtp)));
   const last = times.indexOf(seen.findLast((rtp) => times.includes(rtp)));
+  assert.ok(first >= 0, `of ${seen.length} decoded frames none is among the ${times.length} of CMAF: nothing to compare`);
   const had = new Set(seen);
   const lost = times.slice(first, last + 1).filter((time) => !had.has(time)).length;
   return { lost, repeated: seen.length - had.size, of: last + 1 - first };
@@ -63,6 +64,7 @@ export function holes(held) {
 export function paintedLosses(painted) {
   let [lost, repeated] = [0, 0];
   const known = painted.filter((frame) => frame.number !== null);
+  assert.ok(known.length > 1, `of ${painted.length} painted frames ${known.length} could be read: nothing to count`);
   for (let n = 1; n < known.length; n++) {
     const [before, now] = [known[n - 1], known[n]];
     if (now.number < before.number) continue;
