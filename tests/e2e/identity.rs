@@ -118,7 +118,7 @@ async fn with_b_frames_on_presentation_times() -> anyhow::Result<()> {
     server.check_unharmed().await
 }
 
-/// A feed with a picture only, and one with sound only, have the same timeline rules.
+/// A feed with a picture only has the same timeline rules.
 #[tokio::test]
 async fn with_one_track_only() -> anyhow::Result<()> {
     use bicast_tests::peer::{RtpPublisher, RtpViewer};
