@@ -99,12 +99,14 @@ describe('the demo', { timeout: 300_000 }, () => {
       assert.ok(compared > 300, `only ${compared} of ${frames.length} frames of Chromium's encoder were compared`);
 
       // Every position that the page computed, on either path, is the CMAF time of the frame in that very picture.
-      const times = new Map(held.frames.map((frame) => [frame.number, frame.time]));
+      // A busy browser captures a drawing twice: then its number has two times, and either is right.
+      const times = held.frames.reduce((map, frame) => map.set(frame.number, [...(map.get(frame.number) ?? []), frame]), new Map());
       for (const leg of ['realtime', 'hls']) {
         let right = 0;
         for (const { frame, mediaTime } of readings[leg]) {
           if (mediaTime === null || !times.has(frame)) continue;
-          assert.ok(Math.abs(times.get(frame) - mediaTime) <= 1, `${leg}: frame ${frame} is ${times.get(frame)}, the page says ${mediaTime}`);
+          const known = times.get(frame).map(({ time }) => time);
+          assert.ok(known.some((time) => Math.abs(time - mediaTime) <= 1), `${leg}: frame ${frame} is ${known}, the page says ${mediaTime}`);
           right++;
         }
         assert.ok(right > 30, `${leg}: only ${right} of ${readings[leg].length} positions could be checked`);
