@@ -33,7 +33,8 @@ fn every_described_route_is_there() {
             .replace("{feed}", "nosuch")
             .replace("{id}", "nosuch")
             .replace("{session}", "s")
-            .replace("{rendition}", "video0");
+            .replace("{rendition}", "video0")
+            .replace("{instance}", "life");
         for method in item.as_object().unwrap().keys() {
             let (status, body) = running.ask(&method.to_uppercase(), &at);
             assert_ne!(status, 405, "{method} {path}");
