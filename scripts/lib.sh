@@ -107,6 +107,7 @@ apt_install() {
     sudo=(sudo)
   fi
   say "  installing Debian packages: $*"
+  mkdir -p "$ROOT/target"
   local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=500 -q)
   "${apt[@]}" update >/dev/null || note "apt-get update failed; trying with the lists as they are"
   "${apt[@]}" install -y --no-install-recommends "$@" </dev/null >"$ROOT/target/apt.log" 2>&1 || {
