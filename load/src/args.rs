@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::core::feed::Shape;
+use crate::core::publisher::Manner;
 use crate::core::ramp::Ramp;
 
 const EXAMPLES: &str = "\
@@ -20,6 +21,10 @@ Examples:
   500 joins within 2 s on a feed with a keyframe every 10 s, whose encoder ignores requests:
     bicast bench viewers --whep http://127.0.0.1:8080/whep/load --publish --gop 10 --deaf \\
       --settle 12 --viewers 500 --ramp 2s
+
+  The latency that a loaded server adds, with feeds that are not in step:
+    bicast bench viewers --whep http://127.0.0.1:8080/whep/load --publish --feeds 25 \\
+      --viewers 2000 --ramp 200/s --duration 30 --cpu 1 --server-pid PID
 
 Every viewer has its own socket, ICE agent, DTLS handshake and SRTP keys. The sequence number of every packet is checked;
 a share of them (--authenticate) is decrypted, and everything until the first picture. Join times count from the moment the
@@ -44,6 +49,10 @@ pub struct Args {
     /// How many viewers
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub viewers: u32,
+
+    /// Spread them over so many feeds: the last part of the addresses gets -1, -2, … appended
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub feeds: u32,
 
     /// How they come: so many each second (100/s), or all within some seconds (2s)
     #[arg(long, value_name = "N/s|SECONDS", default_value = "50/s")]
@@ -111,6 +120,11 @@ pub struct FeedArgs {
     #[arg(long, requires = "publish")]
     pub deaf: bool,
 
+    /// Let video packets leave at most at so many times their average rate, as browsers do it (2.5); without it a picture's
+    /// packets leave at once
+    #[arg(long, value_name = "FACTOR", value_parser = pace, requires = "publish")]
+    pub pace: Option<f64>,
+
     /// Send no sound (50 packets each second)
     #[arg(long, requires = "publish")]
     pub no_audio: bool,
@@ -121,6 +135,12 @@ pub struct FeedArgs {
 }
 
 impl FeedArgs {
+    /// How it is sent.
+    #[must_use]
+    pub const fn manner(&self) -> Manner {
+        Manner { deaf: self.deaf, pace: self.pace }
+    }
+
     /// What the feed looks like.
     #[must_use]
     pub fn shape(&self) -> Shape {
@@ -157,6 +177,21 @@ impl Args {
             }
         }
     }
+}
+
+/// The address of feed `n` (from 0) of `feeds`.
+#[must_use]
+pub fn feed_url(url: &Url, n: u32, feeds: u32) -> Url {
+    let mut url = url.clone();
+    if feeds > 1 {
+        url.set_path(&format!("{}-{}", url.path(), n + 1));
+    }
+    url
+}
+
+fn pace(text: &str) -> Result<f64, String> {
+    let factor = text.parse::<f64>().ok().filter(|factor| (1.1..=100.0).contains(factor));
+    factor.ok_or_else(|| "it must be between 1.1 and 100".to_owned())
 }
 
 fn endpoint(text: &str) -> Result<Url, String> {
@@ -221,6 +256,13 @@ mod tests {
         assert_eq!(args.whip().unwrap().unwrap().as_str(), "https://elsewhere/in");
         assert!(!args.feed.shape().audio && args.feed.deaf);
         assert!(parse("--deaf").is_err(), "of which feed?");
+    }
+
+    #[test]
+    fn several_feeds_have_numbers() {
+        let url = Url::parse("http://h/whep/demo?x=1").unwrap();
+        assert_eq!(feed_url(&url, 0, 1), url);
+        assert_eq!(feed_url(&url, 2, 3).as_str(), "http://h/whep/demo-3?x=1");
     }
 
     #[test]

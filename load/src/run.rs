@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 use url::Url;
 
-use crate::args::Args;
+use crate::args::{Args, feed_url};
 use crate::core::answer::Answer;
 use crate::core::ice::Credentials;
 use crate::core::offer::{self, LocalEnd};
@@ -106,10 +106,9 @@ async fn load(args: &Args) -> anyhow::Result<Summary> {
     let outcome = watch(&joining, monitor, published.as_ref().map(|(sender, _)| sender)).await;
     // Goodbye in any case: a server that is measured again should not still be busy with us.
     let sessions = std::mem::take(&mut *joining.sessions.lock());
-    let published_session = published.as_ref().and_then(|(_, session)| session.clone());
     let _ = tokio::time::timeout(GOODBYE, leave(&here.http, sessions)).await;
-    if let Some(session) = published_session {
-        here.http.delete(&session).await;
+    if let Some((_, sessions)) = &published {
+        let _ = tokio::time::timeout(GOODBYE, leave(&here.http, sessions.clone())).await;
     }
     let mut summary = outcome?;
     summary.published = published.map(|(sender, _)| sender.published());
@@ -175,18 +174,24 @@ fn name(length: usize) -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
 }
 
-async fn publish(here: &Here, args: &Args, whip: &Url) -> anyhow::Result<(Sender, Option<Url>)> {
-    let refused = |refused: Refused| anyhow::anyhow!("cannot publish to {whip}: {}", refused.0);
+/// Publishes all feeds; the sessions are to be ended whatever happens.
+async fn publish(here: &Here, args: &Args, whip: &Url) -> anyhow::Result<(Sender, Vec<Url>)> {
     let shape = args.feed.shape();
-    let (wire, credentials, offer) =
-        here.prepare(|end| offer::publisher(end, shape.audio)).map_err(refused)?;
-    let session = here.http.post(whip, &offer).await.map_err(refused)?;
-    let (answer, candidates) = here.read(&session.answer, wire.local()).map_err(refused)?;
-    let start = here.start(credentials, &answer, candidates);
-    let publisher = Publisher::new(start, shape, args.feed.deaf);
-    let mut sender = Sender::start(publisher, wire, args.cpu)?;
+    let (mut feeds, mut sessions) = (Vec::new(), Vec::new());
+    for n in 0..args.feeds {
+        let whip = feed_url(whip, n, args.feeds);
+        let refused = |refused: Refused| anyhow::anyhow!("cannot publish to {whip}: {}", refused.0);
+        let (wire, credentials, offer) =
+            here.prepare(|end| offer::publisher(end, shape.audio)).map_err(refused)?;
+        let session = here.http.post(&whip, &offer).await.map_err(refused)?;
+        sessions.extend(session.url);
+        let (answer, candidates) = here.read(&session.answer, wire.local()).map_err(refused)?;
+        let start = here.start(credentials, &answer, candidates);
+        feeds.push((Publisher::new(start, shape, args.feed.manner()), wire));
+    }
+    let mut sender = Sender::start(feeds, args.cpu)?;
     sender.live().await?;
-    Ok((sender, session.url))
+    Ok((sender, sessions))
 }
 
 /// The viewers on their way.
@@ -225,7 +230,9 @@ impl Joining {
     async fn join(&self, n: usize) -> Result<(), Refused> {
         let (wire, credentials, offer) = self.here.prepare(offer::viewer)?;
         let posted = clock::now();
-        let session = self.here.http.post(&self.args.whep, &offer).await?;
+        let feed = u32::try_from(n).unwrap_or(0) % self.args.feeds;
+        let whep = feed_url(&self.args.whep, feed, self.args.feeds);
+        let session = self.here.http.post(&whep, &offer).await?;
         self.sessions.lock().extend(session.url);
         let (answer, candidates) = self.here.read(&session.answer, wire.local())?;
         let sample = Sample::new(self.args.authenticate, u32::try_from(n).unwrap_or(0));

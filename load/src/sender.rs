@@ -1,4 +1,4 @@
-//! The thread of the synthetic feed's publisher.
+//! The thread of the synthetic feeds' publishers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::wire::{Buffers, Wire};
 /// The longest sleep: so late may a request for a keyframe be noticed.
 const NAP: Duration = Duration::from_millis(2);
 
-/// How the publisher is.
+/// How the publishers are, all together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Connecting,
@@ -25,7 +25,7 @@ pub(crate) enum State {
     Over(&'static str),
 }
 
-/// Handle of a publisher. Dropping it ends the thread.
+/// Handle of the publishers. Dropping it ends the thread.
 pub(crate) struct Sender {
     stop: Arc<AtomicBool>,
     published: Arc<Mutex<Published>>,
@@ -34,7 +34,7 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Starts the thread, on this core only where one is given.
-    pub(crate) fn start(publisher: Publisher, wire: Wire, core: Option<u32>) -> anyhow::Result<Self> {
+    pub(crate) fn start(feeds: Vec<(Publisher, Wire)>, core: Option<u32>) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let published: Arc<Mutex<Published>> = Arc::default();
         let (told, state) = watch::channel(State::Connecting);
@@ -45,13 +45,13 @@ impl Sender {
                 if let Some(core) = core {
                     procfs::pin(core);
                 }
-                send(publisher, wire, &stop, &published, &told);
+                send(feeds, &stop, &published, &told);
             })
             .context("cannot start a thread")?;
         Ok(handle)
     }
 
-    /// Waits until media flows.
+    /// Waits until media flows in all feeds.
     pub(crate) async fn live(&mut self) -> anyhow::Result<()> {
         let state = self.state.wait_for(|state| *state != State::Connecting).await.map(|state| *state);
         match state.context("the publisher's thread is gone")? {
@@ -80,37 +80,47 @@ impl Drop for Sender {
 }
 
 fn send(
-    mut publisher: Publisher,
-    mut wire: Wire,
+    mut feeds: Vec<(Publisher, Wire)>,
     stop: &AtomicBool,
     published: &Mutex<Published>,
     told: &watch::Sender<State>,
 ) {
     let mut buffers = Buffers::new();
-    let mut out = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let now = clock::now();
-        let mut event = publisher.handle_timeout(now, clock::utc(), &mut out);
-        wire.receive(&mut buffers, |run| {
-            for datagram in run.bytes.chunks(run.stride) {
-                let happened = publisher.handle(now, run.from, datagram, &mut out);
-                if happened != Event::Nothing && !matches!(event, Event::Over(_)) {
-                    event = happened;
-                }
-            }
-        });
-        out.drain(..).for_each(|transmit| wire.send(&transmit));
-        match event {
-            Event::Reached(server) => wire.connect(server),
-            Event::Connected => drop(told.send(State::Live)),
-            Event::Over(why) => {
+        let mut due = clock::now() + NAP;
+        let mut sum = Published::default();
+        for (publisher, wire) in &mut feeds {
+            if let Event::Over(why) = serve(publisher, wire, &mut buffers) {
                 let _ = told.send(State::Over(why));
                 return;
             }
-            Event::Nothing => {}
+            due = due.min(publisher.poll_timeout());
+            sum.add(&publisher.published());
         }
-        *published.lock() = publisher.published();
-        let due = publisher.poll_timeout().saturating_duration_since(clock::now());
-        std::thread::sleep(due.min(NAP));
+        if feeds.iter().all(|(publisher, _)| publisher.is_live()) && *told.borrow() == State::Connecting {
+            let _ = told.send(State::Live);
+        }
+        *published.lock() = sum;
+        std::thread::sleep(due.saturating_duration_since(clock::now()));
     }
+}
+
+/// Does what is due for one publisher.
+fn serve(publisher: &mut Publisher, wire: &mut Wire, buffers: &mut Buffers) -> Event {
+    let now = clock::now();
+    let mut out = Vec::new();
+    let mut event = publisher.handle_timeout(now, clock::utc(), &mut out);
+    wire.receive(buffers, |run| {
+        for datagram in run.bytes.chunks(run.stride) {
+            let happened = publisher.handle(now, run.from, datagram, &mut out);
+            if happened != Event::Nothing && !matches!(event, Event::Over(_)) {
+                event = happened;
+            }
+        }
+    });
+    out.iter().for_each(|transmit| wire.send(transmit));
+    if let Event::Reached(server) = event {
+        wire.connect(server);
+    }
+    event
 }

@@ -13,7 +13,7 @@ use rtc_rtcp::source_description::{
 };
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
-use super::feed::{self, OPUS_FRAME, Shape, Video};
+use super::feed::{self, OPUS_FRAME, Picture, Shape, Video};
 use super::ice::Transmit;
 use super::offer::{AUDIO_PAYLOAD, AUDIO_SSRC, VIDEO_PAYLOAD, VIDEO_SSRC};
 use super::rtp::Kind;
@@ -24,10 +24,12 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_REPORT: Duration = Duration::from_millis(60);
 /// A publisher that the machine held up longer leaves out what it missed.
 const MAX_BEHIND: Duration = Duration::from_millis(500);
+/// Pictures waiting for the pacer; beyond it none are made.
+const MAX_WAITING: usize = 64;
 /// Sealed video packets kept to be sent again: two seconds.
 const KEPT: usize = 600;
 
-/// What the publisher has done and was asked for.
+/// What publishers have done and were asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Published {
@@ -41,23 +43,56 @@ pub struct Published {
     pub asked: u64,
 }
 
+impl Published {
+    /// Adds another publisher's.
+    pub const fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.keyframes += other.keyframes;
+        self.keyframe_requests += other.keyframe_requests;
+        self.asked += other.asked;
+    }
+}
+
+/// How the feed is sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Manner {
+    /// Whether requests for keyframes are ignored, as many hardware encoders do.
+    pub deaf: bool,
+    /// Video packets leave at most at so many times their average rate, as libwebrtc's pacer does it (2.5); none sends
+    /// a picture's packets at once, as most hardware encoders do.
+    pub pace: Option<f64>,
+}
+
 /// A publisher.
 pub struct Publisher {
     transport: Transport,
     shape: Shape,
+    manner: Manner,
     video: Video,
-    /// Whether it ignores requests for keyframes, as many hardware encoders do.
-    deaf: bool,
     wanted: bool,
+    /// How much later than the keys the media begins: feeds that began together are not in step.
+    phase: Duration,
     /// When the media began: time 0 of both tracks.
     begun: Option<Instant>,
     frames: u64,
+    waiting: VecDeque<Waiting>,
+    /// The pacer lets nothing pass before.
+    next_packet: Duration,
     sounds: u64,
     report_due: Option<Instant>,
     tracks: [Sending; 2],
     kept: VecDeque<(u16, Transmit)>,
     published: Published,
     plain: Vec<u8>,
+}
+
+/// A picture of which packets are still to be sent.
+struct Waiting {
+    picture: Picture,
+    /// When it was taken, since the beginning.
+    time: Duration,
+    /// Packets sent.
+    sent: usize,
 }
 
 #[derive(Default)]
@@ -70,15 +105,19 @@ struct Sending {
 impl Publisher {
     /// A publisher whose offer was answered.
     #[must_use]
-    pub fn new(start: Start<'_>, shape: Shape, deaf: bool) -> Self {
+    pub fn new(start: Start<'_>, shape: Shape, manner: Manner) -> Self {
+        let share = f64::from(start.seed[0]) / 256.0;
         Self {
             transport: Transport::new(start),
             shape,
+            manner,
             video: Video::new(shape),
-            deaf,
             wanted: false,
+            phase: Duration::from_secs_f64(share / shape.frames_per_second),
             begun: None,
             frames: 0,
+            waiting: VecDeque::new(),
+            next_packet: Duration::ZERO,
             sounds: 0,
             report_due: None,
             tracks: Default::default(),
@@ -111,7 +150,7 @@ impl Publisher {
             Some(_) => {
                 let event = self.transport.handle(now, from, bytes, out);
                 if event == Event::Connected {
-                    self.begun = Some(now);
+                    self.begun = Some(now + self.phase);
                     self.report_due = Some(now + FIRST_REPORT);
                 }
                 event
@@ -125,7 +164,7 @@ impl Publisher {
             let packet = packet.as_any();
             if packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>() {
                 self.published.keyframe_requests += 1;
-                self.wanted = !self.deaf;
+                self.wanted = !self.manner.deaf;
             } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
                 for sequence in nack.nacks.iter().flat_map(|pair| pair.packet_list()) {
                     self.published.asked += 1;
@@ -142,17 +181,19 @@ impl Publisher {
     pub fn handle_timeout(&mut self, now: Instant, utc: ProgramTime, out: &mut Vec<Transmit>) -> Event {
         let event = self.transport.handle_timeout(now, out);
         let Some(begun) = self.begun.filter(|_| event == Event::Nothing) else { return event };
-        self.skip_missed(now.saturating_duration_since(begun));
+        let since = now.saturating_duration_since(begun);
+        self.skip_missed(since);
         let nanos = u64::try_from(utc.unix_nanos()).unwrap_or(0);
         while begun + self.frame_time(self.frames) <= now {
-            self.send_picture(nanos, out);
+            self.take_picture();
         }
+        self.send_pictures(since, nanos, out);
         while self.shape.audio && begun + sound_time(self.sounds) <= now {
             self.send_sound(nanos, out);
         }
         if self.report_due.is_some_and(|due| due <= now) {
             self.report_due = Some(now + REPORT_INTERVAL);
-            self.report(now.saturating_duration_since(begun), utc, out);
+            self.report(since, utc, out);
         }
         Event::Nothing
     }
@@ -163,7 +204,8 @@ impl Publisher {
         let due = self.transport.poll_timeout();
         let Some(begun) = self.begun else { return due };
         let sound = self.shape.audio.then(|| begun + sound_time(self.sounds));
-        let own = [Some(begun + self.frame_time(self.frames)), sound, self.report_due];
+        let packet = self.waiting.front().map(|front| begun + front.time.max(self.next_packet));
+        let own = [Some(begun + self.frame_time(self.frames)), packet, sound, self.report_due];
         own.into_iter().flatten().fold(due, Instant::min)
     }
 
@@ -179,23 +221,54 @@ impl Publisher {
         }
     }
 
-    fn send_picture(&mut self, nanos: u64, out: &mut Vec<Transmit>) {
-        let picture = self.video.next_picture(std::mem::take(&mut self.wanted));
-        self.published.keyframes += u64::from(picture.keyframe);
-        let timestamp = ticks(self.frame_time(self.frames), 90_000);
+    fn take_picture(&mut self) {
+        let time = self.frame_time(self.frames);
         self.frames += 1;
-        for n in 0..picture.packets {
-            let marker = n + 1 == picture.packets;
-            let sequence = self.begin_packet(0, marker, timestamp);
-            let before = self.plain.len();
-            self.video.payload(&picture, n, nanos, &mut self.plain);
-            if let Some(sent) = self.seal(0, before) {
-                if self.kept.len() == KEPT {
-                    self.kept.pop_front();
-                }
-                self.kept.push_back((sequence, sent.clone()));
-                out.push(sent);
+        if self.waiting.len() < MAX_WAITING {
+            let picture = self.video.next_picture(std::mem::take(&mut self.wanted));
+            self.published.keyframes += u64::from(picture.keyframe);
+            self.waiting.push_back(Waiting { picture, time, sent: 0 });
+        }
+    }
+
+    /// Sends what the pacer lets pass until `since`.
+    fn send_pictures(&mut self, since: Duration, nanos: u64, out: &mut Vec<Transmit>) {
+        let gap = self.manner.pace.map_or(Duration::ZERO, |factor| {
+            Duration::from_secs_f64(1.0 / (factor * self.shape.packets_per_second).max(1.0))
+        });
+        while let Some(front) = self.waiting.front_mut() {
+            let at = front.time.max(self.next_packet);
+            if at > since {
+                break;
             }
+            let (picture, time, n) = (front.picture, front.time, front.sent);
+            front.sent += 1;
+            if front.sent == picture.packets {
+                self.waiting.pop_front();
+            }
+            // A late timer catches up with a few packets, not with all.
+            self.next_packet = at.max(since.saturating_sub(gap * 4)) + gap;
+            self.send_video(&picture, n, ticks(time, 90_000), nanos, out);
+        }
+    }
+
+    fn send_video(
+        &mut self,
+        picture: &Picture,
+        n: usize,
+        timestamp: u32,
+        nanos: u64,
+        out: &mut Vec<Transmit>,
+    ) {
+        let sequence = self.begin_packet(0, n + 1 == picture.packets, timestamp);
+        let before = self.plain.len();
+        self.video.payload(picture, n, nanos, &mut self.plain);
+        if let Some(sent) = self.seal(0, before) {
+            if self.kept.len() == KEPT {
+                self.kept.pop_front();
+            }
+            self.kept.push_back((sequence, sent.clone()));
+            out.push(sent);
         }
     }
 
