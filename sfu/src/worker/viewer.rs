@@ -192,19 +192,17 @@ impl Viewer {
         track.place = if track.agreed.codec.kind() == TrackKind::Audio {
             Place::Live
         } else {
-            let stored = history.stored_group();
+            let stored = history.stored_group(track.agreed.codec);
             let length = stored
                 .and_then(|group| history.get(group.position).zip(history.newest()))
                 .map_or(0, |(first, newest)| newest.stamp.media_time - first.stamp.media_time);
             let length = track.agreed.clock_rate.nanos(length).max(0).unsigned_abs();
             let deaf = info.cadence.rule == CadenceRule::SelfPaced;
             match join::decide(stored, Duration::from_nanos(length), deaf) {
-                Join::Stored(position) => {
-                    if let Some(first) = history.get(position) {
-                        track.out.begin(first.stamp.sequence);
-                    }
+                Join::Stored(group) => {
+                    track.out.begin(group.first);
                     visit.behind = true;
-                    Place::Behind(position)
+                    Place::Behind(group.position)
                 }
                 Join::Next => {
                     visit.wants_keyframe = Some(key);
@@ -245,11 +243,10 @@ impl Viewer {
                 return visit;
             }
             Place::Waiting { from, asked } => {
-                match history.newest_keyframe().filter(|at| *at >= from) {
-                    Some(at) => {
-                        if let Some(first) = history.get(at) {
-                            track.out.begin(first.stamp.sequence);
-                        }
+                let keyframe = history.newest_keyframe().filter(|at| *at >= from);
+                match keyframe.and_then(|at| Some((at, history.keyframe_start(at, track.agreed.codec)?))) {
+                    Some((at, first)) => {
+                        track.out.begin(first);
                         track.place = Place::Behind(at);
                         visit.behind = true;
                     }
