@@ -112,6 +112,11 @@ impl Gateway {
         &self.bus
     }
 
+    /// Waits until a part of it has failed that it cannot go on without, if ever one does.
+    pub async fn failed(&self) {
+        self.sfu.failed().await;
+    }
+
     /// Ends everything in order: no new sessions, publishers leave, playlists end while HTTP still serves them, peers
     /// are closed, then the listeners. Takes some seconds where a feed is on over HLS, and well under one otherwise. Dropping
     /// the returned future ends the process's part at once.
