@@ -121,7 +121,7 @@ impl Worker {
         let Joining { id, feed, agreement, ufrag, pwd, registration, seat } = joining;
         let connection =
             Connection::new(registration, ufrag.clone(), &pwd, agreement.remote_ufrag, agreement.fingerprint);
-        let is_new = !self.feeds.contains_key(feed.id());
+        let is_new = self.begin_feed(now, &feed);
         let entry = self.feeds.entry(feed.id().clone()).or_insert_with(|| WorkerFeed::new(feed.clone()));
         for track in &agreement.tracks {
             entry.want(track.key, track.codec.kind());
@@ -130,6 +130,16 @@ impl Worker {
         viewer.missing = agreement.missing;
         self.insert(viewer);
         is_new
+    }
+
+    /// Makes room for a feed. Tells whether it is new here; one that had its id before is over then.
+    fn begin_feed(&mut self, now: Instant, feed: &Feed) -> bool {
+        match self.feeds.get(feed.id()) {
+            Some(known) if known.is_of(feed) => return false,
+            Some(_) => self.forget_feed(now, feed.id()),
+            None => {}
+        }
+        true
     }
 
     /// Gives a viewer its slot.

@@ -205,7 +205,7 @@ async fn follow(hub: Hub, feed: Feed) {
     let mut changes = feed.watch();
     loop {
         let info = changes.borrow_and_update().clone();
-        let goes_on = hub.worker.borrow_mut().feed_changed(clock::now(), feed.id(), &info);
+        let goes_on = hub.worker.borrow_mut().feed_changed(clock::now(), &feed, &info);
         hub.changed.notify_one();
         if !goes_on {
             return;

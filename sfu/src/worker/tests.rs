@@ -172,8 +172,8 @@ impl Rig {
     fn change(&mut self, change: impl FnOnce(&mut FeedInfo)) -> bool {
         let mut info = FeedInfo::clone(&self.publisher.feed().info());
         change(&mut info);
-        let id = info.id.clone();
-        self.worker.feed_changed(self.now, &id, &Arc::new(info))
+        let feed = self.publisher.feed().clone();
+        self.worker.feed_changed(self.now, &feed, &Arc::new(info))
     }
 }
 
