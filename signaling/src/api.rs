@@ -31,6 +31,8 @@ pub struct Feed {
     pub epoch: u32,
     /// Who publishes; null while nobody does.
     pub publisher: Option<Publisher>,
+    /// Who stands by to take over from the publisher; null where nobody does.
+    pub standby: Option<Publisher>,
     /// Its tracks in this epoch; empty until a publisher has come.
     pub tracks: Vec<Track>,
     /// How segments and parts are cut, and why so.

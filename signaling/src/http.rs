@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, OriginalUri, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
@@ -29,6 +29,7 @@ pub(crate) fn router(shared: Shared) -> Router {
     Router::new()
         .route("/v1/feeds", get(list_feeds))
         .route("/v1/feeds/{id}", get(show_feed).delete(end_feed))
+        .route("/v1/feeds/{id}/takeover", post(take_over))
         .route("/v1/time", get(show_time))
         .route("/v1/openapi.json", get(show_openapi))
         .method_not_allowed_fallback(method_not_allowed)
@@ -95,6 +96,38 @@ pub(crate) async fn end_feed(State(shared): State<Shared>, FeedInPath(id): FeedI
     }
     tracing::info!(feed = %id, "ended by request");
     StatusCode::NO_CONTENT.into_response()
+}
+
+/// Let the standby publisher take over
+///
+/// Whoever published with `POST /whip/{feed}?standby=true` becomes the publisher at its next keyframe, which it is asked
+/// for; the publisher before it is told to leave. Viewers keep their connections. `publisher` of the feed tells when it is
+/// done.
+#[utoipa::path(
+    post, path = "/v1/feeds/{id}/takeover", tag = "feeds", operation_id = "takeOver",
+    params(("id" = String, Path, description = "The feed", example = "demo")),
+    responses(
+        (status = 202, description = "It has been told"),
+        (status = 400, description = "The id cannot be one", body = api::Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "There is no such feed", body = api::Problem,
+            content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
+        (status = 409, description = "Nobody stands by", body = api::Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn take_over(State(shared): State<Shared>, FeedInPath(id): FeedInPath) -> Response {
+    match shared.directory.promote(&id) {
+        Some(true) => StatusCode::ACCEPTED.into_response(),
+        Some(false) => {
+            let detail = format!("Nobody stands by to publish the feed {id}.");
+            Problem::new(409, "no-standby", "Nobody stands by", detail)
+                .hint("Publish with POST /whip/{feed}?standby=true first.")
+                .with("feed", id.as_str())
+                .into_response()
+        }
+        None => Problem::unknown_feed(id.as_str()).into_response(),
+    }
 }
 
 /// Tell the time

@@ -31,7 +31,7 @@ impl Description {
         description = "One live feed, two paths, one timeline. Publish by WHIP; watch by WHEP (WebRTC) or Low-Latency HLS. \
             Errors are problem+json (RFC 9457). All answers allow any origin (CORS).",
     ),
-    paths(http::list_feeds, http::show_feed, http::end_feed, http::show_time, http::show_openapi),
+    paths(http::list_feeds, http::show_feed, http::end_feed, http::take_over, http::show_time, http::show_openapi),
     components(schemas(api::Problem)),
     tags(
         (name = "feeds", description = "What can be watched"),

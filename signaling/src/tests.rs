@@ -98,6 +98,31 @@ async fn feeds_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_standby_publisher_is_shown_and_told_to_take_over() {
+    let bench = Bench::new(Config::default());
+    let takeover = "/v1/feeds/x/takeover";
+    assert_eq!(bench.json("POST", takeover).await.0, 404);
+    let _publisher = bench.publish("x");
+    let (status, problem) = bench.json("POST", takeover).await;
+    assert_eq!(
+        (status.as_u16(), problem["type"].as_str().map(|kind| kind.ends_with("no-standby"))),
+        (409, Some(true))
+    );
+    let info = PublisherInfo {
+        protocol: "whip".into(),
+        agent: Some("b".into()),
+        address: None,
+        since: clock::utc(),
+    };
+    let mut standby = bench.bus.stand_by(&"x".parse().unwrap(), info).unwrap();
+    assert_eq!(bench.json("GET", "/v1/feeds/x").await.1["standby"]["agent"], "b");
+    assert_eq!(bench.ask("POST", takeover).await.status(), 202);
+    assert!(standby.ready().await);
+    drop(standby);
+    assert_eq!(bench.json("GET", "/v1/feeds/x").await.1["standby"], Value::Null);
+}
+
+#[tokio::test]
 async fn an_ended_feed_is_forgotten_at_once_where_that_is_set() {
     let bench = Bench::new(Config { ended_retention: 0 });
     let _publisher = bench.publish("x");

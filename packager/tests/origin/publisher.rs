@@ -81,7 +81,7 @@ async fn send(mut publisher: FeedPublisher, sent: Arc<Mutex<Vec<u32>>>) {
             _ = ticks.tick() => {}
             upstream = publisher.upstream() => match upstream {
                 Upstream::Keyframe(_) => { at = 0; continue }
-                Upstream::Leave => return,
+                Upstream::Leave | Upstream::Displaced => return,
             },
         }
         let timestamp = 1_000 + number * 3_000;

@@ -17,6 +17,7 @@ fn feed(fmtp: &str) -> FeedInfo {
             TrackInfo::single(TrackId(1), Codec::Opus, ClockRate::OPUS, 2, String::new()),
         ],
         publisher: None,
+        standby: None,
         cadence: Cadence::default(),
         map: None,
         b_frames: false,

@@ -1,13 +1,15 @@
 //! The WHIP routes: `POST /whip/{feed}` begins a session, `PATCH` trickles or restarts ICE, `DELETE` ends it.
 //!
-//! A feed has one session at a time, from the POST on; the feed itself begins when the handshake is complete.
+//! A feed has one session, from the POST on, and may have a second one that stands by (`?standby=true`) to take over from
+//! it at a keyframe. The feed itself begins when the first one's handshake is complete.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
@@ -50,8 +52,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 struct Whip {
     shared: Arc<Shared>,
     settings: IngestConfig,
-    live: Arc<Mutex<HashMap<FeedId, Live>>>,
+    live: Arc<Mutex<Sessions>>,
 }
+
+/// Sessions by feed, at most [`MOST_OF_A_FEED`] of each.
+type Sessions = HashMap<FeedId, Vec<Live>>;
+
+/// The publisher and who stands by.
+const MOST_OF_A_FEED: usize = 2;
 
 /// A session of a feed.
 struct Live {
@@ -60,22 +68,38 @@ struct Live {
     commands: mpsc::Sender<Command>,
 }
 
-/// A feed's place, taken. Dropping it gives it up.
+/// A session's place on its feed. Dropping it gives it up.
 struct Place {
-    live: Arc<Mutex<HashMap<FeedId, Live>>>,
+    live: Arc<Mutex<Sessions>>,
     feed: FeedId,
+    id: String,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut live = self.live.lock();
-        live.remove(&self.feed);
-        gauge(live.len());
+        if let Some(sessions) = live.get_mut(&self.feed) {
+            sessions.retain(|session| session.id != self.id);
+            if sessions.is_empty() {
+                live.remove(&self.feed);
+            }
+        }
+        gauge(&live);
     }
 }
 
-fn gauge(publishers: usize) {
+fn gauge(live: &Sessions) {
+    let publishers = live.values().map(Vec::len).sum::<usize>();
     metrics::gauge!("bicast_publishers").set(f64::from(u32::try_from(publishers).unwrap_or(u32::MAX)));
+}
+
+/// What a POST may ask for in its query.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Wish {
+    /// To wait where the feed has a publisher, and to take over from it at a keyframe: when it leaves, when it has been
+    /// silent for a second, or when `POST /v1/feeds/{id}/takeover` says so.
+    #[serde(default)]
+    standby: bool,
 }
 
 async fn options() -> Response {
@@ -86,10 +110,14 @@ async fn options() -> Response {
 async fn publish(
     State(whip): State<Whip>,
     Path(feed): Path<String>,
+    wish: Result<Query<Wish>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let feed: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
+    let Query(wish) = wish.map_err(|error| {
+        Problem::new(400, "bad-query", "Bad query", error.body_text()).hint("standby is true or false.")
+    })?;
     let text = read_text(&headers, SDP, body).await?;
     let offer = Offer::parse(&text).map_err(|error| bad_sdp(&error.to_string()))?;
     let known = whip.shared.bus.feed(&feed).map(|feed| feed.info().tracks.clone()).unwrap_or_default();
@@ -98,7 +126,8 @@ async fn publish(
     let session_id = random_name(24);
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let since = clock::utc();
-    let place = whip.take_place(&feed, Live { id: session_id.clone(), since, commands })?;
+    let (place, may_wait) =
+        whip.take_place(&feed, Live { id: session_id.clone(), since, commands }, wish.standby)?;
 
     let local = Local {
         session_id: rand::random::<u64>() >> 2,
@@ -118,7 +147,7 @@ async fn publish(
     let tag = etag(&local.ufrag);
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
-    whip.begin(feed, place, since, agent, decided, local, command_queue)?;
+    whip.begin(feed, place, may_wait, since, agent, decided, local, command_queue)?;
 
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -199,28 +228,43 @@ async fn leave(
 
 #[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
 impl Whip {
-    /// Takes the feed's place, or tells who has it.
-    fn take_place(&self, feed: &FeedId, session: Live) -> Result<Place, Problem> {
+    /// Takes a place on the feed and tells whether the session waits behind another publisher there; or tells who has it.
+    /// Nobody has to ask for a place behind a publisher that has gone silent: it is most likely the same one, restarted.
+    fn take_place(&self, feed: &FeedId, session: Live, standby: bool) -> Result<(Place, bool), Problem> {
         if self.shared.closing.is_cancelled() {
             return Err(busy("closing", "This server is going down."));
         }
         let mut live = self.live.lock();
-        let elsewhere =
-            self.shared.bus.feed(feed).and_then(|feed| feed.info().publisher.as_ref().map(|p| p.since));
-        if let Some(since) = live.get(feed).map(|session| session.since).or(elsewhere) {
+        let on_bus = self.shared.bus.feed(feed);
+        let publisher = on_bus.as_ref().and_then(|feed| feed.info().publisher.clone());
+        let silent = publisher.is_some() && on_bus.is_some_and(|feed| feed.is_silent());
+        let sessions = live.get(feed).map_or(&[][..], Vec::as_slice);
+        let taken = sessions.first().map(|session| session.since).or(publisher.map(|p| p.since));
+        let may_wait = standby || silent;
+        if let Some(since) = taken.filter(|_| !may_wait) {
             let since = since.rfc3339();
             let detail = format!("The feed {feed} has been published by somebody else since {since}.");
             return Err(Problem::new(409, "feed-taken", "The feed has a publisher", detail)
-                .hint("End that session (DELETE /v1/feeds/{id}), or publish under another name.")
+                .hint(
+                    "End that session (DELETE /v1/feeds/{id}), publish under another name, or wait behind it with \
+                     ?standby=true.",
+                )
                 .with("feed", feed.as_str())
                 .with("since", since));
         }
-        if live.len() >= self.settings.publishers {
+        if sessions.len() >= MOST_OF_A_FEED {
+            let detail = format!("The feed {feed} has a publisher and another one that stands by.");
+            return Err(Problem::new(409, "standby-taken", "Somebody stands by already", detail)
+                .hint("End one of the two sessions (DELETE its Location).")
+                .with("feed", feed.as_str()));
+        }
+        if live.values().map(Vec::len).sum::<usize>() >= self.settings.publishers {
             return Err(busy("too-many-publishers", "As many publishers are here as the settings allow."));
         }
-        live.insert(feed.clone(), session);
-        gauge(live.len());
-        Ok(Place { live: self.live.clone(), feed: feed.clone() })
+        let id = session.id.clone();
+        live.entry(feed.clone()).or_default().push(session);
+        gauge(&live);
+        Ok((Place { live: self.live.clone(), feed: feed.clone(), id }, may_wait))
     }
 
     #[expect(clippy::too_many_arguments, reason = "everything a session is made of, once")]
@@ -228,6 +272,7 @@ impl Whip {
         &self,
         feed: FeedId,
         place: Place,
+        may_wait: bool,
         since: ProgramTime,
         agent: Option<String>,
         decided: Negotiation,
@@ -252,6 +297,7 @@ impl Whip {
             feed,
             agent,
             since,
+            may_wait,
             decided,
             local,
             transport,
@@ -259,17 +305,14 @@ impl Whip {
             inbox,
             commands,
         };
-        self.shared.tasks.spawn(async move {
-            let _place = place;
-            session.run().await;
-        });
+        self.shared.tasks.spawn(session.run(place));
         Ok(())
     }
 
     fn session(&self, feed: &str, session: &str) -> Result<mpsc::Sender<Command>, Problem> {
         let feed: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
         let live = self.live.lock();
-        let found = live.get(&feed).filter(|live| live.id == session);
+        let found = live.get(&feed).into_iter().flatten().find(|live| live.id == session);
         found.map(|live| live.commands.clone()).ok_or_else(|| unknown_session(session))
     }
 }

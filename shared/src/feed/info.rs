@@ -76,6 +76,8 @@ pub struct FeedInfo {
     pub tracks: Vec<TrackInfo>,
     /// Who publishes; none while offline.
     pub publisher: Option<PublisherInfo>,
+    /// Who waits to take over from it, if anybody.
+    pub standby: Option<PublisherInfo>,
     /// How segments and parts are cut, once decided (before anything is published over HLS).
     pub cadence: Cadence,
     /// The current mapping from media time to UTC, once the first frame has come.

@@ -85,6 +85,42 @@ async fn one_publisher_at_a_time_and_a_returning_one_begins_the_next_epoch() {
     assert_eq!(packets[1].stamp.sequence, 1, "the reader lived through the epochs");
 }
 
+#[tokio::test]
+async fn a_standby_publisher_takes_over_from_a_silent_one_or_when_it_is_told() {
+    let bus = bus(Duration::from_secs(30), 100);
+    assert!(bus.stand_by(&id(), publisher()).is_none(), "nobody to wait for");
+    let mut first = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    let mut reader = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    send(&mut first, 0, &[0x65]);
+
+    let mut standby = bus.stand_by(&id(), publisher()).unwrap();
+    assert!(feed.info().standby.is_some());
+    assert!(tokio::time::timeout(Duration::from_millis(150), standby.ready()).await.is_err(), "not its turn");
+    assert_eq!(bus.promote(&id()), Some(true));
+    assert!(standby.ready().await);
+    let mut second = standby.take_over(tracks()).unwrap();
+    drop(standby);
+    assert_eq!((feed.info().epoch, feed.info().state), (Epoch(1), FeedState::Starting));
+    assert!(feed.info().standby.is_none());
+    send(&mut second, 7, &[0x65]);
+    send(&mut first, 1, &[0x61]);
+    assert_eq!(first.upstream().await, Upstream::Displaced);
+    drop(first);
+    assert_eq!(feed.info().state, FeedState::Live, "who was displaced cannot end the epoch");
+    let mut packets = Vec::new();
+    assert_eq!(reader.read(&mut packets, 100).await, Ok(2));
+    assert_eq!((packets[1].stamp.epoch, packets[1].stamp.sequence), (Epoch(1), 1));
+
+    let mut third = bus.stand_by(&id(), publisher()).unwrap();
+    assert!(third.ready().await, "the second has been silent for a second");
+    drop(third);
+    assert_eq!(bus.promote(&id()), Some(false));
+    let mut fourth = bus.stand_by(&id(), publisher()).unwrap();
+    bus.end(&id());
+    assert!(!fourth.ready().await && fourth.take_over(tracks()).is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
     let bus = bus(Duration::from_secs(30), 100);

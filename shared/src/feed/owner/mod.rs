@@ -68,6 +68,8 @@ pub struct FeedOwner {
     epoch_start: Option<(Instant, i64)>,
     /// When the newest packet of any stream came.
     last_packet: Option<Instant>,
+    /// When the current publisher came or sent its newest packet.
+    heard: Option<Instant>,
     bus_sequence: u64,
     /// The newest frame of the driving stream that was looked at for a cut, and whether it was known to be a keyframe.
     looked_at: Option<(MediaTime, bool)>,
@@ -85,6 +87,7 @@ impl FeedOwner {
             epoch: Epoch(0),
             tracks: Vec::new(),
             publisher: None,
+            standby: None,
             cadence: Cadence::default(),
             map: None,
             b_frames: false,
@@ -102,6 +105,7 @@ impl FeedOwner {
             requests: BTreeMap::new(),
             epoch_start: None,
             last_packet: None,
+            heard: None,
             bus_sequence: 0,
             looked_at: None,
             parameters: None,
@@ -125,8 +129,11 @@ impl FeedOwner {
         self.info.tracks.iter().flat_map(TrackInfo::streams).collect()
     }
 
-    /// A publisher has come with these tracks. The feed's first publisher begins epoch 0.
+    /// A publisher has come with these tracks. The feed's first publisher begins epoch 0. An ended feed stays ended.
     pub fn begin_epoch(&mut self, now: Instant, tracks: Vec<TrackInfo>, publisher: PublisherInfo) {
+        if self.is_ended() {
+            return;
+        }
         if self.last_packet.is_some() {
             self.info.epoch = self.info.epoch.next();
         }
@@ -137,8 +144,12 @@ impl FeedOwner {
                     clock.set_rate(track.clock_rate);
                 }
             }
-            self.requests.entry(track.id).or_default();
         }
+        // Wishes for tracks that are gone could never be served.
+        self.requests.clear();
+        let video = tracks.iter().filter(|track| track.kind() == TrackKind::Video);
+        self.requests.extend(video.map(|track| (track.id, KeyframeRequester::default())));
+        self.heard = Some(now);
         self.info.state = FeedState::Starting;
         self.info.tracks = tracks;
         self.info.publisher = Some(publisher);
@@ -151,8 +162,22 @@ impl FeedOwner {
         tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "an epoch begins");
     }
 
+    /// Somebody waits to take over from the publisher, or nobody does any more.
+    pub fn set_standby(&mut self, standby: Option<PublisherInfo>) {
+        self.info.standby = standby;
+    }
+
+    /// When the current publisher was heard last: its newest packet or its coming.
+    #[must_use]
+    pub const fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
     /// The publisher has left.
     pub fn end_epoch(&mut self, now: Instant) {
+        if self.is_ended() {
+            return;
+        }
         tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "the epoch ends");
         self.info.state = FeedState::Offline;
         self.info.publisher = None;
@@ -163,6 +188,7 @@ impl FeedOwner {
     pub fn end(&mut self) {
         self.info.state = FeedState::Ended;
         self.info.publisher = None;
+        self.info.standby = None;
         self.changed = true;
     }
 
@@ -174,7 +200,7 @@ impl FeedOwner {
         key: StreamKey,
         input: RtpInput,
     ) -> Option<MediaPacket> {
-        let codec = self.codec(key)?;
+        let codec = self.codec(key).filter(|_| !self.is_ended())?;
         if !self.streams.get(&key)?.has_begun() {
             self.begin_stream(now, utc, key, &input);
         }
@@ -196,6 +222,7 @@ impl FeedOwner {
         };
         let keyframe = !input.payload.is_empty() && starts_decoding(codec, &input.payload);
         self.last_packet = Some(now);
+        self.heard = Some(now);
         if self.info.state != FeedState::Live {
             self.info.state = FeedState::Live;
             self.changed = true;
@@ -270,13 +297,7 @@ impl FeedOwner {
         if self.info.publisher.is_none() {
             return Vec::new();
         }
-        let tracks = &self.info.tracks;
-        let is_video =
-            |id: TrackId| tracks.iter().any(|track| track.id == id && track.kind() == TrackKind::Video);
-        self.requests
-            .iter_mut()
-            .filter_map(|(id, requests)| (is_video(*id) && requests.poll(now)).then_some(*id))
-            .collect()
+        self.requests.iter_mut().filter_map(|(id, requests)| requests.poll(now).then_some(*id)).collect()
     }
 
     /// When [`Self::handle_timeout`] and [`Self::poll_keyframe_requests`] should next be called.
@@ -284,6 +305,10 @@ impl FeedOwner {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let deciding = if self.deciding { self.cadence.poll_timeout(now) } else { None };
         self.requests.values().filter_map(KeyframeRequester::poll_timeout).chain(deciding).min()
+    }
+
+    fn is_ended(&self) -> bool {
+        self.info.state == FeedState::Ended
     }
 
     /// The track that decides where segments begin: video where there is one.

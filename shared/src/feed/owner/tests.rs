@@ -1,6 +1,7 @@
 //! The invariants of the timeline, on simulated publishers.
 
 use super::*;
+use crate::clock;
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), crate::id::RenditionId(0));
 const AUDIO: StreamKey = StreamKey::new(TrackId(1), crate::id::RenditionId(0));
@@ -444,4 +445,40 @@ fn packets_of_unknown_streams_are_ignored() {
     publisher.owner.handle_sender_report(start(), stranger, 1, 1);
     publisher.owner.want_keyframe(start(), TrackId(7));
     assert!(publisher.owner.poll_keyframe_requests(start()).is_empty());
+}
+
+#[test]
+fn an_ended_feed_stays_ended_whatever_still_comes() {
+    let mut publisher = Publisher::new();
+    publisher.run(2);
+    publisher.owner.end();
+    let now = clock::now();
+    let input = RtpInput {
+        sequence_number: 1,
+        timestamp: 1,
+        marker: true,
+        payload: Bytes::from_static(&[0x65]),
+        orientation: None,
+        composition_offset: None,
+    };
+    assert!(publisher.owner.handle_rtp(now, ProgramTime::default(), VIDEO, input).is_none());
+    publisher.owner.end_epoch(now);
+    assert_eq!(publisher.owner.info().state, FeedState::Ended);
+}
+
+#[test]
+fn a_wish_for_a_track_that_is_gone_is_forgotten() {
+    let mut publisher = Publisher::new();
+    publisher.run(2);
+    let now = clock::now();
+    publisher.owner.want_keyframe(now, TrackId(0));
+    publisher.owner.end_epoch(now);
+    publisher.owner.want_keyframe(now, TrackId(0));
+    let sound = TrackInfo::single(TrackId(1), Codec::Opus, ClockRate::OPUS, 2, String::new());
+    let info =
+        PublisherInfo { protocol: "test".into(), agent: None, address: None, since: ProgramTime::default() };
+    publisher.owner.begin_epoch(now, vec![sound], info);
+    publisher.owner.want_keyframe(now, TrackId(0));
+    assert_eq!(publisher.owner.poll_keyframe_requests(now + Duration::from_secs(5)), []);
+    assert_eq!(publisher.owner.poll_timeout(now), None);
 }
