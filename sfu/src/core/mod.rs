@@ -2,13 +2,14 @@
 
 pub(crate) mod answer;
 pub(crate) mod feedback;
+pub(crate) mod fingerprint;
 pub(crate) mod fragment;
 pub(crate) mod hello;
 pub(crate) mod history;
 pub(crate) mod join;
-pub(crate) mod offer;
 pub(crate) mod pacer;
 pub(crate) mod report;
 pub(crate) mod rewrite;
+pub(crate) mod sdp;
 pub(crate) mod seal;
 pub(crate) mod stun;

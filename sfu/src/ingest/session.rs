@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::config::IngestConfig;
 use super::core::answer::{Local, restart_fragment};
-use super::core::fragment::Fragment;
 use super::core::negotiate::Negotiation;
 use super::core::receiver::{Output, Receiver};
 use super::counts::Reported;
 use super::transport::{Credentials, Input, Transport};
+use crate::core::fragment::Fragment;
 use crate::core::stun::IcePassword;
-use crate::http::random_name;
+use crate::http::{etag, random_name};
 use crate::port::{Datagram, Owner, Registration};
 use crate::shared::Shared;
 
@@ -92,11 +92,6 @@ impl End {
             Self::Closing => "closing",
         }
     }
-}
-
-/// The entity tag of an ICE session (RFC 9725, 4.3.1).
-pub(crate) fn etag(ufrag: &str) -> String {
-    format!("\"{ufrag}\"")
 }
 
 impl Session {

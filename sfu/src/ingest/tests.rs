@@ -25,9 +25,9 @@ use tower::ServiceExt as _;
 
 use self::publisher::Publisher;
 use super::config::IngestConfig;
-use super::core::sdp::tests::CHROMIUM;
 use super::whip;
 use crate::config::Config;
+use crate::core::sdp::tests::PUBLISHER as CHROMIUM;
 use crate::port::{Datagram, Port};
 use crate::shared::{Identity, Shared};
 use crate::socket::Socket;

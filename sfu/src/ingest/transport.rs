@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use ring::digest;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, VerifyPeerCertificateFn};
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
@@ -27,6 +26,7 @@ use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 
+use crate::core::fingerprint::Fingerprint;
 use crate::core::stun::{BindingRequest, IcePassword};
 use crate::port::{Datagram, Ignored, Kind};
 use crate::shared::Identity;
@@ -103,11 +103,11 @@ struct Keys {
 }
 
 impl Transport {
-    /// A transport that waits for a publisher with this certificate fingerprint (hash algorithm, value).
+    /// A transport that waits for a publisher with this certificate.
     pub(crate) fn new(
         identity: &Identity,
         credentials: Credentials,
-        fingerprint: &(String, String),
+        fingerprint: &Fingerprint,
     ) -> Result<Self, RtcError> {
         let wrong_certificate = Arc::new(AtomicBool::new(false));
         let config = ConfigBuilder::default()
@@ -331,18 +331,10 @@ impl Keys {
 }
 
 /// A check of the publisher's certificate against its offer.
-fn verify(fingerprint: &(String, String), wrong: Arc<AtomicBool>) -> VerifyPeerCertificateFn {
-    let algorithm = match fingerprint.0.as_str() {
-        "sha-384" => &digest::SHA384,
-        "sha-512" => &digest::SHA512,
-        _ => &digest::SHA256,
-    };
-    let wanted = fingerprint.1.clone();
+fn verify(fingerprint: &Fingerprint, wrong: Arc<AtomicBool>) -> VerifyPeerCertificateFn {
+    let fingerprint = fingerprint.clone();
     Arc::new(move |certificates: &[Vec<u8>], _| {
-        let certificate = certificates.first().ok_or(RtcError::ErrNonCertificate)?;
-        let hash = digest::digest(algorithm, certificate);
-        let octets: Vec<String> = hash.as_ref().iter().map(|octet| format!("{octet:02X}")).collect();
-        if octets.join(":").eq_ignore_ascii_case(&wanted) {
+        if certificates.first().is_some_and(|certificate| fingerprint.matches(certificate)) {
             return Ok(());
         }
         wrong.store(true, Ordering::Relaxed);
@@ -368,9 +360,8 @@ fn has_plain_alert(mut bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::fingerprint::tests as fingerprint;
     use crate::core::stun::tests::check;
-
-    const FINGERPRINT: (&str, &str) = ("sha-256", "AB:CD");
 
     fn credentials(ufrag: &str, password: &str) -> Credentials {
         Credentials { ufrag: ufrag.into(), remote_ufrag: "x".into(), password: IcePassword::new(password) }
@@ -378,8 +369,7 @@ mod tests {
 
     fn transport() -> Transport {
         let identity = Identity::generate().unwrap();
-        Transport::new(&identity, credentials("u", "p"), &(FINGERPRINT.0.into(), FINGERPRINT.1.into()))
-            .unwrap()
+        Transport::new(&identity, credentials("u", "p"), &fingerprint::of(b"a certificate")).unwrap()
     }
 
     fn datagram(from: &str, bytes: Vec<u8>) -> Datagram {

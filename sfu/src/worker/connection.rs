@@ -17,8 +17,8 @@ use rtc_srtp::context::Context;
 use rtc_srtp::option::srtcp_replay_protection;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
+use crate::core::fingerprint::Fingerprint;
 use crate::core::hello::{HelloPeek, Peek};
-use crate::core::offer::Fingerprint;
 use crate::core::seal::Sealer;
 use crate::core::stun::{BindingRequest, IcePassword};
 use crate::port::{Datagram, Ignored, Kind, Registration};
