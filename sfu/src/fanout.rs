@@ -111,7 +111,7 @@ impl Fanout {
                     agreement,
                     registration,
                     seat,
-                    &keys,
+                    keys,
                     local,
                     *remote,
                 )

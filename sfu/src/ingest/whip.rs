@@ -22,10 +22,10 @@ use super::config::IngestConfig;
 use super::core::answer::{self, BitrateHints, Local};
 use super::core::negotiate::{self, Negotiation, Refusal};
 use super::session::{Command, INBOX, Patched, Session};
-use super::transport::{Credentials, Transport};
+use super::transport::Transport;
 use crate::core::fragment::Fragment;
+use crate::core::ice::Credentials;
 use crate::core::sdp::Offer;
-use crate::core::stun::IcePassword;
 use crate::http::{
     SDP, SDP_FRAGMENT, bad_fragment, bad_offer, etag, if_match, nothing_to_restart, other_ice_session,
     random_name, read_text, request_host, unknown_session,
@@ -121,7 +121,7 @@ async fn publish(
     let tag = etag(&local.ufrag);
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
-    whip.begin(feed, place, since, agent, decided, local, command_queue)?;
+    whip.begin(feed, place, since, agent, decided, local, command_queue);
 
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -208,17 +208,9 @@ impl Whip {
         decided: Negotiation,
         local: Local,
         commands: mpsc::Receiver<Command>,
-    ) -> Result<(), Problem> {
-        let credentials = Credentials {
-            ufrag: local.ufrag.clone(),
-            remote_ufrag: decided.ufrag.clone(),
-            password: IcePassword::new(&local.pwd),
-        };
-        let transport =
-            Transport::new(&self.shared.identity, credentials, &decided.fingerprint).map_err(|error| {
-                tracing::warn!(%feed, %error, "cannot set up a publisher's transport");
-                Problem::new(500, "internal", "Internal error", "The transport could not be set up.")
-            })?;
+    ) {
+        let credentials = Credentials::new(&local.ufrag, &local.pwd, &decided.ufrag);
+        let transport = Transport::new(credentials, decided.fingerprint.clone());
         let inbox = mpsc::channel(INBOX);
         let registration = self.shared.port.register(&local.ufrag, Owner::Peer(inbox.0.clone()));
         let session = Session {
@@ -238,7 +230,6 @@ impl Whip {
             let _place = place;
             session.run().await;
         });
-        Ok(())
     }
 
     fn session(&self, feed: &str, session: &str) -> Result<mpsc::Sender<Command>, Problem> {

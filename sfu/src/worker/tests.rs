@@ -100,7 +100,7 @@ impl Rig {
                 agreement,
                 registration,
                 seat,
-                &keys,
+                keys,
                 local,
                 remote,
             )
