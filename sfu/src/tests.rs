@@ -23,7 +23,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use self::viewer::{Received, Viewer};
-use crate::core::offer::tests::CHROMIUM;
+use crate::core::sdp::tests::VIEWER as CHROMIUM;
 use crate::{Config, Sfu};
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));

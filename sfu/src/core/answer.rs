@@ -10,9 +10,10 @@ use bicast_shared::id::{RenditionId, StreamKey};
 use bicast_shared::media::{Codec, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
+use super::fingerprint::{Fingerprint, HASHES};
 use super::fragment::candidate_line;
-use super::offer::{Fingerprint, Offer, OfferedCodec, Section, parameter};
 use super::rewrite::TrackSpec;
+use super::sdp::{Offer, OfferedCodec, Section, parameter};
 use crate::config::Playout;
 
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
@@ -48,7 +49,7 @@ pub(crate) struct AgreedTrack {
 /// Why an offer cannot be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It lacks what a connection needs.
+    /// It lacks what a connection needs; the text ends a sentence.
     Broken(String),
     /// Nothing in it can be sent.
     Unusable { why: String, offered: Vec<String>, accepted: Vec<String> },
@@ -64,7 +65,7 @@ pub(crate) fn negotiate(
     let mut tracks: Vec<AgreedTrack> = Vec::new();
     let mut missing_kinds: Vec<TrackKind> = Vec::new();
     let mut reasons: Vec<String> = Vec::new();
-    for (index, section) in offer.sections.iter().enumerate().filter(|(_, section)| section.is_media()) {
+    for (index, section) in offer.sections.iter().enumerate().filter(|(_, section)| is_media(section)) {
         let first = tracks.first().map(|track| &offer.sections[track.section]);
         match choose(offer, section, first, feed, &tracks) {
             Ok((track, codec)) => {
@@ -96,23 +97,28 @@ pub(crate) fn negotiate(
             if reasons.is_empty() { "no audio or video section".to_owned() } else { reasons.join("; ") };
         return Err(Refusal::Unusable { why, offered, accepted: accepted.collect() });
     };
-    let missing = |what: &str| Refusal::Broken(format!("The offer has no a={what} line."));
+    let missing = |what: &str| Refusal::Broken(format!("it has no a={what} line"));
     if transport.pwd.is_none() {
         return Err(missing("ice-pwd"));
     }
     // An ICE-lite server waits for the other side's ClientHello.
     if let Some(setup) = transport.setup.as_deref().filter(|setup| !matches!(*setup, "actpass" | "active")) {
-        return Err(Refusal::Broken(format!("The offer says a=setup:{setup}; actpass or active is needed.")));
+        return Err(Refusal::Broken(format!("it says a=setup:{setup}; actpass or active is needed")));
     }
     Ok(Agreement {
         remote_ufrag: transport.ufrag.clone().ok_or_else(|| missing("ice-ufrag"))?,
         fingerprint: transport
             .fingerprint
             .clone()
-            .ok_or_else(|| missing("fingerprint (sha-256, sha-384 or sha-512)"))?,
+            .ok_or_else(|| missing(&format!("fingerprint ({HASHES})")))?,
         tracks,
         missing: missing_kinds,
     })
+}
+
+/// Whether it carries sound or pictures over RTP.
+fn is_media(section: &Section) -> bool {
+    matches!(section.media.as_str(), "audio" | "video") && section.is_rtp()
 }
 
 fn kind_of(section: &Section) -> TrackKind {
@@ -228,7 +234,7 @@ fn spec(
         .filter(|_| video);
     let extension = |uri: &str| {
         let known = section.extensions.iter().find(|(id, known)| known == uri && (1..=14).contains(id));
-        known.map(|(id, _)| *id).filter(|_| video)
+        known.and_then(|(id, _)| u8::try_from(*id).ok()).filter(|_| video)
     };
     TrackSpec {
         ssrc: ssrc(),
@@ -320,7 +326,7 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
             }
             line(format_args!("a=inactive"));
             // The webrtc crate looks up the format of a rejected section too, and refuses an answer that does not map it.
-            for codec in section.codecs.iter().filter(|codec| !codec.name.is_empty()) {
+            for codec in &section.codecs {
                 let channels = if codec.name.eq_ignore_ascii_case("opus") { "/2" } else { "" };
                 line(format_args!(
                     "a=rtpmap:{} {}/{}{channels}",

@@ -2,7 +2,7 @@ use bicast_shared::feed::info::{Cadence, FeedState};
 use bicast_shared::id::{Epoch, TrackId};
 use bicast_shared::time::ProgramTime;
 
-use super::super::offer::tests::CHROMIUM;
+use super::super::sdp::tests::VIEWER as CHROMIUM;
 use super::*;
 
 const BASELINE: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";

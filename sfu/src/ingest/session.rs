@@ -12,14 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::config::IngestConfig;
 use super::core::answer::{Local, restart_fragment};
-use super::core::fragment::Fragment;
 use super::core::negotiate::Negotiation;
 use super::core::receiver::{Output, Receiver};
 use super::counts::Reported;
 use super::standby::Waiting;
-use super::transport::{Credentials, Input, Transport};
-use crate::core::stun::IcePassword;
-use crate::http::random_name;
+use super::transport::{Input, Transport};
+use crate::core::fragment::Fragment;
+use crate::core::ice::Credentials;
+use crate::handshake::Failure;
+use crate::http::{etag, random_name};
 use crate::port::{Datagram, Owner, Registration};
 use crate::shared::Shared;
 
@@ -74,6 +75,7 @@ pub(crate) struct Session {
 enum End {
     NotConnected,
     WrongCertificate,
+    HandshakeFailed,
     Silent,
     SaidGoodbye,
     Deleted,
@@ -88,6 +90,7 @@ impl End {
         match self {
             Self::NotConnected => "not-connected",
             Self::WrongCertificate => "wrong-certificate",
+            Self::HandshakeFailed => "handshake-failed",
             Self::Silent => "silent",
             Self::SaidGoodbye => "goodbye",
             Self::Deleted => "deleted",
@@ -97,11 +100,6 @@ impl End {
             Self::Closing => "closing",
         }
     }
-}
-
-/// The entity tag of an ICE session (RFC 9725, 4.3.1).
-pub(crate) fn etag(ufrag: &str) -> String {
-    format!("\"{ufrag}\"")
 }
 
 impl Session {
@@ -257,22 +255,27 @@ impl Running {
 
     fn datagram(&mut self, datagram: &Datagram) -> Option<End> {
         let now = datagram.received;
-        let input = match self.session.transport.handle_datagram(now, datagram) {
+        let Session { transport, shared, .. } = &mut self.session;
+        let input = match transport.handle_datagram(now, datagram, &shared.identity) {
             Ok(input) => input,
             Err(reason) => {
-                self.session.shared.port.ignore(reason);
-                return self.session.transport.wrong_certificate().then_some(End::WrongCertificate);
+                shared.port.ignore(reason);
+                return None;
             }
         };
         match input {
             Input::Nothing => return None,
-            Input::Checked(remote) => {
+            Input::Checked { remote, restarted } => {
                 if !self.session.registration.knows(remote) {
                     tracing::debug!(feed = %self.session.feed, %remote, "publisher checked a path");
                 }
                 self.session.registration.learn(remote);
-                self.former_registration = None;
+                if restarted {
+                    self.former_registration = None;
+                }
             }
+            Input::Failed(Failure::WrongCertificate) => return Some(End::WrongCertificate),
+            Input::Failed(_) => return Some(End::HandshakeFailed),
             Input::Connected => {
                 self.send();
                 if let Some(end) = self.connected() {
@@ -396,11 +399,11 @@ impl Running {
         (session.decided.ufrag, session.decided.pwd) = (remote_ufrag, remote_pwd);
         session.local.ufrag = random_name(12);
         session.local.pwd = random_name(32);
-        session.transport.restart(Credentials {
-            ufrag: session.local.ufrag.clone(),
-            remote_ufrag: session.decided.ufrag.clone(),
-            password: IcePassword::new(&session.local.pwd),
-        });
+        session.transport.restart(Credentials::new(
+            &session.local.ufrag,
+            &session.local.pwd,
+            &session.decided.ufrag,
+        ));
         let owner = Owner::Peer(session.inbox.0.clone());
         let registration = session.shared.port.register(&session.local.ufrag, owner);
         self.former_registration = Some(std::mem::replace(&mut session.registration, registration));

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
 use bicast_shared::clock;
@@ -22,13 +22,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::config::IngestConfig;
 use super::core::answer::{self, BitrateHints, Local};
-use super::core::fragment::Fragment;
 use super::core::negotiate::{self, Negotiation, Refusal};
-use super::core::sdp::Offer;
-use super::session::{Command, INBOX, Patched, Session, etag};
-use super::transport::{Credentials, Transport};
-use crate::core::stun::IcePassword;
-use crate::http::{SDP, SDP_FRAGMENT, random_name, read_text, request_host};
+use super::session::{Command, INBOX, Patched, Session};
+use super::transport::Transport;
+use crate::core::fragment::Fragment;
+use crate::core::ice::Credentials;
+use crate::core::sdp::Offer;
+use crate::http::{
+    SDP, SDP_FRAGMENT, bad_fragment, bad_offer, etag, if_match, nothing_to_restart, other_ice_session,
+    random_name, read_text, request_host, unknown_session,
+};
 use crate::port::Owner;
 use crate::shared::Shared;
 
@@ -119,7 +122,7 @@ async fn publish(
         Problem::new(400, "bad-query", "Bad query", error.body_text()).hint("standby is true or false.")
     })?;
     let text = read_text(&headers, SDP, body).await?;
-    let offer = Offer::parse(&text).map_err(|error| bad_sdp(&error.to_string()))?;
+    let offer = Offer::parse(&text).map_err(|error| bad_offer(&error))?;
     let known = whip.shared.bus.feed(&feed).map(|feed| feed.info().tracks.clone()).unwrap_or_default();
     let decided =
         negotiate::negotiate(&offer, &known, whip.settings.simulcast).map_err(|refusal| refused(&refusal))?;
@@ -147,7 +150,7 @@ async fn publish(
     let tag = etag(&local.ufrag);
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
-    whip.begin(feed, place, may_wait, since, agent, decided, local, command_queue)?;
+    whip.begin(feed, place, may_wait, since, agent, decided, local, command_queue);
 
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -167,19 +170,8 @@ async fn trickle(
 ) -> Result<Response, Problem> {
     let commands = whip.session(&feed, &session)?;
     let text = read_text(&headers, SDP_FRAGMENT, body).await?;
-    let if_match = headers.get(header::IF_MATCH).ok_or_else(|| {
-        Problem::new(428, "if-match-missing", "If-Match is missing", "A PATCH must say which ICE session it is for.")
-            .hint("Send If-Match with the ETag of the answer to your POST, or * for an ICE restart (RFC 9725, 4.3).")
-    })?;
-    let if_match = if_match.to_str().unwrap_or_default().to_owned();
-    let fragment = Fragment::parse(&text).map_err(|error| {
-        Problem::new(
-            400,
-            "bad-fragment",
-            "Bad trickle ICE fragment",
-            format!("The fragment cannot be used: {error}."),
-        )
-    })?;
+    let if_match = if_match(&headers)?.to_owned();
+    let fragment = Fragment::parse(&text).map_err(|error| bad_fragment(&error))?;
     let (reply, answer) = oneshot::channel();
     let gone = |_| unknown_session(&session);
     commands
@@ -192,25 +184,8 @@ async fn trickle(
             let headers = [(header::CONTENT_TYPE, SDP_FRAGMENT.to_owned()), (header::ETAG, etag)];
             Ok((StatusCode::OK, headers, fragment).into_response())
         }
-        Patched::Mismatch { etag } => {
-            let problem = Problem::new(
-                412,
-                "if-match-mismatch",
-                "Another ICE session",
-                format!("If-Match does not name the current ICE session, which is {etag}."),
-            );
-            let mut response = problem.hint("Use the ETag of the last answer.").into_response();
-            if let Ok(value) = HeaderValue::from_str(&etag) {
-                response.headers_mut().insert(header::ETAG, value);
-            }
-            Ok(response)
-        }
-        Patched::NothingNew => Err(Problem::new(
-            422,
-            "no-ice-restart",
-            "Nothing to restart",
-            "If-Match is *, which asks for an ICE restart, but the fragment brings no new ice-ufrag and ice-pwd.",
-        )),
+        Patched::Mismatch { etag } => Ok(other_ice_session(&etag, "Use the ETag of the last answer.")),
+        Patched::NothingNew => Err(nothing_to_restart()),
     }
 }
 
@@ -278,17 +253,9 @@ impl Whip {
         decided: Negotiation,
         local: Local,
         commands: mpsc::Receiver<Command>,
-    ) -> Result<(), Problem> {
-        let credentials = Credentials {
-            ufrag: local.ufrag.clone(),
-            remote_ufrag: decided.ufrag.clone(),
-            password: IcePassword::new(&local.pwd),
-        };
-        let transport =
-            Transport::new(&self.shared.identity, credentials, &decided.fingerprint).map_err(|error| {
-                tracing::warn!(%feed, %error, "cannot set up a publisher's transport");
-                Problem::new(500, "internal", "Internal error", "The transport could not be set up.")
-            })?;
+    ) {
+        let credentials = Credentials::new(&local.ufrag, &local.pwd, &decided.ufrag);
+        let transport = Transport::new(credentials, decided.fingerprint.clone());
         let inbox = mpsc::channel(INBOX);
         let registration = self.shared.port.register(&local.ufrag, Owner::Peer(inbox.0.clone()));
         let session = Session {
@@ -306,7 +273,6 @@ impl Whip {
             commands,
         };
         self.shared.tasks.spawn(session.run(place));
-        Ok(())
     }
 
     fn session(&self, feed: &str, session: &str) -> Result<mpsc::Sender<Command>, Problem> {
@@ -321,20 +287,6 @@ fn busy(kind: &str, detail: &str) -> Problem {
     Problem::new(503, kind, "No room for a publisher", detail).hint("Try again later.")
 }
 
-fn bad_sdp(why: &str) -> Problem {
-    Problem::new(400, "bad-sdp", "Bad SDP", format!("The offer cannot be used: {why}."))
-}
-
-fn unknown_session(session: &str) -> Problem {
-    let shown: String = session.chars().take(40).collect();
-    Problem::new(
-        404,
-        "unknown-session",
-        "Unknown session",
-        format!("There is no session {shown:?} here, or it has ended."),
-    )
-}
-
 fn refused(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::NoCodec { offered, accepted, .. } => Problem::new(
@@ -346,6 +298,6 @@ fn refused(refusal: &Refusal) -> Problem {
         .hint(format!("Offer one of {}.", accepted.join(", ")))
         .with("offered", offered.clone())
         .with("accepted", accepted.to_vec()),
-        _ => bad_sdp(&refusal.to_string()),
+        _ => bad_offer(refusal),
     }
 }

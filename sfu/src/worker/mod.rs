@@ -37,7 +37,9 @@ use self::feeds::WorkerFeed;
 use self::seat::Seat;
 use self::viewer::{Path, Viewer, Visit, Wire};
 use crate::core::answer::Agreement;
-use crate::port::{Datagram, Ignored, Kind, Owner, Registration};
+use crate::core::demux::{Ignored, Kind};
+use crate::core::ice::Credentials;
+use crate::port::{Datagram, Owner, Registration};
 use crate::shared::Shared;
 use crate::socket::{Patience, Socket};
 use crate::status::WorkerReport;
@@ -119,8 +121,8 @@ impl Worker {
     /// Takes a viewer in. Tells whether the feed is new to this worker, so that somebody has to follow it.
     pub(crate) fn join(&mut self, now: Instant, joining: Joining) -> bool {
         let Joining { id, feed, agreement, ufrag, pwd, registration, seat } = joining;
-        let connection =
-            Connection::new(registration, ufrag.clone(), &pwd, agreement.remote_ufrag, agreement.fingerprint);
+        let credentials = Credentials::new(&ufrag, &pwd, &agreement.remote_ufrag);
+        let connection = Connection::new(registration, credentials, agreement.fingerprint);
         let is_new = self.begin_feed(now, &feed);
         let entry = self.feeds.entry(feed.id().clone()).or_insert_with(|| WorkerFeed::new(feed.clone()));
         for track in &agreement.tracks {
@@ -170,7 +172,7 @@ impl Worker {
         agreement: Agreement,
         registration: Registration,
         seat: Seat,
-        keys: &SessionKeys,
+        keys: SessionKeys,
         local: SocketAddr,
         remote: SocketAddr,
     ) -> Option<()> {
@@ -210,11 +212,11 @@ impl Worker {
         registration: Registration,
         ufrag: String,
         pwd: &str,
-        remote_ufrag: String,
+        remote_ufrag: &str,
     ) -> bool {
         let Some(&slot) = self.by_session.get(session) else { return false };
         let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return false };
-        viewer.connection.restart(registration, ufrag.clone(), pwd, remote_ufrag);
+        viewer.connection.restart(registration, Credentials::new(&ufrag, pwd, remote_ufrag));
         // The current and the new one; those before are no longer answered.
         while viewer.ufrags.len() > 1 {
             self.by_ufrag.remove(&viewer.ufrags.remove(0));

@@ -104,8 +104,8 @@ impl Hub {
                 let _ = done.send(());
             }
             Command::Restart { session, registration, ufrag, pwd, remote_ufrag, done } => {
-                let here =
-                    self.worker.borrow_mut().restart(&session, registration, ufrag, &pwd, remote_ufrag);
+                let mut worker = self.worker.borrow_mut();
+                let here = worker.restart(&session, registration, ufrag, &pwd, &remote_ufrag);
                 let _ = done.send(here);
             }
             Command::Leave { session, done } => {

@@ -21,8 +21,8 @@ use crate::config::{Config, Playout};
 use crate::core::answer::negotiate;
 use crate::core::hello::tests::{datagram, hello};
 use crate::core::history::tests::packet;
-use crate::core::offer::Offer;
-use crate::core::offer::tests::CHROMIUM;
+use crate::core::sdp::Offer;
+use crate::core::sdp::tests::VIEWER as CHROMIUM;
 use crate::core::seal::tests::keys;
 use crate::core::stun::tests::check;
 use crate::port::Port;
@@ -100,7 +100,7 @@ impl Rig {
                 agreement,
                 registration,
                 seat,
-                &keys,
+                keys,
                 local,
                 remote,
             )

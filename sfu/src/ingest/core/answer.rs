@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use bicast_shared::media::{Codec, TrackKind};
 
-use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken, parameter};
-use super::sdp::OfferedCodec;
+use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken};
+use crate::core::fragment::candidate_line;
+use crate::core::sdp::{OfferedCodec, parameter};
 
 /// Our side of the transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +46,8 @@ pub(crate) fn answer(decided: &Negotiation, local: &Local, hints: BitrateHints) 
     let mut first = true;
     for plan in &decided.sections {
         match plan {
-            Plan::Reject { media, proto, formats, mid } => {
-                line(&mut text, &format!("m={media} 0 {proto} {formats}"));
+            Plan::Reject { media, protocol, formats, mid } => {
+                line(&mut text, &format!("m={media} 0 {protocol} {formats}"));
                 line(&mut text, "c=IN IP4 0.0.0.0");
                 if let Some(mid) = mid {
                     line(&mut text, &format!("a=mid:{mid}"));
@@ -114,11 +115,7 @@ fn credentials(text: &mut String, local: &Local) {
 
 fn candidates(text: &mut String, addresses: &[SocketAddr]) {
     for (n, address) in addresses.iter().enumerate() {
-        // Host type, component 1 (RFC 8445, 5.1.2.1); the local preference keeps the given order.
-        let preference = 65_535_usize.saturating_sub(n);
-        let priority = (126 << 24) | (preference << 8) | 255;
-        let (ip, port) = (address.ip(), address.port());
-        line(text, &format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1));
+        line(text, &candidate_line(n, *address));
     }
     line(text, "a=end-of-candidates");
 }
@@ -202,8 +199,8 @@ fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::negotiate::tests::decide;
-    use super::super::sdp::tests::{CHROMIUM, simulcast};
     use super::*;
+    use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
 
     fn local() -> Local {
         Local {

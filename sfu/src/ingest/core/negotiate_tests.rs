@@ -1,5 +1,5 @@
-use super::super::sdp::tests::{CHROMIUM, simulcast};
 use super::*;
+use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
 
 /// The decision on a text that is an offer.
 pub(crate) fn decide(text: &str, simulcast: bool) -> Result<Negotiation, Refusal> {
