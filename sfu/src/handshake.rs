@@ -17,6 +17,7 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 
 use crate::core::demux::Ignored;
 use crate::core::fingerprint::Fingerprint;
+use crate::core::guard::Guard;
 use crate::core::hello::{HelloPeek, Peek};
 use crate::shared::Identity;
 
@@ -79,6 +80,7 @@ pub(crate) struct Handshake {
     fingerprint: Fingerprint,
     wrong_certificate: Arc<AtomicBool>,
     phase: Phase,
+    guard: Guard,
     complete: bool,
 }
 
@@ -95,6 +97,7 @@ impl Handshake {
             fingerprint,
             wrong_certificate: Arc::default(),
             phase: Phase::Hello(HelloPeek::default()),
+            guard: Guard::default(),
             complete: false,
         }
     }
@@ -108,9 +111,8 @@ impl Handshake {
         identity: &Identity,
         out: &mut Vec<Bytes>,
     ) -> Result<Step, Ignored> {
+        self.guard.admit(datagram, self.complete)?;
         let (endpoint, datagrams) = match &mut self.phase {
-            // Anybody can forge an alert that is not encrypted: after the handshake it says nothing.
-            Phase::Dtls(_) if self.complete && has_plain_alert(datagram) => return Err(Ignored::Garbage),
             Phase::Dtls(endpoint) => (endpoint, vec![datagram.clone()]),
             Phase::Hello(peek) => {
                 let profiles = match peek.push(datagram.clone()) {
@@ -251,19 +253,6 @@ fn export(endpoint: &Endpoint) -> Option<SrtpKeys> {
     Some(SrtpKeys { profile, keys: config.keys })
 }
 
-/// Whether a DTLS datagram holds an alert of epoch 0, in plain text.
-fn has_plain_alert(mut bytes: &[u8]) -> bool {
-    // A record's header: type, version (2), epoch (2), sequence number (6), length (2) (RFC 6347, 4.1).
-    while let Some(header) = bytes.first_chunk::<13>() {
-        if header[0] == 21 && header[3..5] == [0, 0] {
-            return true;
-        }
-        let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
-        bytes = bytes.get(13 + length..).unwrap_or_default();
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,13 +269,24 @@ mod tests {
     }
 
     #[test]
-    fn alerts_in_plain_text_are_told_from_sealed_ones() {
-        let record =
-            |kind: u8, epoch: u8| [&[kind, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 1, 0, 2], &[1, 0][..]].concat();
-        assert!(has_plain_alert(&record(21, 0)));
-        assert!(has_plain_alert(&[record(22, 0), record(21, 0)].concat()));
-        assert!(
-            !has_plain_alert(&record(21, 1)) && !has_plain_alert(&record(22, 0)) && !has_plain_alert(&[21])
-        );
+    fn a_chain_of_fragments_without_an_end_neither_ends_the_process_nor_grows() {
+        use crate::core::guard::tests::{fragment, record};
+        use crate::core::hello::tests::{datagram, hello};
+
+        let identity = Identity::generate().unwrap();
+        let mut handshake = Handshake::new(crate::core::fingerprint::tests::of(b"no certificate"));
+        let now = bicast_shared::clock::now();
+        let mut out = Vec::new();
+        let body = hello(&[7]);
+        assert!(handshake.read(now, &datagram(&body, 0, body.len()), &identity, &mut out).is_ok());
+        assert!(!out.is_empty(), "the library is at work");
+        // Offsets 1, 2, 3, ... of one message, the first byte last: one call within another for each of them.
+        let mut taken = 0;
+        for offset in (0..16_000_u32).rev() {
+            let mut datagram = record(22, 0, &fragment(1, 16_001, offset, 1, b"x"));
+            datagram[7..11].copy_from_slice(&(20_000 - offset).to_be_bytes());
+            taken += u32::from(handshake.read(now, &datagram.into(), &identity, &mut out).is_ok());
+        }
+        assert!(taken < 200, "{taken} were taken");
     }
 }

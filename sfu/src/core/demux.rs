@@ -35,6 +35,8 @@ pub(crate) enum Ignored {
     BadIntegrity,
     /// SRTCP that does not decrypt, or what a session cannot use now.
     Undecryptable,
+    /// More than a session may send of this.
+    Flood,
     /// The owner's queue was full.
     QueueFull,
     /// The owner has just gone.
@@ -43,13 +45,14 @@ pub(crate) enum Ignored {
 
 impl Ignored {
     /// The reasons' names, in their order.
-    pub(crate) const NAMES: [&'static str; 8] = [
+    pub(crate) const NAMES: [&'static str; 9] = [
         "garbage",
         "bad-stun",
         "unknown-ufrag",
         "unknown-address",
         "bad-integrity",
         "undecryptable",
+        "flood",
         "queue-full",
         "owner-gone",
     ];

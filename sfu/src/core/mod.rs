@@ -5,6 +5,7 @@ pub(crate) mod demux;
 pub(crate) mod feedback;
 pub(crate) mod fingerprint;
 pub(crate) mod fragment;
+pub(crate) mod guard;
 pub(crate) mod hello;
 pub(crate) mod history;
 pub(crate) mod ice;
