@@ -71,7 +71,8 @@ impl Gateway {
         let sfu = Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?;
         let packager = Packager::start(config.packager.clone(), bus.clone());
         let packaged = packager.status();
-        let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status());
+        let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status())
+            .ask_about_viewers(sfu.viewers());
 
         let mut http = Vec::new();
         for listener in &listeners {
@@ -125,11 +126,8 @@ impl Gateway {
         tracing::info!("stopping: no new sessions are taken");
         self.readiness.drain();
 
-        let feeds = self.bus.feeds();
-        for id in feeds.keys() {
-            self.bus.end(id);
-        }
-        tracing::info!(feeds = feeds.len(), "publishers were told to leave");
+        let feeds = self.bus.close();
+        tracing::info!(feeds, "publishers were told to leave");
 
         within(ROOM_ENDS_WITHIN, "packager", self.packager.shutdown()).await;
         tracing::info!("playlists have ended");

@@ -1,6 +1,7 @@
 //! The room: opens the port, starts the workers, and closes everything in order.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
-use bicast_shared::status::SfuStatus;
+use bicast_shared::id::FeedId;
+use bicast_shared::status::{SfuStatus, ViewerSource, ViewerStatus};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -110,6 +112,11 @@ impl Sfu {
         self.status.clone()
     }
 
+    /// Who can be asked about viewers one by one.
+    pub fn viewers(&self) -> Arc<dyn ViewerSource> {
+        Arc::new(Viewers { bus: self.shared.bus.clone(), workers: self.whep.workers.clone() })
+    }
+
     /// The UDP addresses it listens on.
     pub fn udp_addrs(&self) -> Vec<SocketAddr> {
         self.shared.port.local_addrs()
@@ -135,6 +142,29 @@ impl Sfu {
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join())));
         let _ = timeout(GOODBYE, joined).await;
+    }
+}
+
+/// Asks the workers.
+struct Viewers {
+    bus: FeedBus,
+    workers: Arc<[mpsc::Sender<Command>]>,
+}
+
+impl ViewerSource for Viewers {
+    fn viewers(&self, feed: &FeedId) -> Pin<Box<dyn Future<Output = Vec<ViewerStatus>> + Send>> {
+        let (feed, workers) = (self.bus.feed(feed), self.workers.clone());
+        Box::pin(async move {
+            let Some(feed) = feed else { return Vec::new() };
+            let mut all = Vec::new();
+            for worker in workers.iter() {
+                let (done, stats) = oneshot::channel();
+                if worker.send(Command::Stats { feed: feed.clone(), done }).await.is_ok() {
+                    all.extend(stats.await.unwrap_or_default());
+                }
+            }
+            all
+        })
     }
 }
 

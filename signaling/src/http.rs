@@ -1,9 +1,11 @@
 //! The routes of the REST API.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, OriginalUri, Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, OriginalUri, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,9 +13,11 @@ use axum::routing::{get, post};
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
+use bicast_shared::status::ViewerSource;
 use bicast_shared::time::ProgramTime;
 
 use crate::api;
+use crate::core::viewers::{PAGE, page};
 use crate::directory::Directory;
 use crate::openapi::Description;
 
@@ -21,6 +25,7 @@ use crate::openapi::Description;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) directory: Directory,
+    pub(crate) viewers: Option<Arc<dyn ViewerSource>>,
     pub(crate) description: Description,
 }
 
@@ -30,6 +35,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/feeds", get(list_feeds))
         .route("/v1/feeds/{id}", get(show_feed).delete(end_feed))
         .route("/v1/feeds/{id}/takeover", post(take_over))
+        .route("/v1/feeds/{id}/viewers", get(list_viewers))
         .route("/v1/time", get(show_time))
         .route("/v1/openapi.json", get(show_openapi))
         .method_not_allowed_fallback(method_not_allowed)
@@ -128,6 +134,58 @@ pub(crate) async fn take_over(State(shared): State<Shared>, FeedInPath(id): Feed
         }
         None => Problem::unknown_feed(id.as_str()).into_response(),
     }
+}
+
+/// Which page of a list.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// List a feed's viewers
+///
+/// Those over WebRTC, one by one, with what each is sent and how it arrives. Viewers over HLS come through caches and are
+/// only counted.
+#[utoipa::path(
+    get, path = "/v1/feeds/{id}/viewers", tag = "feeds", operation_id = "listViewers",
+    params(
+        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("after" = Option<String>, Query, description = "Only viewers behind this one: `next` of the page before"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Viewers on a page; 100 if not said"),
+    ),
+    responses(
+        (status = 200, description = "The viewers, sorted by id", body = api::Viewers,
+            example = json!(crate::openapi::example("viewers"))),
+        (status = 400, description = "The id cannot be one, or the query is wrong", body = api::Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "There is no such feed", body = api::Problem,
+            content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
+    ),
+)]
+pub(crate) async fn list_viewers(
+    State(shared): State<Shared>,
+    FeedInPath(id): FeedInPath,
+    query: Result<Query<Page>, QueryRejection>,
+) -> Response {
+    let wanted = match query {
+        Ok(Query(wanted)) if wanted.limit.is_none_or(|limit| (1..=PAGE.1).contains(&limit)) => wanted,
+        Ok(_) => return bad_query(&format!("limit is 1 to {}", PAGE.1)).into_response(),
+        Err(error) => return bad_query(&error.body_text()).into_response(),
+    };
+    if shared.directory.feed(&id).is_none() {
+        return Problem::unknown_feed(id.as_str()).into_response();
+    }
+    let all = match &shared.viewers {
+        Some(source) => source.viewers(&id).await,
+        None => Vec::new(),
+    };
+    fresh(Json(page(all, wanted.after.as_deref(), wanted.limit.unwrap_or(PAGE.0))))
+}
+
+fn bad_query(why: &str) -> Problem {
+    Problem::new(400, "bad-query", "Bad query", format!("The query cannot be used: {why}."))
+        .hint("after is a viewer's id, limit a number.")
 }
 
 /// Tell the time

@@ -7,6 +7,7 @@
 //! | [`viewer`] | one viewer: where it stands in each stream, what it is owed |
 //! | [`connection`] | ICE-lite, DTLS, SRTP keys of one viewer, without input or output |
 //! | [`batch`] | sealed packets, sent in runs |
+//! | [`stats`] | what is counted of a viewer |
 //! | [`seat`] | the directory of all viewers and their bounds |
 
 pub(crate) mod batch;
@@ -14,6 +15,7 @@ pub(crate) mod connection;
 pub(crate) mod feeds;
 pub(crate) mod run;
 pub(crate) mod seat;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 pub(crate) mod viewer;
@@ -530,6 +532,11 @@ impl Worker {
         metrics::counter!("bicast_viewer_packets_dropped_total").increment(counts.dropped);
         metrics::counter!("bicast_viewer_send_calls_total").increment(counts.calls);
         metrics::counter!("bicast_viewer_retransmissions_total").increment(counts.repaired);
+        let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let worker = self.index.to_string();
+        metrics::gauge!("bicast_worker_viewers", "worker" => worker.clone())
+            .set(number(self.by_session.len()));
+        metrics::gauge!("bicast_worker_viewers_behind", "worker" => worker).set(number(self.behind.len()));
         self.publish_report();
     }
 

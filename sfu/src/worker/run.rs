@@ -11,6 +11,7 @@ use bicast_shared::clock;
 use bicast_shared::feed::bus::{Feed, StartAt};
 use bicast_shared::id::StreamKey;
 use bicast_shared::media::TrackKind;
+use bicast_shared::status::ViewerStatus;
 use quinn_udp::RecvMeta;
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     },
     /// A session ends. Answers whether it was still here.
     Leave { session: String, done: oneshot::Sender<bool> },
+    /// What is known of the viewers of a feed.
+    Stats { feed: Feed, done: oneshot::Sender<Vec<ViewerStatus>> },
     /// All sessions end, and the worker with them.
     Close(oneshot::Sender<()>),
 }
@@ -110,6 +113,9 @@ impl Hub {
             }
             Command::Leave { session, done } => {
                 let _ = done.send(self.worker.borrow_mut().leave(now, &session));
+            }
+            Command::Stats { feed, done } => {
+                let _ = done.send(self.worker.borrow().viewer_stats(now, &feed));
             }
             Command::Close(done) => {
                 let _ = done.send(());

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -31,6 +31,7 @@ struct BusInner {
     settings: FeedSettings,
     limits: RingLimits,
     feeds: watch::Sender<Arc<BTreeMap<FeedId, Feed>>>,
+    closed: AtomicBool,
 }
 
 /// Why a publisher was not let in.
@@ -40,13 +41,21 @@ pub enum PublishError {
     /// Somebody publishes this feed now.
     #[error("the feed already has a publisher")]
     AlreadyPublished,
+    /// The process is about to end.
+    #[error("no feed is taken any more")]
+    Closed,
 }
 
 impl FeedBus {
     /// An empty bus.
     #[must_use]
     pub fn new(settings: FeedSettings, limits: RingLimits) -> Self {
-        Self(Arc::new(BusInner { settings, limits, feeds: watch::Sender::new(Arc::default()) }))
+        Self(Arc::new(BusInner {
+            settings,
+            limits,
+            feeds: watch::Sender::new(Arc::default()),
+            closed: AtomicBool::new(false),
+        }))
     }
 
     /// The feeds as they are now, without the ended ones.
@@ -71,7 +80,8 @@ impl FeedBus {
     /// dropped; the feed then waits for the grace period before it ends. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`PublishError::AlreadyPublished`] while another publisher is on the feed.
+    /// [`PublishError::AlreadyPublished`] while another publisher is on the feed, [`PublishError::Closed`] after
+    /// [`Self::close`].
     pub fn publish(
         &self,
         id: &FeedId,
@@ -80,6 +90,10 @@ impl FeedBus {
     ) -> Result<FeedPublisher, PublishError> {
         let mut result = Err(PublishError::AlreadyPublished);
         self.0.feeds.send_if_modified(|feeds| {
+            if self.0.closed.load(Ordering::Acquire) {
+                result = Err(PublishError::Closed);
+                return false;
+            }
             let known = feeds.get(id).filter(|feed| feed.info().state != FeedState::Ended).cloned();
             let is_new = known.is_none();
             let feed = known.unwrap_or_else(|| Feed::new(id.clone(), &self.0.settings, self.0.limits));
@@ -137,6 +151,16 @@ impl FeedBus {
             feed.end();
         }
         ended.is_some()
+    }
+
+    /// Ends all feeds and takes no more, also from publishers whose handshakes are under way. Tells how many have ended.
+    pub fn close(&self) -> usize {
+        // Under the same lock as publishing: nobody slips in between.
+        self.0.feeds.send_if_modified(|_| {
+            self.0.closed.store(true, Ordering::Release);
+            false
+        });
+        self.feeds().keys().filter(|id| self.end(id)).count()
     }
 
     /// Ends this feed unless a publisher came back since `epochs` was read. Its id may by then be another feed's: that one

@@ -134,6 +134,16 @@ async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_closed_bus_ends_its_feeds_and_takes_no_more() {
+    let bus = bus(Duration::from_secs(30), 100);
+    let mut first = bus.publish(&id(), tracks(), publisher()).unwrap();
+    assert_eq!(bus.close(), 1);
+    assert_eq!(first.upstream().await, Upstream::Leave);
+    assert_eq!(bus.publish(&id(), tracks(), publisher()).err(), Some(PublishError::Closed));
+    assert!(bus.feeds().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_grace_period_of_an_ended_feed_does_not_end_its_successor() {
     let bus = bus(Duration::from_secs(30), 100);
     drop(bus.publish(&id(), tracks(), publisher()).unwrap());
