@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
 use bicast_shared::feed::info::FeedState;
+use bicast_shared::clock;
 use bicast_shared::id::FeedId;
+use bicast_shared::media::TrackKind;
 use bicast_shared::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
@@ -73,6 +75,10 @@ async fn watch(
         .map_err(|refusal| refused(&id, refusal))?;
     if whep.shared.closing.is_cancelled() {
         return Err(no_room("closing", "This server is going down."));
+    }
+
+    for track in agreement.tracks.iter().filter(|track| track.codec.kind() == TrackKind::Video) {
+        feed.expect_join(clock::now(), track.key);
     }
 
     let (session, ufrag, pwd) = (random_name(24), random_name(12), random_name(32));

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock;
-use crate::feed::info::{FeedInfo, FeedSettings, FeedState, PublisherInfo};
+use crate::feed::info::{CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
 use crate::feed::owner::{FeedOwner, RtpInput};
 use crate::feed::ring::{PacketRing, RingLimits};
 use crate::id::{FeedId, StreamKey, TrackId};
@@ -210,9 +210,15 @@ struct FeedInner {
     epochs: AtomicU64,
     /// What ends the feed when nobody returns in time.
     grace_timer: Mutex<Option<AbortHandle>>,
+    /// When a keyframe was last asked for because somebody was about to join.
+    asked_for_joins: Mutex<Option<Instant>>,
     lagged: AtomicU64,
 }
 
+/// A group of pictures that takes a viewer 60 ms to receive at the pace of joins, or as long to decode.
+const LONG_GROUP: (u64, Duration) = (240, Duration::from_secs(1));
+/// Between two keyframes that are asked for because of joins.
+const JOIN_SPACING: Duration = Duration::from_secs(2);
 /// No publisher's number.
 const NOBODY: u64 = 0;
 /// A publisher from whom nothing has come for this long may be taken over from. Video comes 30 times a second; what a line
@@ -249,6 +255,7 @@ impl Feed {
             promotions: watch::Sender::new(0),
             epochs: AtomicU64::new(0),
             grace_timer: Mutex::default(),
+            asked_for_joins: Mutex::default(),
             lagged: AtomicU64::new(0),
         }))
     }
@@ -309,6 +316,29 @@ impl Feed {
         }
         drop(wanted);
         self.0.upstream.notify_waiters();
+    }
+
+    /// A viewer will join this stream in a moment: its handshake takes 50 to 100 ms, in which a publisher that answers can
+    /// send a keyframe. Asks for one where the group of pictures has grown so long that catching up with it would be seen,
+    /// but seldom, because every keyframe costs all viewers picture quality.
+    pub fn expect_join(&self, now: Instant, key: StreamKey) {
+        let info = self.info();
+        let rate = info.tracks.iter().find(|track| track.id == key.track).map(|track| track.clock_rate);
+        let (Some(rate), CadenceRule::OnRequest) = (rate, info.cadence.rule) else { return };
+        let Some(ring) = self.0.rings.read().get(&key).cloned() else { return };
+        let packets = ring.packets.read();
+        let group = packets.newest_keyframe().and_then(|at| Some((at, packets.get(at)?.stamp.media_time)));
+        let newest = packets.head().checked_sub(1).and_then(|at| packets.get(at));
+        let (Some((begin, first)), Some(newest)) = (group, newest) else { return };
+        let length = Duration::from_nanos(rate.nanos(newest.stamp.media_time - first).max(0).unsigned_abs());
+        let long = packets.head() - begin > LONG_GROUP.0 || length > LONG_GROUP.1;
+        drop(packets);
+        let mut asked = self.0.asked_for_joins.lock();
+        if long && asked.is_none_or(|last| now.saturating_duration_since(last) >= JOIN_SPACING) {
+            *asked = Some(now);
+            drop(asked);
+            self.request_keyframe(key.track);
+        }
     }
 
     /// Packets that readers lost because they lagged, since the feed began.

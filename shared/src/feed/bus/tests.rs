@@ -133,6 +133,34 @@ async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
     assert!(bus.publish(&id(), tracks(), publisher()).is_ok(), "the id is free");
 }
 
+#[tokio::test]
+async fn a_keyframe_is_asked_for_before_a_join_where_the_group_is_long_and_then_seldom() {
+    let bus = bus(Duration::from_secs(30), 1_000);
+    let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    send(&mut publisher, 0, &[0x65]);
+    let answers = |rule| {
+        let mut info = FeedInfo::clone(&feed.info());
+        info.cadence.rule = rule;
+        feed.0.info.send_replace(Arc::new(info));
+    };
+    let asked = || std::mem::take(&mut *feed.0.wanted.lock());
+    let now = clock::now();
+    (1..20).for_each(|n| send(&mut publisher, n, &[0x61]));
+    answers(CadenceRule::OnRequest);
+    feed.expect_join(now, VIDEO);
+    assert_eq!(asked(), [], "0.6 s are short");
+    (20..40).for_each(|n| send(&mut publisher, n, &[0x61]));
+    answers(CadenceRule::SelfPaced);
+    feed.expect_join(now, VIDEO);
+    assert_eq!(asked(), [], "a deaf publisher is not asked");
+    answers(CadenceRule::OnRequest);
+    for (ms, expected) in [(0, 1), (10, 0), (1_999, 0), (2_000, 1)] {
+        feed.expect_join(now + Duration::from_millis(ms), VIDEO);
+        assert_eq!(asked().len(), expected, "after {ms} ms");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_closed_bus_ends_its_feeds_and_takes_no_more() {
     let bus = bus(Duration::from_secs(30), 100);
