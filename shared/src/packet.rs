@@ -52,6 +52,26 @@ pub struct Stamp {
     pub segment_start: MediaTime,
 }
 
+impl MediaPacket {
+    /// A packet as a feed's owner would have stamped it in a feed of one stream without cuts or losses: epoch 0, the
+    /// marker set. For tests and measurements of what reads the bus; the fields that matter there are set afterwards.
+    #[must_use]
+    pub fn unowned(sequence: i64, media_time: MediaTime, payload: Bytes, received: Instant) -> Self {
+        let stamp = Stamp {
+            epoch: Epoch(0),
+            bus_sequence: sequence.unsigned_abs(),
+            sequence,
+            media_time,
+            decode_time: None,
+            map_version: 0,
+            keyframe: false,
+            segment: None,
+            segment_start: MediaTime(0),
+        };
+        Self { key: StreamKey::default(), stamp, marker: true, payload, orientation: None, received }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -60,23 +80,9 @@ pub(crate) mod tests {
     pub(crate) fn packet(sequence: i64, media_time: i64, keyframe: bool, bytes: usize) -> MediaPacket {
         #[expect(clippy::disallowed_methods, reason = "a test's packet has to arrive at some time")]
         let received = Instant::now();
-        MediaPacket {
-            key: StreamKey::default(),
-            stamp: Stamp {
-                epoch: Epoch(0),
-                bus_sequence: sequence.unsigned_abs(),
-                sequence,
-                media_time: MediaTime(media_time),
-                decode_time: None,
-                map_version: 0,
-                keyframe,
-                segment: None,
-                segment_start: MediaTime(0),
-            },
-            marker: true,
-            payload: Bytes::from(vec![0; bytes]),
-            orientation: None,
-            received,
-        }
+        let payload = Bytes::from(vec![0; bytes]);
+        let mut packet = MediaPacket::unowned(sequence, MediaTime(media_time), payload, received);
+        packet.stamp.keyframe = keyframe;
+        packet
     }
 }
