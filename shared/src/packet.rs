@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::id::{Epoch, SegmentNumber, StreamKey};
-use crate::time::MediaTime;
+use crate::time::{MediaTime, ProgramTime};
 
 /// One RTP packet of a feed, as it came, with what the feed's owner knows about it. Cloning is cheap: the payload is
 /// shared.
@@ -42,6 +42,8 @@ pub struct Stamp {
     pub decode_time: Option<MediaTime>,
     /// Which version of the feed's `TimelineMap` was current when it arrived.
     pub map_version: u32,
+    /// UTC of `media_time` by that version: what a viewer is told as the time of capture.
+    pub program_time: ProgramTime,
     /// Whether this packet shows that its frame is one at which decoding can begin (`media::starts_decoding`). The
     /// other packets of the same frame may not show it: compare `media_time`.
     pub keyframe: bool,
@@ -64,6 +66,7 @@ impl MediaPacket {
             media_time,
             decode_time: None,
             map_version: 0,
+            program_time: ProgramTime::default(),
             keyframe: false,
             segment: None,
             segment_start: MediaTime(0),

@@ -18,6 +18,7 @@ use crate::config::Playout;
 
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const ORIENTATION: &str = "urn:3gpp:video-orientation";
+const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 /// What was agreed with a viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,14 +235,16 @@ fn spec(
         .filter(|_| video);
     let extension = |uri: &str| {
         let known = section.extensions.iter().find(|(id, known)| known == uri && (1..=14).contains(id));
-        known.and_then(|(id, _)| u8::try_from(*id).ok()).filter(|_| video)
+        known.and_then(|(id, _)| u8::try_from(*id).ok())
     };
+    let of_video = |uri: &str| extension(uri).filter(|_| video);
     TrackSpec {
         ssrc: ssrc(),
         payload_type: codec.payload_type,
         rtx: repair.map(|rtx| (ssrc(), rtx.payload_type)),
-        playout_delay: extension(PLAYOUT_DELAY).filter(|_| playout == Playout::LowestLatency),
-        orientation: extension(ORIENTATION),
+        playout_delay: of_video(PLAYOUT_DELAY).filter(|_| playout == Playout::LowestLatency),
+        orientation: of_video(ORIENTATION),
+        capture_time: extension(CAPTURE_TIME),
         first_index: low(random()),
         first_rtx_index: low(random()),
     }
@@ -365,7 +368,11 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
             line(format_args!("a=rtpmap:{rtx} rtx/{}", track.clock_rate.hz()));
             line(format_args!("a=fmtp:{rtx} apt={pt}"));
         }
-        for (id, uri) in [(track.spec.playout_delay, PLAYOUT_DELAY), (track.spec.orientation, ORIENTATION)] {
+        for (id, uri) in [
+            (track.spec.playout_delay, PLAYOUT_DELAY),
+            (track.spec.orientation, ORIENTATION),
+            (track.spec.capture_time, CAPTURE_TIME),
+        ] {
             if let Some(id) = id {
                 line(format_args!("a=extmap:{id} {uri}"));
             }

@@ -87,6 +87,19 @@ fn retransmission_and_extensions_are_those_of_the_offer() {
     assert_eq!((video.rtx, video.playout_delay), (None, None));
     let audio = &agreement.tracks[1].spec;
     assert_eq!((audio.payload_type, audio.rtx, audio.playout_delay), (111, None, None));
+    assert_eq!(
+        (video.capture_time, audio.capture_time),
+        (None, None),
+        "Chromium does not offer it by itself"
+    );
+}
+
+#[test]
+fn the_time_of_capture_is_told_on_both_tracks_where_it_is_wanted() {
+    const LINE: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+    let text = CHROMIUM.replace("a=rtcp-mux\r\n", &format!("a=rtcp-mux\r\na=extmap:13 {LINE}\r\n"));
+    let answer = answer(&text, &feed(BASELINE));
+    assert_eq!(answer.matches(&format!("a=extmap:13 {LINE}\r\n")).count(), 2, "{answer}");
 }
 
 #[test]

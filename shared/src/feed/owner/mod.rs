@@ -247,6 +247,7 @@ impl FeedOwner {
             media_time: placed.time,
             decode_time: input.composition_offset.map(|offset| placed.time + -offset),
             map_version: self.relation.version(),
+            program_time: self.relation.program_time(key.track, rate, placed.time),
             keyframe,
             segment: segment.map(|(number, _)| number),
             segment_start: segment.map_or(MediaTime(0), |(_, start)| start),

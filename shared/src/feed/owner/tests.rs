@@ -448,6 +448,21 @@ fn packets_of_unknown_streams_are_ignored() {
 }
 
 #[test]
+fn every_packet_says_when_it_was_captured_by_the_map_of_its_version() {
+    let mut publisher = Publisher::new();
+    publisher.run(5);
+    let map = publisher.owner.info().map.unwrap();
+    let current: Vec<&MediaPacket> =
+        publisher.packets.iter().filter(|packet| packet.stamp.map_version == map.version).collect();
+    assert!(!current.is_empty());
+    for packet in current {
+        let rate = if packet.key == VIDEO { ClockRate::VIDEO } else { ClockRate::OPUS };
+        let expected = map.program_time(packet.key.track, rate, packet.stamp.media_time);
+        assert_eq!(packet.stamp.program_time, expected);
+    }
+}
+
+#[test]
 fn an_ended_feed_stays_ended_whatever_still_comes() {
     let mut publisher = Publisher::new();
     publisher.run(2);
