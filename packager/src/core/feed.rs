@@ -294,7 +294,11 @@ impl FeedPackager {
 
     fn window(&self, header: Header, rate: ClockRate, bytes: usize) -> WindowLimits {
         let target = i64::from(header.target_duration) * i64::from(rate.hz());
+        let part = (i64::from(header.part_target_ms) * i64::from(rate.hz()) / 1_000).max(1);
         WindowLimits {
+            rate,
+            part,
+            segment: target,
             ticks: rate.ticks(self.limits.window),
             least_ticks: target * 4,
             grace_ticks: target * 4,

@@ -132,7 +132,7 @@ impl VideoTrack {
             still: None,
             config: None,
             init: None,
-            writer: Writer::new(rate, i64::from(rate.hz()) * 2, limits),
+            writer: Writer::new(limits),
             lost: 0,
             refused: None,
             keyframe_wanted: false,

@@ -23,25 +23,21 @@ pub struct Writer {
     segment_ticks: i64,
     parts: u64,
     changes: u64,
-    target_ticks: i64,
 }
 
 impl Writer {
-    /// A writer whose clock runs at `rate`; `target_ticks` is what a missing segment is taken to last.
+    /// A writer on the clock of `limits`.
     #[must_use]
-    pub const fn new(rate: ClockRate, target_ticks: i64, limits: WindowLimits) -> Self {
-        let window = Window::new(limits);
-        let samples = Vec::new();
+    pub const fn new(limits: WindowLimits) -> Self {
         Self {
-            rate,
-            window,
-            samples,
+            rate: limits.rate,
+            window: Window::new(limits),
+            samples: Vec::new(),
             open_ticks: 0,
             edge: 0,
             segment_ticks: 0,
             parts: 0,
             changes: 0,
-            target_ticks,
         }
     }
 
@@ -113,7 +109,7 @@ impl Writer {
             discontinuity: plan.discontinuity && !fresh,
             init,
         };
-        self.window.begin(head, self.target_ticks);
+        self.window.begin(head);
         self.segment_ticks = 0;
     }
 
