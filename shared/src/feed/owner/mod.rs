@@ -143,11 +143,7 @@ impl FeedOwner {
         self.info.tracks = tracks;
         self.info.publisher = Some(publisher);
         self.reset_epoch();
-        self.cadence = CadenceDecider::new(self.settings.clone());
-        self.deciding = self.driver().is_some_and(|track| track.kind() == TrackKind::Video);
-        if !self.deciding {
-            self.take_cadence(CadenceDecider::audio_only(&self.settings));
-        }
+        self.begin_cadence();
         tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "an epoch begins");
     }
 
@@ -407,7 +403,23 @@ impl FeedOwner {
         }
     }
 
-    /// A feed's numbers never change once decided (RFC 8216bis, 6.2.1); the rule is each publisher's own.
+    /// Every publisher's rule is found out anew.
+    fn begin_cadence(&mut self) {
+        let video = self.driver().is_some_and(|track| track.kind() == TrackKind::Video);
+        let known = self.info.cadence.rule;
+        if known != CadenceRule::Undecided && (known != CadenceRule::AudioOnly) != video {
+            // Sound's numbers do not suit a picture, nor a picture's sound. Playlists begin anew with the other kind.
+            self.info.cadence = Cadence::default();
+        }
+        self.cadence = CadenceDecider::new(self.settings.clone());
+        self.deciding = video;
+        if !video {
+            self.take_cadence(CadenceDecider::audio_only(&self.settings));
+        }
+    }
+
+    /// The numbers stay once they are decided, because playlists that are live may not change theirs (RFC 8216bis, 6.2.1);
+    /// the rule is each publisher's own.
     fn take_cadence(&mut self, decided: Cadence) {
         tracing::info!(feed = %self.info.id, epoch = %self.info.epoch, rule = ?decided.rule,
             frame_rate = decided.frame_rate, part_target_ms = decided.part_target_ms, "cadence decided");

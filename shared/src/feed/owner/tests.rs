@@ -75,10 +75,15 @@ impl Publisher {
     }
 
     fn join(&mut self) {
-        let tracks = vec![
+        self.join_with(&[VIDEO, AUDIO]);
+    }
+
+    fn join_with(&mut self, streams: &[StreamKey]) {
+        let mut tracks = vec![
             TrackInfo::single(VIDEO.track, Codec::H264, ClockRate::VIDEO, 0, String::new()),
             TrackInfo::single(AUDIO.track, Codec::Opus, ClockRate::OPUS, 2, String::new()),
         ];
+        tracks.retain(|track| streams.iter().any(|key| key.track == track.id));
         let info =
             PublisherInfo { protocol: "whip".into(), agent: None, address: None, since: utc(self.elapsed) };
         self.owner.begin_epoch(self.now(), tracks, info);
@@ -432,6 +437,26 @@ fn a_feed_without_video_is_cut_by_time() {
     }
     starts.dedup();
     assert_eq!(starts, [480_000, 508_800, 604_800, 700_800, 796_800, 892_800]);
+}
+
+#[test]
+fn numbers_stay_for_a_kind_of_driver_and_are_decided_anew_for_the_other() {
+    let mut publisher = Publisher::new();
+    publisher.run(3);
+    let with_picture = publisher.owner.info().cadence;
+    assert_eq!((with_picture.target_duration, with_picture.frames_per_part), (3, 6));
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join();
+    assert_eq!(publisher.owner.info().cadence, with_picture, "in force until its own rule is known");
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join_with(&[AUDIO]);
+    let sound = publisher.owner.info().cadence;
+    assert_eq!((sound.rule, sound.target_duration, sound.frames_per_part), (CadenceRule::AudioOnly, 2, 0));
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join();
+    assert_eq!(publisher.owner.info().cadence, Cadence::default());
+    publisher.run(3);
+    assert_eq!(publisher.owner.info().cadence, with_picture);
 }
 
 #[test]
