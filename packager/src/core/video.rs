@@ -310,7 +310,8 @@ impl VideoTrack {
             discontinuity: self.restart || self.new_init,
             restart: self.restart,
         };
-        self.writer.begin(&plan, decode, start.0, init);
+        // Where its first frames came too late the date is that of what is written.
+        self.writer.begin(&plan, decode, decode + composition, init);
         plans.push(plan);
         (self.restart, self.new_init) = (false, false);
     }
