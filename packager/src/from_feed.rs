@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::core::feed::FeedPackager;
+use crate::core::instance::Totals;
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
 use crate::store::{FeedEntry, Store};
 
@@ -57,7 +58,8 @@ struct Streams {
 }
 
 impl Streams {
-    /// Subscribes to what the feed has and is not read yet.
+    /// Subscribes to what the feed has and is not read yet. Two streams at most: a kind of track keeps its id for the feed's
+    /// life, and one stream of each kind is read.
     fn follow(&mut self, feed: &Feed, core: &FeedPackager) {
         for key in core.streams() {
             if self.readers.iter().all(|reader| reader.key() != key) {
@@ -91,7 +93,8 @@ impl Streams {
     /// What has come, in the order of arrival over all streams.
     fn drain(&mut self) -> Vec<MediaPacket> {
         for reader in &mut self.readers {
-            reader.try_read(&mut self.batch, BATCH);
+            // All of it: an epoch that begins in the one stream ends the one before in the other.
+            while reader.try_read(&mut self.batch, BATCH) == BATCH {}
         }
         self.batch.sort_by_key(|packet| packet.stamp.bus_sequence);
         std::mem::take(&mut self.batch)
@@ -105,10 +108,10 @@ impl FeedTask {
         let mut info = self.feed.watch();
         let mut core = FeedPackager::new(self.store.config.limits(), self.feed.info());
         let mut streams = Streams::default();
-        let mut counted = Counted::default();
+        let mut counted = Totals::default();
         let mut ended = false;
         while !ended {
-            let wake = core.poll_timeout();
+            let wake = [core.poll_timeout(), self.entry.next_expiry()].into_iter().flatten().min();
             tokio::select! {
                 () = streams.ready() => {}
                 changed = info.changed() => ended |= changed.is_err(),
@@ -125,6 +128,11 @@ impl FeedTask {
             if ended {
                 core.end();
             }
+            while let Some(over) = core.take_over() {
+                // Before the new instance is published: who waits for the old one finds its end.
+                self.store.retire(now, &self.entry, over);
+            }
+            self.entry.expire(now);
             if core.take_changed() {
                 self.publish(&core, &mut counted);
             }
@@ -138,10 +146,10 @@ impl FeedTask {
         self.store.forget(&id, &self.entry);
     }
 
-    fn publish(&self, core: &FeedPackager, counted: &mut Counted) {
+    fn publish(&self, core: &FeedPackager, counted: &mut Totals) {
         let snapshot = core.snapshot();
         let status = status(&snapshot, self.entry.viewers(clock::now()));
-        counted.count(core.written(), &snapshot);
+        count(counted, core.totals());
         self.store.publish(&self.entry, snapshot);
         self.store.status.send_modify(|all| {
             Arc::make_mut(all).feeds.insert(self.feed.id().clone(), status);
@@ -178,30 +186,14 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// What the metrics have been told.
-#[derive(Default)]
-struct Counted {
-    parts: u64,
-    segments: u64,
-    lost: u64,
-    discontinuities: u64,
-}
-
-impl Counted {
-    fn count(&mut self, written: (u64, u64), snapshot: &FeedSnapshot) {
-        let new = Self {
-            parts: written.0,
-            segments: written.1,
-            lost: snapshot.lost_access_units,
-            discontinuities: snapshot.discontinuities,
-        };
-        metrics::counter!("bicast_hls_parts_total").increment(new.parts.saturating_sub(self.parts));
-        metrics::counter!("bicast_hls_segments_total").increment(new.segments.saturating_sub(self.segments));
-        metrics::counter!("bicast_hls_lost_access_units_total").increment(new.lost.saturating_sub(self.lost));
-        metrics::counter!("bicast_hls_discontinuities_total")
-            .increment(new.discontinuities.saturating_sub(self.discontinuities));
-        *self = new;
-    }
+/// Tells the metrics what was written since `told`.
+fn count(told: &mut Totals, new: Totals) {
+    metrics::counter!("bicast_hls_parts_total").increment(new.parts.saturating_sub(told.parts));
+    metrics::counter!("bicast_hls_segments_total").increment(new.segments.saturating_sub(told.segments));
+    metrics::counter!("bicast_hls_lost_access_units_total").increment(new.lost.saturating_sub(told.lost));
+    metrics::counter!("bicast_hls_discontinuities_total")
+        .increment(new.discontinuities.saturating_sub(told.discontinuities));
+    *told = new;
 }
 
 fn status(snapshot: &FeedSnapshot, viewers: u32) -> PackagerFeedStatus {

@@ -10,6 +10,7 @@
 //! | what is listed | `window`, `snapshot` |
 //! | playlists as text | `playlist` |
 //! | which requests wait | `reload` |
+//! | which epochs go on in the same playlists | `held`, `lineup`, `instance` |
 //!
 //! [`feed::FeedPackager`] joins them for one feed.
 
@@ -20,6 +21,9 @@ pub mod decode_order;
 pub mod depacketizer;
 pub mod feed;
 pub mod h264;
+pub mod held;
+pub mod instance;
+pub mod lineup;
 pub mod maps;
 pub mod plan;
 pub mod playlist;

@@ -224,6 +224,111 @@ fn a_returning_publisher_goes_on_behind_a_discontinuity() {
     assert!(times[0] >= 8, "the date jumps over the absence: {times:?}");
 }
 
+fn sound_only() -> Vec<bicast_shared::media::TrackInfo> {
+    both().split_off(1)
+}
+
+/// Lets a publisher with these tracks send for 8 s; video that is not H264 has the payloads of VP8.
+fn stay(session: &mut Session, video: Option<Codec>, audio: bool) {
+    let mut tracks = tracks(video, true);
+    if video.is_none() {
+        tracks = sound_only();
+    }
+    tracks.retain(|track| audio || track.kind() == bicast_shared::media::TrackKind::Video);
+    session.begin_epoch(tracks);
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    if video == Some(Codec::Vp8) {
+        publisher.frames = vp8();
+    }
+    (publisher.video, publisher.audio) = (video.is_some(), audio);
+    session.run(&mut publisher, 8_000);
+    session.end_epoch();
+    publisher.video = false;
+    publisher.audio = false;
+    session.run(&mut publisher, 2_000);
+}
+
+#[test]
+fn a_publisher_that_returns_with_other_tracks_begins_another_instance() {
+    let (h264, vp8) = (Some(Codec::H264), Some(Codec::Vp8));
+    for (before, after) in [
+        ((None, true), (h264, true)),
+        ((h264, true), (None, true)),
+        ((h264, true), (h264, false)),
+        ((h264, false), (h264, true)),
+        ((h264, true), (vp8, true)),
+        ((vp8, true), (h264, true)),
+        ((vp8, true), (None, true)),
+    ] {
+        let mut session = Session::new();
+        stay(&mut session, before.0, before.1);
+        let first = session.core.snapshot();
+        stay(&mut session, after.0, after.1);
+        let second = session.core.snapshot();
+        let names = |snapshot: &crate::core::snapshot::FeedSnapshot| {
+            snapshot.renditions.iter().map(|rendition| rendition.name.clone()).collect::<Vec<_>>()
+        };
+        let expected = |(video, audio): (Option<Codec>, bool)| {
+            let video = (video == h264).then_some("video0");
+            video.into_iter().chain(audio.then_some("audio0")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&first), expected(before));
+        assert_eq!(names(&second), expected(after));
+        assert_eq!(second.refused.is_some(), after.0 == vp8);
+        assert!(second.playable() && !second.ended);
+        // The old one was read to its end, and the numbers run on.
+        assert_eq!(session.reader.past.len(), 1);
+        assert_eq!(session.reader.past[0].0, first.instance);
+        assert_ne!(first.instance, second.instance);
+        let last = first.renditions[0].last_complete().unwrap();
+        let next = second.renditions[0].segments[0].head.number;
+        assert_eq!(next, last + 1);
+        assert!(second.instance.ends_with(&format!("-{next}")), "{}", second.instance);
+        for rendition in &second.renditions {
+            assert_eq!(rendition.segments[0].head.number, next);
+            assert!(!rendition.segments[0].head.discontinuity && rendition.discontinuity_sequence == 0);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_packaged_ends_the_playlists_and_what_can_begins_new_ones() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), false);
+    stay(&mut session, Some(Codec::Vp8), false);
+    let refused = session.core.snapshot();
+    assert!(refused.renditions.is_empty() && refused.refused.unwrap().contains("VP8"));
+    assert_eq!(session.reader.past.len(), 1);
+    stay(&mut session, Some(Codec::H264), false);
+    assert!(session.core.snapshot().playable() && session.core.snapshot().refused.is_none());
+}
+
+#[test]
+fn a_publisher_that_connects_and_sends_nothing_ends_nothing() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), true);
+    let before = session.core.snapshot().instance;
+    session.begin_epoch(sound_only());
+    session.end_epoch();
+    stay(&mut session, Some(Codec::H264), true);
+    assert_eq!(session.core.snapshot().instance, before);
+    assert!(session.reader.past.is_empty() && !session.core.snapshot().ended);
+    assert_eq!(session.core.snapshot().discontinuities, 1);
+}
+
+#[test]
+fn counts_go_on_over_instances() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), true);
+    stay(&mut session, Some(Codec::H264), true);
+    let before = session.core.totals();
+    assert_eq!(before.discontinuities, 1);
+    stay(&mut session, None, true);
+    let after = session.core.totals();
+    assert_eq!((after.discontinuities, session.core.snapshot().discontinuities), (1, 1));
+    assert!(after.parts > before.parts + 30 && after.segments > before.segments + 3);
+}
+
 #[test]
 fn another_resolution_in_mid_stream_is_a_new_init_behind_a_discontinuity() {
     let mut session = Session::new();
@@ -304,17 +409,19 @@ fn a_feed_without_video_is_cut_by_its_sound() {
     assert!(!session.reader.tracks.contains_key("video0"));
 }
 
+/// A VP8 keyframe (start of partition 0, frame header with its lowest bit 0) and 59 frames that are none.
+fn vp8() -> Vec<super::publisher::Frame> {
+    let mut frames = vec![vec![Bytes::from_static(&[0x10, 0x01, 1, 2])]; 60];
+    frames[0] = vec![Bytes::from_static(&[0x10, 0x00, 1, 2])];
+    frames
+}
+
 #[test]
 fn vp8_video_is_refused_and_its_sound_packaged() {
     let mut session = Session::new();
     session.begin_epoch(tracks(Some(Codec::Vp8), true));
     let mut publisher = Publisher::new(BASELINE, 30.0);
-    // A VP8 keyframe: start of partition 0, frame header with its lowest bit 0.
-    let key = Bytes::from_static(&[0x10, 0x00, 1, 2]);
-    publisher.frames = vec![vec![key]; 1];
-    for _ in 1..60 {
-        publisher.frames.push(vec![Bytes::from_static(&[0x10, 0x01, 1, 2])]);
-    }
+    publisher.frames = vp8();
     session.run(&mut publisher, 15_000);
     let snapshot = session.core.snapshot();
     assert!(snapshot.playable());

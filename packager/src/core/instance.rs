@@ -1,0 +1,264 @@
+//! One instance of a feed's playlists: from the first segment of a line-up to the end of its last.
+
+use std::time::{Duration, Instant};
+
+use bicast_shared::feed::info::FeedInfo;
+use bicast_shared::id::{Epoch, TrackId};
+use bicast_shared::media::TrackKind;
+use bicast_shared::packet::MediaPacket;
+use bicast_shared::time::{ClockRate, MediaTime};
+
+use crate::core::audio::AudioTrack;
+use crate::core::cadence::Cut;
+use crate::core::feed::Limits;
+use crate::core::lineup::{Lineup, Picture};
+use crate::core::maps::Maps;
+use crate::core::plan::{Plans, SegmentPlan};
+use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
+use crate::core::video::VideoTrack;
+use crate::core::window::WindowLimits;
+use crate::core::writer::Writer;
+
+/// What was written, over all renditions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Parts.
+    pub parts: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Discontinuities of the main rendition.
+    pub discontinuities: u64,
+    /// Frames left out.
+    pub lost: u64,
+}
+
+impl std::ops::Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            parts: self.parts + other.parts,
+            segments: self.segments + other.segments,
+            discontinuities: self.discontinuities + other.discontinuities,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
+/// The playlists of one line-up.
+#[derive(Debug)]
+pub struct Instance {
+    name: String,
+    lineup: Lineup,
+    /// Its first epoch: packets of earlier ones belong to another instance.
+    since: Epoch,
+    frame_rate: f64,
+    video: Option<VideoTrack>,
+    audio: Option<AudioTrack>,
+    /// Video that cannot be packaged but whose stamps carry the cuts.
+    cuts_only: Option<Picture>,
+    plans: Plans,
+    changes: u64,
+}
+
+impl Instance {
+    /// The instance of `lineup` that begins with segment `first` in the current epoch of `info`.
+    #[must_use]
+    pub fn new(lineup: Lineup, info: &FeedInfo, first: u64, limits: Limits) -> Self {
+        // When the feed began tells its lives apart, the first segment its instances: every packager writes the same.
+        let life = info.since.unix_nanos() / 1_000_000;
+        let name = if first == 0 { format!("{life:x}") } else { format!("{life:x}-{first}") };
+        let (cadence, patience) = (&info.cadence, limits.patience);
+        // Sound is a small part of a feed with pictures.
+        let (video_bytes, audio_bytes) = match lineup.packaged() {
+            Some(_) => (limits.bytes / 8 * 7, limits.bytes / 8),
+            None => (0, limits.bytes),
+        };
+        let video = lineup.packaged().map(|picture| {
+            let window = window(&lineup, limits.window, picture.rate, video_bytes);
+            VideoTrack::new(picture.key, picture.rate, Cut::video(cadence, picture.rate), patience, window)
+        });
+        let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
+        let audio = lineup.sound.map(|key| {
+            let window = window(&lineup, limits.window, ClockRate::OPUS, audio_bytes);
+            let cut = Cut::audio(cadence, ClockRate::OPUS, 960);
+            AudioTrack::new(key, cut, channels, lineup.picture.is_none(), patience, window)
+        });
+        Self {
+            name,
+            lineup,
+            since: info.epoch,
+            frame_rate: cadence.frame_rate.unwrap_or(0.0),
+            video,
+            audio,
+            cuts_only: lineup.picture.filter(|picture| !picture.packaged),
+            plans: Plans::new(lineup.picture.map_or(ClockRate::OPUS, |picture| picture.rate)),
+            changes: 0,
+        }
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub const fn lineup(&self) -> &Lineup {
+        &self.lineup
+    }
+
+    /// Takes a packet as it came.
+    pub fn handle_packet(&mut self, packet: MediaPacket, maps: &Maps) {
+        if packet.stamp.epoch < self.since {
+            return;
+        }
+        let plans = &mut self.plans;
+        if let Some(video) = self.video.as_mut().filter(|video| video.key() == packet.key) {
+            video.handle_packet(packet, plans, maps);
+        } else if let Some(audio) = self.audio.as_mut().filter(|audio| audio.key() == packet.key) {
+            audio.handle_packet(packet, plans, maps);
+        } else if self.cuts_only.is_some_and(|picture| picture.key == packet.key) {
+            let ended = follow_cuts(&packet, plans, maps);
+            if let (Some(epoch), Some(audio)) = (ended, &mut self.audio) {
+                audio.finish(epoch, None, plans, maps);
+            }
+        }
+        self.align(maps);
+    }
+
+    /// Time has passed. `alive` says whether anything of the feed arrives.
+    pub fn handle_timeout(&mut self, now: Instant, alive: bool, maps: &Maps) {
+        if let Some(video) = &mut self.video {
+            video.handle_timeout(now, alive, &mut self.plans, maps);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.handle_timeout(now, alive, &mut self.plans, maps);
+        }
+        self.align(maps);
+    }
+
+    /// Nothing more comes for now: everything that is here is written, and the segment ended.
+    pub fn finish(&mut self, maps: &Maps) {
+        if let Some(video) = &mut self.video {
+            video.finish(&mut self.plans, maps);
+        }
+        self.align(maps);
+        if let Some(audio) = &mut self.audio {
+            audio.finish(Epoch(u32::MAX), None, &mut self.plans, maps);
+        }
+        self.align(maps);
+    }
+
+    /// When [`Self::handle_timeout`] should be called at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let video = self.video.as_ref().and_then(VideoTrack::poll_timeout);
+        let audio = self.audio.as_ref().and_then(AudioTrack::poll_timeout);
+        [video, audio].into_iter().flatten().min()
+    }
+
+    /// Whether something was written since this was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        let changes = self.writers().map(Writer::changes).sum();
+        std::mem::replace(&mut self.changes, changes) != changes
+    }
+
+    /// The track that needs a keyframe, if one does. Once.
+    pub fn take_keyframe_wanted(&mut self) -> Option<TrackId> {
+        let video = self.video.as_mut()?;
+        video.take_keyframe_wanted().then_some(video.key().track)
+    }
+
+    /// What it has written.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let parts: u64 = self.writers().map(Writer::parts).sum();
+        let changes: u64 = self.writers().map(Writer::changes).sum();
+        Totals {
+            parts,
+            segments: changes - parts,
+            discontinuities: self.writers().next().map_or(0, |main| main.window().discontinuities()),
+            lost: self.video.as_ref().map_or(0, VideoTrack::lost)
+                + self.audio.as_ref().map_or(0, AudioTrack::lost),
+        }
+    }
+
+    /// Its playlists, as part of the picture of the feed.
+    #[must_use]
+    pub fn snapshot(&self) -> FeedSnapshot {
+        let video = self.video.as_ref().map(|video| {
+            let (width, height) = video.config().map_or((0, 0), |config| (config.width, config.height));
+            let media = RenditionMedia::Video { width, height, frame_rate: self.frame_rate };
+            let codecs = video.config().map_or_else(String::new, |config| config.codecs.clone());
+            rendition("video0", codecs, media, video.writer())
+        });
+        let audio = self.audio.as_ref().map(|audio| {
+            let media = RenditionMedia::Audio { channels: audio.channels() };
+            rendition("audio0", "opus".into(), media, audio.writer())
+        });
+        FeedSnapshot {
+            instance: self.name.clone(),
+            header: self.lineup.header,
+            refused: self.video.as_ref().and_then(|video| video.refused().map(str::to_owned)),
+            renditions: [video, audio].into_iter().flatten().collect(),
+            ..FeedSnapshot::default()
+        }
+    }
+
+    /// The writers of its renditions, the main one first.
+    fn writers(&self) -> impl Iterator<Item = &Writer> {
+        let video = self.video.as_ref().map(VideoTrack::writer);
+        video.into_iter().chain(self.audio.as_ref().map(AudioTrack::writer))
+    }
+
+    /// After every input: what one track decided reaches the other.
+    fn align(&mut self, maps: &Maps) {
+        let Some(audio) = &mut self.audio else { return };
+        if let Some((epoch, edge)) = self.video.as_mut().and_then(VideoTrack::take_ended) {
+            let edge = MediaTime(edge).to_rate(self.plans.rate(), ClockRate::OPUS).0;
+            audio.finish(epoch, Some(edge), &mut self.plans, maps);
+        }
+        audio.advance(&self.plans);
+    }
+}
+
+fn window(lineup: &Lineup, listed: Duration, rate: ClockRate, bytes: usize) -> WindowLimits {
+    let hz = i64::from(rate.hz());
+    let target = i64::from(lineup.header.target_duration) * hz;
+    WindowLimits {
+        rate,
+        part: (i64::from(lineup.header.part_target_ms) * hz / 1_000).max(1),
+        segment: target,
+        ticks: rate.ticks(listed),
+        least_ticks: target * 4,
+        grace_ticks: target * 4,
+        bytes,
+    }
+}
+
+/// Segments as the stamps of a video that is not packaged tell them. The epoch that ends with this packet, if one does.
+fn follow_cuts(packet: &MediaPacket, plans: &mut Plans, maps: &Maps) -> Option<Epoch> {
+    let stamp = packet.stamp;
+    let newest = plans.newest().map(|plan| (plan.number, plan.epoch));
+    let number = stamp.segment.map(|number| number.0)?;
+    let mut ended = None;
+    if newest.is_none_or(|(newest, _)| number > newest) {
+        let restart = newest.is_some_and(|(newest, epoch)| epoch != stamp.epoch || number > newest + 1);
+        ended = newest.filter(|_| restart).map(|(_, epoch)| epoch);
+        let (epoch, start) = (stamp.epoch, stamp.segment_start);
+        let map = maps.version(stamp.map_version)?;
+        plans.push(SegmentPlan { number, epoch, start, map, discontinuity: restart, restart });
+    }
+    plans.advance(stamp.media_time.0);
+    ended
+}
+
+fn rendition(name: &str, codecs: String, media: RenditionMedia, writer: &Writer) -> RenditionSnapshot {
+    let window = writer.window();
+    RenditionSnapshot {
+        name: name.into(),
+        codecs,
+        media,
+        timescale: i64::from(writer.rate().hz()),
+        segments: window.listed(),
+        removed: window.removed(),
+        discontinuity_sequence: window.discontinuity_sequence(),
+        edge: writer.edge() - writer.part_ticks(),
+    }
+}
