@@ -8,6 +8,7 @@ use bicast_shared::clock;
 use bicast_shared::feed::bus::{Feed, FeedBus, FeedSubscriber, StartAt};
 use bicast_shared::feed::info::{FeedInfo, FeedState};
 use bicast_shared::id::{FeedId, SegmentNumber};
+use bicast_shared::media::TrackKind;
 use bicast_shared::packet::MediaPacket;
 use bicast_shared::status::{LiveEdge, PackagedRendition, PackagerFeedStatus};
 use bicast_shared::time::{MediaTime, ProgramTime};
@@ -148,7 +149,7 @@ impl FeedTask {
 
     fn publish(&self, core: &FeedPackager, counted: &mut Totals) {
         let snapshot = core.snapshot();
-        let status = status(&snapshot, self.entry.viewers(clock::now()));
+        let status = status(&snapshot, &self.feed.info(), self.entry.viewers(clock::now()));
         count(counted, core.totals());
         self.store.publish(&self.entry, snapshot);
         self.store.status.send_modify(|all| {
@@ -196,12 +197,12 @@ fn count(told: &mut Totals, new: Totals) {
     *told = new;
 }
 
-fn status(snapshot: &FeedSnapshot, viewers: u32) -> PackagerFeedStatus {
+fn status(snapshot: &FeedSnapshot, info: &FeedInfo, viewers: u32) -> PackagerFeedStatus {
     let main = snapshot.renditions.first();
     PackagerFeedStatus {
         playable: snapshot.playable(),
         viewers,
-        live_edge: main.and_then(live_edge),
+        live_edge: main.and_then(|main| live_edge(main, info)),
         newest: main
             .and_then(RenditionSnapshot::newest_part)
             .map(|(number, part)| (SegmentNumber(number), u32::try_from(part).unwrap_or(u32::MAX))),
@@ -213,12 +214,16 @@ fn status(snapshot: &FeedSnapshot, viewers: u32) -> PackagerFeedStatus {
     }
 }
 
-fn live_edge(rendition: &RenditionSnapshot) -> Option<LiveEdge> {
+/// Where the newest part ends, on the clock that the feed's media times are told in: its picture's, also where only the sound
+/// is packaged.
+fn live_edge(rendition: &RenditionSnapshot, info: &FeedInfo) -> Option<LiveEdge> {
+    let master = info.track(TrackKind::Video).or(info.tracks.first())?.clock_rate;
     let newest = rendition.segments.last()?;
     let nanos = bicast_shared::time::scale(newest.ticks, 1_000_000_000, rendition.timescale);
     let since = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
     let program_time = newest.head.program_time + since;
-    Some(LiveEdge { media_time: MediaTime(rendition.edge), program_time })
+    let ticks = bicast_shared::time::scale(rendition.edge, i64::from(master.hz()), rendition.timescale);
+    Some(LiveEdge { media_time: MediaTime(ticks), program_time })
 }
 
 fn packaged(rendition: &RenditionSnapshot) -> PackagedRendition {
@@ -234,5 +239,42 @@ fn packaged(rendition: &RenditionSnapshot) -> PackagedRendition {
         resolution,
         frame_rate,
         bandwidth: rendition.bandwidth().1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bicast_shared::feed::info::FeedSettings;
+    use bicast_shared::feed::owner::FeedOwner;
+    use bicast_shared::id::TrackId;
+    use bicast_shared::media::{Codec, TrackInfo};
+    use bicast_shared::time::ClockRate;
+
+    use super::*;
+    use crate::core::testing::segment;
+
+    #[test]
+    fn the_live_edge_of_sound_beside_an_unpackaged_picture_is_told_on_the_pictures_clock() {
+        let owner = FeedOwner::new("demo".parse().unwrap(), FeedSettings::default(), ProgramTime::default());
+        let track = |id, codec, rate| TrackInfo::single(TrackId(id), codec, rate, 2, String::new());
+        let sound = track(1, Codec::Opus, ClockRate::OPUS);
+        let rendition = RenditionSnapshot {
+            name: "audio0".into(),
+            codecs: "opus".into(),
+            media: RenditionMedia::Audio { channels: 2 },
+            timescale: 48_000,
+            segments: vec![Arc::new(segment(3, 4, true))],
+            removed: Vec::new(),
+            discontinuity_sequence: 0,
+            edge: 480_960,
+        };
+        for (tracks, ticks) in
+            [(vec![track(0, Codec::Vp8, ClockRate::VIDEO), sound.clone()], 901_800), (vec![sound], 480_960)]
+        {
+            let info = FeedInfo { tracks, ..owner.info() };
+            assert_eq!(live_edge(&rendition, &info).unwrap().media_time, MediaTime(ticks));
+        }
     }
 }
