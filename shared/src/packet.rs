@@ -29,7 +29,7 @@ pub struct MediaPacket {
 /// The stamps that the feed's owner gives every packet, once. Readers never decide any of this again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Which publisher's stay it belongs to.
+    /// Which epoch it belongs to: a publisher's stay, or a part of it.
     pub epoch: Epoch,
     /// Counts the packets of the feed in the order of arrival, over all streams: 0, 1, 2, …
     pub bus_sequence: u64,

@@ -452,6 +452,42 @@ fn a_silent_microphone_does_not_stop_the_picture() {
 }
 
 #[test]
+fn a_camera_that_is_never_turned_on_does_not_keep_the_sound_from_hls() {
+    for codec in [Codec::H264, Codec::Vp8] {
+        let mut session = Session::new();
+        session.begin_epoch(tracks(Some(codec), true));
+        let mut publisher = Publisher::new(BASELINE, 30.0);
+        publisher.pause = |millis| millis < 15_000;
+        session.run(&mut publisher, 14_000);
+        let first = session.reader.first_playable.unwrap();
+        assert!((3_500..5_000).contains(&first), "{first} ms");
+        let snapshot = session.core.snapshot();
+        assert_eq!(snapshot.renditions.len(), 1);
+        assert!(snapshot.refused.is_none() && snapshot.header.target_duration == 2);
+        let audio = session.reader.audio();
+        assert!(audio.discontinuities.is_empty() && audio.segments.len() >= 5);
+        assert_never_starves(audio, 900);
+    }
+    let mut session = Session::new();
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.pause = |millis| millis < 15_000;
+    session.run(&mut publisher, 25_000);
+    let both = session.core.snapshot();
+    assert_eq!(both.renditions.len(), 2, "the camera was turned on");
+    assert!(both.playable() && both.header.target_duration == 3);
+    assert_identity(&session);
+    let (name, before) = &session.reader.past[0];
+    assert!(session.reader.past.len() == 1 && *name != both.instance);
+    // From the sound's last moment in the one to its first in the other nothing was sent that is in neither, but what came
+    // before the picture's first segment.
+    let end = before["audio0"].samples.last().unwrap().1;
+    let begin = session.reader.audio().samples[0].1;
+    let hole = begin.decode - end.decode - i64::from(end.duration);
+    assert!((0..960).contains(&hole), "{hole}");
+}
+
+#[test]
 fn a_stall_longer_than_a_segment_may_be_ends_it() {
     let mut session = Session::new();
     session.begin_epoch(both());

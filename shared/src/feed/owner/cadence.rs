@@ -106,8 +106,10 @@ impl CadenceDecider {
         [PROBE, GIVE_UP, ONE_ANSWER, SLOW].into_iter().map(|after| first + after).find(|at| *at > now)
     }
 
-    /// The cadence of a feed without video: cut by time.
-    pub(super) fn audio_only(settings: &FeedSettings) -> Cadence {
+    /// The cadence of a feed without video, or with a `silent` one: cut by time.
+    pub(super) fn audio_only(settings: &FeedSettings, silent: bool) -> Cadence {
+        let advice =
+            "The video track sends nothing, so HLS has the sound alone until it does. Turn the camera on.";
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -120,7 +122,7 @@ impl CadenceDecider {
             frames_per_part: 0,
             part_target_ms: part_target_ms(settings.part_target.as_secs_f64()),
             target_duration,
-            advice: None,
+            advice: silent.then(|| advice.to_owned()),
         }
     }
 

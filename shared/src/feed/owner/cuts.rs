@@ -11,10 +11,12 @@ use crate::time::{ClockRate, MediaTime};
 #[derive(Debug)]
 pub(super) struct Cuts {
     target: Duration,
-    /// The feed's first segment aims at three parts: hls.js takes a playlist without a whole segment for an empty one and
-    /// gives up, and nobody should wait a whole target for the first picture.
+    /// An epoch's first segment aims at three parts, because playlists may begin with it: hls.js takes one without a whole
+    /// segment for an empty one and gives up, and nobody should wait a whole target for the first picture.
     first_target: Duration,
     next: SegmentNumber,
+    /// The epoch's first.
+    first: SegmentNumber,
     /// The newest ones: a late packet of an older frame still finds its segment.
     recent: VecDeque<(SegmentNumber, MediaTime)>,
     /// The next keyframe begins a segment whatever its distance: an epoch has begun, or the picture's parameters changed.
@@ -28,13 +30,20 @@ impl Cuts {
     pub(super) fn new(settings: &FeedSettings) -> Self {
         let target = settings.segment_target;
         let first_target = target.min(settings.part_target * 3);
-        Self { target, first_target, next: SegmentNumber(0), recent: VecDeque::new(), at_once: true }
+        let (next, first, recent) = (SegmentNumber(0), SegmentNumber(0), VecDeque::new());
+        Self { target, first_target, next, first, recent, at_once: true }
     }
 
     /// A new epoch: nothing of the one before belongs to its segments.
     pub(super) fn begin_epoch(&mut self) {
         self.recent.clear();
         self.at_once = true;
+        self.first = self.next;
+    }
+
+    /// Whether a segment of this epoch has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.recent.is_empty()
     }
 
     /// The keyframe that comes now has other parameter sets: it needs another initialization section, and that a segment.
@@ -97,7 +106,7 @@ impl Cuts {
 
     /// What the segment that is open aims at.
     fn target(&self) -> Duration {
-        if self.next.0 <= 1 { self.first_target } else { self.target }
+        if self.next <= self.first.next() { self.first_target } else { self.target }
     }
 }
 

@@ -7,11 +7,13 @@
 //! | `relation` | UTC of media time, audio against video: the versions of the `TimelineMap` |
 //! | `cadence` | which rule the feed is under and how long parts are |
 //! | `cuts` | which frame begins a segment |
+//! | `drive` | whether the picture comes that drives the cuts, or sound takes its place |
 //! | `seen` | whether a packet came before |
 //! | `requests` | when the publisher is asked for a keyframe |
 
 mod cadence;
 mod cuts;
+mod drive;
 mod relation;
 mod requests;
 mod seen;
@@ -25,6 +27,7 @@ use bytes::Bytes;
 
 use self::cadence::CadenceDecider;
 use self::cuts::Cuts;
+use self::drive::Drive;
 use self::relation::Relation;
 use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
@@ -63,6 +66,7 @@ pub struct FeedOwner {
     /// Whether the current publisher's rule is still open.
     deciding: bool,
     cuts: Cuts,
+    drive: Drive,
     requests: BTreeMap<TrackId, KeyframeRequester>,
     /// The current epoch's first packet: when it came and where the master clock stood, in nanoseconds.
     epoch_start: Option<(Instant, i64)>,
@@ -94,6 +98,7 @@ impl FeedOwner {
             cadence: CadenceDecider::new(settings.clone()),
             deciding: false,
             cuts: Cuts::new(&settings),
+            drive: Drive::default(),
             settings,
             info,
             changed: true,
@@ -142,6 +147,7 @@ impl FeedOwner {
         self.info.state = FeedState::Starting;
         self.info.tracks = tracks;
         self.info.publisher = Some(publisher);
+        self.drive = Drive::default();
         self.reset_epoch();
         self.begin_cadence();
         tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "an epoch begins");
@@ -200,6 +206,7 @@ impl FeedOwner {
             self.info.b_frames = true;
             self.changed = true;
         }
+        self.settle_driver(now, utc, key, keyframe, input.payload.is_empty());
         let drives = self.driving_stream() == Some(key);
         if drives {
             if codec == Codec::H264 && keyframe {
@@ -282,9 +289,41 @@ impl FeedOwner {
         self.requests.values().filter_map(KeyframeRequester::poll_timeout).chain(deciding).min()
     }
 
-    /// The track that decides where segments begin: video where there is one.
+    /// The track that decides where segments begin: video where there is one and it comes.
     fn driver(&self) -> Option<&TrackInfo> {
-        self.info.track(TrackKind::Video).or_else(|| self.info.track(TrackKind::Audio))
+        let picture = self.info.track(TrackKind::Video).filter(|_| !self.drive.is_sound());
+        picture.or_else(|| self.info.track(TrackKind::Audio))
+    }
+
+    /// A packet of `key` has come: it may be the one by which sound takes the picture's place, or the picture its own. A new
+    /// epoch begins with it, so that readers know which packets are cut by which.
+    fn settle_driver(&mut self, now: Instant, utc: ProgramTime, key: StreamKey, keyframe: bool, empty: bool) {
+        let Some(picture) = self.info.track(TrackKind::Video) else { return };
+        let id = picture.id;
+        let changes = if picture.streams().next() == Some(key) {
+            !empty && self.drive.handle_picture(now, keyframe)
+        } else {
+            let began = self.epoch_start.map_or(now, |(began, _)| began);
+            key.track != id && self.drive.handle_sound(now, began, self.cuts.has_begun())
+        };
+        if changes {
+            tracing::info!(feed = %self.info.id, sound = self.drive.is_sound(), "another track drives the cuts: a new epoch");
+            self.info.epoch = self.info.epoch.next();
+            self.cuts.begin_epoch();
+            (self.looked_at, self.parameters) = (None, None);
+            self.relation.begin_epoch(&self.timed_tracks(), utc, 0);
+            self.take_map();
+            self.begin_cadence();
+        } else if self.drive.is_sound() && key.track == id && !empty {
+            // It cannot take its place before a keyframe has come.
+            self.want_keyframe(now, id);
+        }
+    }
+
+    /// The tracks that stand on the master clock: a picture that does not come can be related to nothing.
+    fn timed_tracks(&self) -> Vec<TrackInfo> {
+        let comes = |track: &&TrackInfo| !self.drive.is_sound() || track.kind() == TrackKind::Audio;
+        self.info.tracks.iter().filter(comes).cloned().collect()
     }
 
     fn driver_requests(&mut self) -> Option<&mut KeyframeRequester> {
@@ -319,7 +358,7 @@ impl FeedOwner {
             Some(start) => start,
             None => {
                 let start = (now, self.next_epoch_nanos(now));
-                self.relation.begin_epoch(&self.info.tracks, utc, start.1);
+                self.relation.begin_epoch(&self.timed_tracks(), utc, start.1);
                 self.take_map();
                 self.epoch_start = Some(start);
                 start
@@ -414,7 +453,7 @@ impl FeedOwner {
         self.cadence = CadenceDecider::new(self.settings.clone());
         self.deciding = video;
         if !video {
-            self.take_cadence(CadenceDecider::audio_only(&self.settings));
+            self.take_cadence(CadenceDecider::audio_only(&self.settings, self.drive.is_sound()));
         }
     }
 

@@ -460,6 +460,47 @@ fn numbers_stay_for_a_kind_of_driver_and_are_decided_anew_for_the_other() {
 }
 
 #[test]
+fn a_camera_that_is_never_turned_on_leaves_the_cuts_to_the_sound() {
+    let mut publisher = Publisher::new();
+    let sound = |publisher: &mut Publisher, packets: u32| {
+        for _ in 0..packets {
+            publisher.send_audio();
+            publisher.wait(Duration::from_millis(20));
+        }
+    };
+    sound(&mut publisher, 149);
+    assert_eq!(publisher.owner.info().cadence.rule, CadenceRule::Undecided);
+    // What probes the network is no picture.
+    let timestamp = publisher.video.now();
+    let padding = input(&mut publisher.video, timestamp, &[]);
+    let now = publisher.now();
+    publisher.owner.handle_rtp(now, utc(publisher.elapsed), VIDEO, padding);
+    sound(&mut publisher, 500);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::AudioOnly, 2));
+    assert!(info.cadence.advice.unwrap().contains("camera"));
+    assert_eq!(info.tracks.len(), 2, "it may still come");
+    assert!(info.map.unwrap().tracks.iter().all(|track| track.related), "alone, sound needs no relation");
+    let of_sound: Vec<_> = publisher.packets.iter().filter(|p| p.stamp.epoch == Epoch(1)).collect();
+    assert!(of_sound.iter().all(|packet| packet.stamp.segment.is_some()));
+    assert_eq!(of_sound[0].stamp.segment_start, of_sound[0].stamp.media_time);
+    assert!((9.9..10.1).contains(&((of_sound.len() as f64) / 50.0)), "from 3 s on");
+
+    let before = publisher.packets.last().unwrap().clone();
+    publisher.run(4);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::OnRequest, 3));
+    let after: Vec<_> = publisher.packets.iter().filter(|p| p.stamp.epoch == Epoch(2)).collect();
+    let first = after.iter().find(|packet| packet.key == VIDEO).unwrap();
+    assert!(first.stamp.keyframe);
+    assert_eq!(first.stamp.segment.unwrap().0, before.stamp.segment.unwrap().0 + 1, "numbers run on");
+    let sounds: Vec<_> = publisher.packets.iter().filter(|packet| packet.key == AUDIO).collect();
+    assert!(sounds.windows(2).all(|pair| pair[1].stamp.sequence == pair[0].stamp.sequence + 1));
+    publisher.assert_identity(0);
+    assert!(after.iter().filter(|packet| packet.key == AUDIO).all(|packet| packet.stamp.segment.is_none()));
+}
+
+#[test]
 fn packets_of_unknown_streams_are_ignored() {
     let mut publisher = Publisher::new();
     let stranger = StreamKey::new(TrackId(7), crate::id::RenditionId(0));
