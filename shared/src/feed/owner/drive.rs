@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 /// must not keep the sound from HLS. Encoders send their first frame within a second of being connected.
 const NEVER: Duration = Duration::from_secs(3);
 
+/// A segment that has to end is not kept open for a picture that has sent nothing for this long. Later than this the frames of
+/// a publisher whose network stood still come in a burst.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// What is known about a publisher's picture.
 #[derive(Debug, Default)]
 pub(super) struct Drive {
@@ -18,6 +22,11 @@ impl Drive {
     /// Sound decides the cuts although the publisher has a picture.
     pub(super) const fn is_sound(&self) -> bool {
         self.sound
+    }
+
+    /// Whether the picture has stopped coming.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.newest.is_some_and(|newest| now.saturating_duration_since(newest) >= SILENT)
     }
 
     /// A packet of the picture, not of padding alone, has come; `keyframe` says that decoding can begin with it. True when

@@ -32,7 +32,7 @@ use self::relation::Relation;
 use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
 use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
-use crate::id::{Epoch, FeedId, StreamKey, TrackId};
+use crate::id::{Epoch, FeedId, SegmentNumber, StreamKey, TrackId};
 use crate::media::{Codec, TrackInfo, TrackKind, h264_sps, starts_decoding};
 use crate::packet::{MediaPacket, Stamp};
 use crate::time::{ClockRate, MediaTime, ProgramTime};
@@ -215,7 +215,13 @@ impl FeedOwner {
             self.handle_driving_frame(now, utc, rate, placed, keyframe);
         }
         let of_driver = self.driver().is_some_and(|track| track.id == key.track);
-        let segment = if of_driver { self.cuts.segment_of(placed.time) } else { None };
+        let segment = if of_driver {
+            self.cuts.segment_of(placed.time)
+        } else if codec.kind() == TrackKind::Audio {
+            self.handle_sound(now, key.track, rate, placed.time)
+        } else {
+            None
+        };
         let stamp = Stamp {
             epoch: self.info.epoch,
             bus_sequence: self.bus_sequence,
@@ -318,6 +324,25 @@ impl FeedOwner {
             // It cannot take its place before a keyframe has come.
             self.want_keyframe(now, id);
         }
+    }
+
+    /// A packet of sound has come that does not drive the cuts. Where the picture has stopped coming, segments begin by the
+    /// sound's time on the picture's clock, and the sound carries the stamps: gives the segment that it belongs to then.
+    fn handle_sound(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        rate: ClockRate,
+        at: MediaTime,
+    ) -> Option<(SegmentNumber, MediaTime)> {
+        let master = self.driver()?.clock_rate;
+        let nanos = rate.nanos(at.0).saturating_add(self.relation.slewed(track));
+        let at = MediaTime(crate::time::scale(nanos, i64::from(master.hz()), 1_000_000_000));
+        let cut = self.drive.is_silent(now) && self.cuts.handle_sound(at, master, &self.info.cadence);
+        if cut && self.relation.handle_cut() {
+            self.take_map();
+        }
+        if self.cuts.by_sound() { self.cuts.segment_of(at) } else { None }
     }
 
     /// The tracks that stand on the master clock: a picture that does not come can be related to nothing.

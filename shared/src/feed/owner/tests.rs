@@ -501,6 +501,46 @@ fn a_camera_that_is_never_turned_on_leaves_the_cuts_to_the_sound() {
 }
 
 #[test]
+fn a_picture_that_falls_silent_leaves_its_segments_ends_to_the_sound() {
+    let mut publisher = Publisher::new();
+    publisher.run(10);
+    let epoch = publisher.owner.info().epoch;
+    let (last, start) = *publisher.cuts().last().unwrap();
+    let from = publisher.packets.len();
+    for _ in 0..500 {
+        publisher.send_audio();
+        publisher.wait(Duration::from_millis(20));
+    }
+    let silent = &publisher.packets[from..];
+    let mut cuts: Vec<_> =
+        silent.iter().filter_map(|p| Some((p.stamp.segment?.0, p.stamp.segment_start))).collect();
+    cuts.dedup();
+    assert!((4..=5).contains(&cuts.len()), "{cuts:?}");
+    assert_eq!(
+        cuts[0],
+        (last + 1, start + 3 * 90_000),
+        "as long as a segment may be, on the picture's clock"
+    );
+    assert!(cuts.windows(2).all(|pair| pair[1] == (pair[0].0 + 1, pair[0].1 + 2 * 90_000)), "{cuts:?}");
+    let stamped = silent.iter().skip_while(|packet| packet.stamp.segment.is_none());
+    assert!(stamped.clone().all(|packet| packet.stamp.segment.is_some()) && stamped.count() > 300);
+    let from = publisher.packets.len();
+    publisher.run(5);
+    let back = &publisher.packets[from..];
+    assert!(back.iter().all(|packet| (packet.key == VIDEO) == packet.stamp.segment.is_some()));
+    let (newest, begun) = cuts[cuts.len() - 1];
+    let first = back[0].stamp;
+    assert_eq!(
+        (first.segment.unwrap().0, first.segment_start),
+        (newest, begun),
+        "it returns into the open one"
+    );
+    let numbers: Vec<u64> = back.iter().filter_map(|packet| Some(packet.stamp.segment?.0)).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] <= 1) && *numbers.last().unwrap() > newest);
+    assert_eq!(publisher.owner.info().epoch, epoch);
+}
+
+#[test]
 fn packets_of_unknown_streams_are_ignored() {
     let mut publisher = Publisher::new();
     let stranger = StreamKey::new(TrackId(7), crate::id::RenditionId(0));
