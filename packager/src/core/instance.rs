@@ -15,7 +15,7 @@ use crate::core::lineup::{Lineup, Picture};
 use crate::core::maps::Maps;
 use crate::core::plan::{Plans, SegmentPlan};
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
-use crate::core::video::VideoTrack;
+use crate::core::video::{FILL_DELAY, VideoTrack};
 use crate::core::window::WindowLimits;
 use crate::core::writer::Writer;
 
@@ -57,6 +57,8 @@ pub struct Instance {
     audio: Option<AudioTrack>,
     /// Video that cannot be packaged but whose stamps carry the cuts.
     cuts_only: Option<Picture>,
+    /// The newest time that its packets told, and when.
+    told: Option<(MediaTime, Instant)>,
     plans: Plans,
     changes: u64,
 }
@@ -92,6 +94,7 @@ impl Instance {
             video,
             audio,
             cuts_only: lineup.picture.filter(|picture| !picture.packaged),
+            told: None,
             plans: Plans::new(lineup.picture.map_or(ClockRate::OPUS, |picture| picture.rate)),
             changes: 0,
         }
@@ -108,24 +111,72 @@ impl Instance {
         if packet.stamp.epoch < self.since {
             return;
         }
-        let plans = &mut self.plans;
         if let Some(video) = self.video.as_mut().filter(|video| video.key() == packet.key) {
-            video.handle_packet(packet, plans, maps);
-        } else if let Some(audio) = self.audio.as_mut().filter(|audio| audio.key() == packet.key) {
-            audio.handle_packet(packet, plans, maps);
+            video.handle_packet(packet, &mut self.plans, maps);
+        } else if self.audio.as_ref().is_some_and(|audio| audio.key() == packet.key) {
+            self.handle_sound(packet, maps);
         } else if self.cuts_only.is_some_and(|picture| picture.key == packet.key) {
-            let ended = follow_cuts(&packet, plans, maps);
-            if let (Some(epoch), Some(audio)) = (ended, &mut self.audio) {
-                audio.finish(epoch, None, plans, maps);
-            }
+            self.told = Some((packet.stamp.media_time, packet.received));
+            self.follow_cuts(&packet, packet.stamp.media_time, maps);
         }
         self.align(maps);
+    }
+
+    /// Sound has stamps where it drives the cuts, and where the picture that does is silent.
+    fn handle_sound(&mut self, packet: MediaPacket, maps: &Maps) {
+        if let (Some(segment), Some(picture)) = (packet.stamp.segment, self.lineup.picture) {
+            match &mut self.video {
+                Some(video) => {
+                    if let Some(plan) = plan(&packet, segment.0, maps) {
+                        video.handle_cut(plan, &mut self.plans, maps);
+                    }
+                }
+                None => {
+                    let at = packet.stamp.media_time.to_rate(ClockRate::OPUS, picture.rate);
+                    self.follow_cuts(&packet, at, maps);
+                }
+            }
+            self.align(maps);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.handle_packet(packet, &mut self.plans, maps);
+        }
+    }
+
+    /// No packet of a picture that is not packaged has come for a while: its cuts are known as far as its segment may last, as
+    /// they are where frames are filled in.
+    fn pass_silence(&mut self, now: Instant) {
+        let (Some((at, received)), Some(newest)) = (self.told, self.plans.newest()) else { return };
+        let rate = self.plans.rate();
+        let since = now.saturating_duration_since(received).saturating_sub(FILL_DELAY);
+        let target = i64::from(self.lineup.header.target_duration) * i64::from(rate.hz());
+        let known = (at + rate.ticks(since)).min(newest.start + target);
+        self.plans.advance(known.0);
+    }
+
+    /// Segments as the stamps tell them where no packaged picture does. The master clock stands at `at`.
+    fn follow_cuts(&mut self, packet: &MediaPacket, at: MediaTime, maps: &Maps) {
+        let Some(segment) = packet.stamp.segment else { return };
+        let newest = self.plans.newest().map(|plan| (plan.number, plan.epoch));
+        if newest.is_none_or(|(newest, _)| segment.0 > newest) {
+            let Some(plan) = plan(packet, segment.0, maps) else { return };
+            let restart =
+                newest.is_some_and(|(newest, epoch)| epoch != plan.epoch || plan.number > newest + 1);
+            if let (Some((_, epoch)), Some(audio)) = (newest.filter(|_| restart), &mut self.audio) {
+                audio.finish(epoch, None, &mut self.plans, maps);
+            }
+            self.plans.push(SegmentPlan { discontinuity: restart, restart, ..plan });
+        }
+        self.plans.advance(at.0);
     }
 
     /// Time has passed. `alive` says whether anything of the feed arrives.
     pub fn handle_timeout(&mut self, now: Instant, alive: bool, maps: &Maps) {
         if let Some(video) = &mut self.video {
             video.handle_timeout(now, alive, &mut self.plans, maps);
+        }
+        if alive {
+            self.pass_silence(now);
         }
         if let Some(audio) = &mut self.audio {
             audio.handle_timeout(now, alive, &mut self.plans, maps);
@@ -232,21 +283,11 @@ fn window(lineup: &Lineup, listed: Duration, rate: ClockRate, bytes: usize) -> W
     }
 }
 
-/// Segments as the stamps of a video that is not packaged tell them. The epoch that ends with this packet, if one does.
-fn follow_cuts(packet: &MediaPacket, plans: &mut Plans, maps: &Maps) -> Option<Epoch> {
+/// The segment that a packet's stamp tells of.
+fn plan(packet: &MediaPacket, number: u64, maps: &Maps) -> Option<SegmentPlan> {
     let stamp = packet.stamp;
-    let newest = plans.newest().map(|plan| (plan.number, plan.epoch));
-    let number = stamp.segment.map(|number| number.0)?;
-    let mut ended = None;
-    if newest.is_none_or(|(newest, _)| number > newest) {
-        let restart = newest.is_some_and(|(newest, epoch)| epoch != stamp.epoch || number > newest + 1);
-        ended = newest.filter(|_| restart).map(|(_, epoch)| epoch);
-        let (epoch, start) = (stamp.epoch, stamp.segment_start);
-        let map = maps.version(stamp.map_version)?;
-        plans.push(SegmentPlan { number, epoch, start, map, discontinuity: restart, restart });
-    }
-    plans.advance(stamp.media_time.0);
-    ended
+    let (epoch, start, map) = (stamp.epoch, stamp.segment_start, maps.version(stamp.map_version)?);
+    Some(SegmentPlan { number, epoch, start, map, discontinuity: false, restart: false })
 }
 
 fn rendition(name: &str, codecs: String, media: RenditionMedia, writer: &Writer) -> RenditionSnapshot {

@@ -6,6 +6,7 @@
 //! | packets to frames | `depacketizer`, `h264` |
 //! | decode times | `decode_order` |
 //! | where parts and segments end | `cadence`, `plan`, `video`, `audio` |
+//! | what is shown where frames are missing | `pictures`, `stand_in` |
 //! | frames to files | `writer`, `cmaf` |
 //! | what is listed | `window`, `snapshot` |
 //! | playlists as text | `playlist` |
@@ -25,11 +26,13 @@ pub mod held;
 pub mod instance;
 pub mod lineup;
 pub mod maps;
+pub mod pictures;
 pub mod plan;
 pub mod playlist;
 pub mod reload;
 pub mod reorder;
 pub mod snapshot;
+pub mod stand_in;
 pub mod video;
 pub mod window;
 pub mod writer;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::core::cmaf::{Sample, SampleKind, fragment};
+use crate::core::cmaf::{Sample, fragment};
 use crate::core::plan::SegmentPlan;
 use crate::core::window::{Init, Part, Segment, SegmentHead, Window, WindowLimits};
 use bicast_shared::time::ClockRate;
@@ -141,7 +141,7 @@ impl Writer {
         let sequence = u32::try_from(sequence & u64::from(u32::MAX)).unwrap_or(0);
         let start = u64::try_from(self.edge - self.open_ticks).unwrap_or(0);
         let data = fragment::write(sequence, index == 0, start, &self.samples);
-        let independent = self.samples.first().is_some_and(|sample| sample.kind == SampleKind::Sync);
+        let independent = self.samples.first().is_some_and(|sample| sample.kind.is_sync());
         self.window.push(Part { ticks: self.open_ticks, independent, gap: false, data });
         self.samples.clear();
         self.open_ticks = 0;
