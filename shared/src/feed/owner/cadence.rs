@@ -69,9 +69,15 @@ impl CadenceDecider {
         let watched = self.intervals.len() >= ENOUGH || since >= SLOW;
         let answers = self.answers >= ANSWERS;
         let patience = if self.answers == 0 { GIVE_UP } else { ONE_ANSWER };
-        if !watched || !(answers || since >= patience) {
-            return None;
-        }
+        (watched && (answers || since >= patience)).then(|| self.cadence(answers))
+    }
+
+    /// The cadence of a publisher that has stopped answering.
+    pub(super) fn self_paced(&self) -> Cadence {
+        self.cadence(false)
+    }
+
+    fn cadence(&self, answers: bool) -> Cadence {
         let frame_rate = self.frame_rate();
         let frames_per_part = (self.settings.part_target.as_secs_f64() * frame_rate).round().max(1.0);
         let target = self.settings.segment_target.as_secs_f64();
@@ -90,14 +96,14 @@ impl CadenceDecider {
             );
             (CadenceRule::SelfPaced, SELF_PACED_TARGET.max(on_request), Some(advice))
         };
-        Some(Cadence {
+        Cadence {
             rule,
             frame_rate: Some(frame_rate),
             frames_per_part: frames,
             part_target_ms: part_target_ms(frames_per_part / frame_rate),
             target_duration,
             advice,
-        })
+        }
     }
 
     /// When [`Self::poll_probe`] or [`Self::decide`] may next have something to say.

@@ -54,6 +54,9 @@ pub struct RtpInput {
     pub composition_offset: Option<i64>,
 }
 
+/// So many segments in a row without the keyframe that was asked for every half second: the publisher is deaf.
+const MOST_VAIN: u32 = 2;
+
 /// Stamps a feed's packets and decides its cuts. See the module's description.
 #[derive(Debug)]
 pub struct FeedOwner {
@@ -67,6 +70,10 @@ pub struct FeedOwner {
     deciding: bool,
     cuts: Cuts,
     drive: Drive,
+    /// Segments in a row that began without a keyframe although the publisher is one that answers.
+    vain: u32,
+    /// The publisher turns out not to answer: its next keyframe begins an epoch of this cadence.
+    slower: Option<Cadence>,
     requests: BTreeMap<TrackId, KeyframeRequester>,
     /// The current epoch's first packet: when it came and where the master clock stood, in nanoseconds.
     epoch_start: Option<(Instant, i64)>,
@@ -99,6 +106,8 @@ impl FeedOwner {
             deciding: false,
             cuts: Cuts::new(&settings),
             drive: Drive::default(),
+            vain: 0,
+            slower: None,
             settings,
             info,
             changed: true,
@@ -452,11 +461,21 @@ impl FeedOwner {
                 self.cadence.handle_keyframe(now, answer);
             }
             self.handle_timeout(now);
+            if newly_keyframe {
+                self.slow_down();
+            }
         }
-        if self.cuts.handle_frame(placed.time, keyframe, rate, &self.info.cadence)
-            && self.relation.handle_cut()
-        {
+        let cut = self.cuts.handle_frame(placed.time, keyframe, rate, &self.info.cadence);
+        if cut && self.relation.handle_cut() {
             self.take_map();
+        }
+        if newly_keyframe {
+            self.vain = 0;
+        } else if cut && self.info.cadence.rule == CadenceRule::OnRequest {
+            self.vain += 1;
+            if self.vain >= MOST_VAIN && self.slower.is_none() {
+                self.slower = Some(self.cadence.self_paced());
+            }
         }
         let Some(id) = self.driver().map(|track| track.id) else { return };
         let Some(requests) = self.requests.get_mut(&id) else { return };
@@ -476,9 +495,24 @@ impl FeedOwner {
             self.info.cadence = Cadence::default();
         }
         self.cadence = CadenceDecider::new(self.settings.clone());
+        (self.vain, self.slower) = (0, None);
         self.deciding = video;
         if !video {
             self.take_cadence(CadenceDecider::audio_only(&self.settings, self.drive.is_sound()));
+        }
+    }
+
+    /// A keyframe of a publisher that turned out not to answer: from here on segments may be as long as it needs them, which
+    /// takes playlists with other numbers. They can only begin with a keyframe.
+    fn slow_down(&mut self) {
+        let Some(cadence) = self.slower.take() else { return };
+        tracing::info!(feed = %self.info.id, "the publisher does not answer keyframe requests: a new epoch");
+        self.info.epoch = self.info.epoch.next();
+        self.info.cadence = cadence;
+        self.cuts.begin_epoch();
+        self.changed = true;
+        if let Some(requests) = self.driver_requests() {
+            requests.give_up();
         }
     }
 
@@ -491,6 +525,9 @@ impl FeedOwner {
         let cadence = &mut self.info.cadence;
         if cadence.rule == CadenceRule::Undecided {
             *cadence = decided;
+        } else if cadence.rule == CadenceRule::OnRequest && deaf {
+            // The publisher before answered, and playlists promise that every segment begins with a keyframe.
+            self.slower = Some(decided);
         } else {
             (cadence.rule, cadence.advice) = (decided.rule, decided.advice);
         }

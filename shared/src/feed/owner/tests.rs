@@ -541,6 +541,56 @@ fn a_picture_that_falls_silent_leaves_its_segments_ends_to_the_sound() {
 }
 
 #[test]
+fn a_publisher_that_stops_answering_gets_longer_segments_with_its_next_keyframe() {
+    let mut publisher = Publisher::new();
+    publisher.run(8);
+    assert_eq!(publisher.owner.info().cadence.rule, CadenceRule::OnRequest);
+    publisher.answers = false;
+    publisher.keyframe_every = Some(240);
+    let from = publisher.packets.len();
+    publisher.run(24);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::SelfPaced, 10));
+    assert_eq!(info.cadence.frames_per_part, 6);
+    assert_eq!(info.epoch, Epoch(1));
+    let later = || publisher.packets[from..].iter().filter(|packet| packet.key == VIDEO);
+    let first = later().find(|packet| packet.stamp.epoch == Epoch(1)).unwrap();
+    assert!(first.stamp.keyframe && first.stamp.segment_start == first.stamp.media_time);
+    let vain = later()
+        .filter(|p| p.stamp.epoch == Epoch(0) && p.stamp.segment_start == p.stamp.media_time)
+        .filter(|packet| !packet.stamp.keyframe)
+        .count();
+    assert!((2..=3).contains(&vain), "{vain} in the eight seconds between two keyframes");
+    publisher.assert_identity(0);
+}
+
+#[test]
+fn one_lost_answer_slows_nothing_down() {
+    let mut publisher = Publisher::new();
+    publisher.run(8);
+    publisher.answers = false;
+    publisher.run(4);
+    publisher.answers = true;
+    publisher.run(20);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.epoch), (CadenceRule::OnRequest, Epoch(0)));
+}
+
+#[test]
+fn a_deaf_publisher_after_one_that_answers_begins_an_epoch_of_longer_segments() {
+    let mut publisher = Publisher::new();
+    publisher.run(5);
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join();
+    publisher.answers = false;
+    publisher.keyframe_every = Some(150);
+    publisher.run(12);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::SelfPaced, 10));
+    assert_eq!(info.epoch, Epoch(2), "one for its stay, one for its pace");
+}
+
+#[test]
 fn packets_of_unknown_streams_are_ignored() {
     let mut publisher = Publisher::new();
     let stranger = StreamKey::new(TrackId(7), crate::id::RenditionId(0));
