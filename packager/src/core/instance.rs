@@ -78,7 +78,9 @@ impl Instance {
         };
         let video = lineup.packaged().map(|picture| {
             let window = window(&lineup, limits.window, picture.rate, video_bytes);
-            VideoTrack::new(picture.key, picture.rate, Cut::video(cadence, picture.rate), patience, window)
+            let cut = Cut::video(cadence, picture.rate);
+            let independent = lineup.header.independent_segments;
+            VideoTrack::new(picture.key, picture.rate, cut, independent, patience, window)
         });
         let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
         let audio = lineup.sound.map(|key| {

@@ -12,7 +12,8 @@
 //! # Segments that begin without a keyframe
 //! A player that begins there could decode nothing. Where the first frames of a segment are missing, it begins with the last
 //! keyframe again, marked as such, or with a gap; the publisher's own frames follow from its next keyframe on, because a
-//! decoder that shows the old one has not what they rest on.
+//! decoder that shows the old one has not what they rest on. So it is where the owner has asked for a keyframe in vain, if
+//! the playlists say EXT-X-INDEPENDENT-SEGMENTS; if they do not, the frames that came are written.
 
 use bytes::Bytes;
 
@@ -43,6 +44,10 @@ pub struct Pictures {
     /// What is shown where they are missing.
     pub stand_in: StandIn,
     pending: Option<Pending>,
+    /// The playlists promise that every segment can be decoded by itself.
+    independent: bool,
+    /// Frames left out for that.
+    lost: u64,
     /// The open segment began with a gap: nothing in it can be decoded before a keyframe.
     gap: bool,
     /// A decoder that shows what was written has not what the publisher's next frames rest on.
@@ -50,10 +55,17 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    /// Pictures for `writer`, in parts cut by `cut`.
+    /// Pictures for `writer`, in parts cut by `cut`. `independent`: every segment can be decoded by itself.
     #[must_use]
-    pub fn new(cut: Cut, writer: Writer) -> Self {
-        Self { cut, writer, stand_in: StandIn::default(), pending: None, gap: false, adrift: false }
+    pub fn new(cut: Cut, writer: Writer, independent: bool) -> Self {
+        let stand_in = StandIn::default();
+        Self { cut, writer, stand_in, pending: None, independent, lost: 0, gap: false, adrift: false }
+    }
+
+    /// Frames left out because their segment could not begin with them.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// Whether a keyframe has to come before the publisher's frames can be shown again.
@@ -77,6 +89,10 @@ impl Pictures {
     /// Everything up to `to` gets its place: the pending frame lasts until then, or until its part is full.
     pub fn settle(&mut self, to: i64) {
         let Some(pending) = self.pending.take() else { return self.fill(to) };
+        if self.independent && !pending.keyframe && self.is_fresh() {
+            self.lost += 1;
+            return self.fill(to);
+        }
         let whole = (to - self.writer.edge()).max(1);
         if self.writer.part_ticks() + whole > self.cut.part {
             let alone = self.writer.part_ticks() >= self.cut.least || !self.can_fill();

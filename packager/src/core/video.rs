@@ -90,9 +90,16 @@ struct Frame {
 }
 
 impl VideoTrack {
-    /// The video of stream `key`, cut by `cut`.
+    /// The video of stream `key`, cut by `cut`. `independent`: every segment can be decoded by itself.
     #[must_use]
-    pub fn new(key: StreamKey, rate: ClockRate, cut: Cut, patience: Patience, limits: WindowLimits) -> Self {
+    pub fn new(
+        key: StreamKey,
+        rate: ClockRate,
+        cut: Cut,
+        independent: bool,
+        patience: Patience,
+        limits: WindowLimits,
+    ) -> Self {
         Self {
             key,
             rate,
@@ -102,7 +109,7 @@ impl VideoTrack {
             depacketizer: Depacketizer::default(),
             order: DecodeOrder::new(cut.frame),
             frame: None,
-            pictures: Pictures::new(cut, Writer::new(limits)),
+            pictures: Pictures::new(cut, Writer::new(limits), independent),
             running: false,
             epoch: Epoch(0),
             lead: 0,
@@ -139,7 +146,7 @@ impl VideoTrack {
     /// Frames left out since the beginning.
     #[must_use]
     pub const fn lost(&self) -> u64 {
-        self.lost
+        self.lost + self.pictures.lost()
     }
 
     /// Why nothing can be shown, in words.

@@ -29,6 +29,8 @@ pub(crate) struct Track {
     hint: Option<(u64, u64)>,
     program_times: BTreeMap<u64, String>,
     end: Option<i64>,
+    /// The newest segment of which something could be decoded.
+    decodable: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -240,6 +242,10 @@ impl Track {
         let ticks: i64 = samples.iter().map(|sample| i64::from(sample.duration)).sum();
         assert_eq!(ticks, held.ticks);
         let first = samples[0];
+        if self.decodable != Some(name.0) && self.header.iter().any(|line| line.contains("INDEPENDENT")) {
+            assert!(first.kind.is_sync(), "{name:?} cannot be decoded by itself");
+        }
+        self.decodable = Some(name.0);
         if let Some(end) = self.end {
             assert_eq!(first.decode, end, "tfdt runs on in {name:?}");
         }

@@ -138,6 +138,74 @@ fn a_deaf_publisher_is_cut_at_its_own_keyframes() {
     assert!(lengths.values().all(|length| (2.9..3.1).contains(length)), "{lengths:?}");
 }
 
+/// Segments that begin with a keyframe from before.
+fn repeated(track: &Track) -> usize {
+    track.samples.iter().filter(|(_, sample)| sample.kind == SampleKind::Repeated).count()
+}
+
+#[test]
+fn a_segment_for_which_a_keyframe_was_asked_in_vain_can_still_be_decoded_by_itself() {
+    let mut session = Session::new();
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.group = 10_000;
+    session.run(&mut publisher, 8_000);
+    assert!(session.core.snapshot().header.independent_segments);
+    publisher.answers = false;
+    session.run(&mut publisher, 4_000);
+    publisher.answers = true;
+    session.run(&mut publisher, 10_000);
+    // That they can is what the reader checks.
+    let video = session.reader.video();
+    assert_eq!(repeated(video), 1);
+    assert_eq!(session.reader.past.len(), 0);
+    assert!((10..90).contains(&session.core.totals().lost), "{:?}", session.core.totals());
+    assert_eq!((video.gaps, video.short), (0, 0));
+    assert_never_starves(video, 900);
+    assert!(shown(video).iter().all(|time| session.sent.contains(time)));
+}
+
+#[test]
+fn a_publisher_that_has_become_deaf_gets_playlists_that_promise_less() {
+    let mut session = Session::new();
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.group = 240;
+    session.run(&mut publisher, 8_000);
+    publisher.answers = false;
+    session.run(&mut publisher, 40_000);
+    let snapshot = session.core.snapshot();
+    assert_eq!((snapshot.header.target_duration, snapshot.header.independent_segments), (10, false));
+    assert_eq!(session.reader.past.len(), 1);
+    assert_eq!(repeated(session.reader.video()), 0);
+    let lengths: Vec<f64> = session.reader.video().segments.values().copied().collect();
+    assert!(lengths.iter().all(|length| (7.9..8.1).contains(length)), "{lengths:?}");
+    // A keyframe every 8 s from then on: nothing is left out any more.
+    let lost = session.core.totals().lost;
+    session.run(&mut publisher, 20_000);
+    assert_eq!(session.core.totals().lost, lost);
+}
+
+#[test]
+fn a_deaf_publisher_that_takes_over_gets_playlists_that_promise_less() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), true);
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.group = 150;
+    publisher.answers = false;
+    session.run(&mut publisher, 30_000);
+    let snapshot = session.core.snapshot();
+    assert_eq!((snapshot.header.target_duration, snapshot.header.independent_segments), (10, false));
+    assert_eq!(session.reader.past.len(), 1);
+    // And one that answers again goes on in them: more than was promised.
+    session.end_epoch();
+    session.begin_epoch(both());
+    session.run(&mut Publisher::new(BASELINE, 30.0), 10_000);
+    assert_eq!(session.core.snapshot().instance, snapshot.instance);
+    assert_eq!(session.core.snapshot().discontinuities, 2, "one for each return");
+}
+
 #[test]
 fn a_lost_packet_costs_its_group_and_the_timeline_goes_on() {
     let mut session = Session::new();
