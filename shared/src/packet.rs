@@ -29,7 +29,7 @@ pub struct MediaPacket {
 /// The stamps that the feed's owner gives every packet, once. Readers never decide any of this again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Which publisher's stay it belongs to.
+    /// Which epoch it belongs to: a publisher's stay, or a part of it.
     pub epoch: Epoch,
     /// Counts the packets of the feed in the order of arrival, over all streams: 0, 1, 2, …
     pub bus_sequence: u64,
@@ -47,10 +47,12 @@ pub struct Stamp {
     /// Whether this packet shows that its frame is one at which decoding can begin (`media::starts_decoding`). The
     /// other packets of the same frame may not show it: compare `media_time`.
     pub keyframe: bool,
-    /// The segment its frame belongs to. Only packets of the track that drives the cuts (video, where there is one)
-    /// have it, and only from the first cut on; other tracks are cut at the same time on the timeline.
+    /// The segment its frame belongs to. Only packets of the track that drives the cuts (video, where there is one and it
+    /// comes) have it, and only from the first cut on; other tracks are cut at the same time on the timeline. While a
+    /// driving picture is silent, packets of sound have it in its stead.
     pub segment: Option<SegmentNumber>,
-    /// Where that segment begins on this track. The frame with this media time is the first of the segment.
+    /// Where that segment begins, in ticks of the track that drives the cuts. The frame with this media time is the first
+    /// of the segment.
     pub segment_start: MediaTime,
 }
 
