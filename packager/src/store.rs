@@ -1,6 +1,6 @@
 //! What HTTP requests are answered from: per feed the newest snapshot behind a `watch`, with its texts rendered once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,6 +22,8 @@ use crate::core::snapshot::FeedSnapshot;
 const VIEWER_TIME: Duration = Duration::from_secs(10);
 /// Viewers told apart per feed; more are not counted.
 const MOST_VIEWERS: usize = 100_000;
+/// Instances of a feed that are over and still served. All together may hold as much media as the one that lives.
+const MOST_OVER: usize = 8;
 
 /// Everything that is served.
 pub(crate) struct Store {
@@ -35,6 +37,8 @@ pub(crate) struct Store {
 /// One feed's entry. A feed that begins again under its id gets a new one.
 pub(crate) struct FeedEntry {
     pub(crate) published: watch::Sender<Arc<Published>>,
+    /// Instances that are over, with the time until which they are served, oldest first.
+    over: Mutex<VecDeque<(Instant, Arc<Published>)>>,
     viewers: Mutex<HashMap<u64, Instant>>,
     ended: OnceLock<Instant>,
 }
@@ -104,7 +108,27 @@ impl Published {
 impl FeedEntry {
     fn new() -> Self {
         let published = watch::Sender::new(Arc::new(Published::new(FeedSnapshot::default(), 0)));
-        Self { published, viewers: Mutex::default(), ended: OnceLock::new() }
+        Self { published, over: Mutex::default(), viewers: Mutex::default(), ended: OnceLock::new() }
+    }
+
+    /// The playlists of this instance, be it the one that lives or one that is over.
+    pub(crate) fn instance(&self, name: &str) -> Option<Arc<Published>> {
+        let current = self.published.borrow().clone();
+        if current.snapshot.instance == name {
+            return Some(current);
+        }
+        let over = self.over.lock();
+        over.iter().map(|(_, published)| published).find(|one| one.snapshot.instance == name).cloned()
+    }
+
+    /// When the next instance that is over is no longer served.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.over.lock().front().map(|(until, _)| *until)
+    }
+
+    /// Forgets the instances whose time is over.
+    pub(crate) fn expire(&self, now: Instant) {
+        self.over.lock().retain(|(until, _)| now < *until);
     }
 
     /// Notes that somebody asked for a media playlist.
@@ -148,6 +172,20 @@ impl Store {
     pub(crate) fn publish(&self, entry: &FeedEntry, snapshot: FeedSnapshot) {
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
         entry.published.send_replace(Arc::new(Published::new(snapshot, version)));
+    }
+
+    /// An instance of a feed is over: it is served for the length of its window, as a feed is that ended.
+    pub(crate) fn retire(&self, now: Instant, entry: &FeedEntry, last: FeedSnapshot) {
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        let mut over = entry.over.lock();
+        over.push_back((now + self.config.window(), Arc::new(Published::new(last, version))));
+        let most = self.config.limits().bytes;
+        let too_much = |over: &VecDeque<(Instant, Arc<Published>)>| {
+            over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.bytes()).sum::<usize>() > most
+        };
+        while over.len() > 1 && too_much(&over) {
+            over.pop_front();
+        }
     }
 
     /// A feed has ended. The longest ended ones go when there are too many.
@@ -206,7 +244,25 @@ impl Drop for Waiting {
 mod tests {
     use super::*;
     use crate::core::snapshot::{RenditionMedia, RenditionSnapshot};
-    use crate::core::testing::segment;
+    use crate::core::testing::{at, segment};
+
+    #[test]
+    fn an_instance_that_is_over_is_served_for_its_window_and_not_too_many_are() {
+        let store = Store::new(Config { window_seconds: 60, ..Config::default() });
+        let entry = FeedEntry::new();
+        let named = |name: &str| FeedSnapshot { instance: name.into(), ..FeedSnapshot::default() };
+        store.publish(&entry, named("now"));
+        for n in 0..=MOST_OVER {
+            store.retire(at(n as i64), &entry, named(&format!("old{n}")));
+        }
+        assert!(entry.instance("now").is_some() && entry.instance("old1").is_some());
+        assert!(entry.instance("old0").is_none() && entry.instance("other").is_none());
+        assert_eq!(entry.next_expiry(), Some(at(60_001)));
+        entry.expire(at(60_001));
+        assert!(entry.instance("old1").is_none() && entry.instance("old2").is_some());
+        entry.expire(at(99_000));
+        assert_eq!(entry.next_expiry(), None);
+    }
 
     fn published(version: u64) -> Published {
         let rendition = RenditionSnapshot {

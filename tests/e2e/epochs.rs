@@ -44,7 +44,7 @@ async fn two_epochs(say_goodbye: bool) -> anyhow::Result<()> {
     after.run(&clip, &mut second).await?;
 
     let video = scene::video_up_to(&server, 1_000 + 270).await?;
-    let seen = viewer.numbered();
+    let seen = scene::seen_up_to(&viewer, 1_000 + 299).await?;
     let in_hls = video.numbered();
     let compared = scene::compare(&seen, &in_hls);
     let of_second = seen.iter().filter(|(number, _)| *number >= 1_000 && in_hls.contains_key(number)).count();
@@ -89,8 +89,8 @@ async fn a_second_publisher_on_a_live_feed_is_refused_and_harms_nobody() -> anyh
     played?;
     let refused = format!("{:#}", refused.err().expect("a second publisher was let in"));
     assert!(refused.contains("409"), "{refused}");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    scene::check_unbroken("WebRTC", viewer.numbered().iter().map(|(number, _)| *number));
+    let seen = scene::seen_up_to(&viewer, 149).await?;
+    scene::check_unbroken("WebRTC", seen.iter().map(|(number, _)| *number));
     Ok(())
 }
 

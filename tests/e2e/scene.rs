@@ -47,6 +47,17 @@ pub(crate) async fn video_up_to(server: &Server, last: u32) -> anyhow::Result<Wi
     .await
 }
 
+/// The marked frames that a viewer has, once it has the frame `last`.
+pub(crate) async fn seen_up_to(viewer: &RtpViewer, last: u32) -> anyhow::Result<Vec<(u32, u32)>> {
+    wait::until(&format!("the viewer has frame {last}"), GENEROUS, || async {
+        let seen = viewer.numbered();
+        let newest = seen.last().map(|(number, _)| *number);
+        anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
+        Ok(Some(seen))
+    })
+    .await
+}
+
 /// Everything that the HLS path holds of the sound.
 pub(crate) async fn audio(server: &Server) -> anyhow::Result<Window> {
     let multivariant = server.hls_plays(FEED).await?;

@@ -208,16 +208,28 @@ impl RtpViewer {
         self.inbox.lock().audio.clone()
     }
 
-    /// The marked frames so far: number and RTP timestamp, each once, in the order of arrival.
+    /// The marked frames so far: number and RTP timestamp, each once, in the order they were sent. A packet that was lost
+    /// on the way and sent again stands where it belongs.
     #[must_use]
     pub fn numbered(&self) -> Vec<(u32, u32)> {
-        let mut frames: Vec<(u32, u32)> = self
-            .inbox
-            .lock()
-            .video
-            .iter()
-            .filter_map(|packet| Some((clip::marked(&packet.payload)?, packet.timestamp)))
-            .collect();
+        let inbox = self.inbox.lock();
+        let mut newest = inbox.video.first().map_or(0, |packet| i64::from(packet.sequence));
+        let mut frames: Vec<(i64, u32, u32)> = Vec::new();
+        for packet in &inbox.video {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "modulo 2^16 is meant"
+            )]
+            let ahead = packet.sequence.wrapping_sub(newest as u16).cast_signed();
+            let sequence = newest + i64::from(ahead);
+            newest = newest.max(sequence);
+            frames.extend(clip::marked(&packet.payload).map(|number| (sequence, number, packet.timestamp)));
+        }
+        drop(inbox);
+        frames.sort_unstable();
+        let mut frames: Vec<(u32, u32)> =
+            frames.into_iter().map(|(_, number, timestamp)| (number, timestamp)).collect();
         frames.dedup();
         frames
     }

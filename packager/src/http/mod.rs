@@ -85,6 +85,33 @@ impl App {
     /// Waits until a starting feed can be played.
     async fn playable(&self, feed: &str) -> Result<(Arc<FeedEntry>, Arc<Published>), Response> {
         let (id, entry) = self.entry(feed).await.map_err(|problem| failed(problem, 1, Age::Plain))?;
+        let published = self.starts(&id, &entry).await?;
+        Ok((entry, published))
+    }
+
+    /// The playlists of one instance of a feed; waits for those that are about to begin.
+    async fn instance(
+        &self,
+        feed: &str,
+        instance: &str,
+    ) -> Result<(Arc<FeedEntry>, Arc<Published>), Response> {
+        let (id, entry) = self.entry(feed).await.map_err(|problem| failed(problem, 1, Age::Plain))?;
+        if let Some(known) = entry.instance(instance)
+            && known.snapshot.playable()
+        {
+            return Ok((entry, known));
+        }
+        let current = entry.published.borrow().snapshot.instance.clone();
+        if current.is_empty() || current == instance {
+            self.starts(&id, &entry).await?;
+        }
+        match entry.instance(instance) {
+            Some(found) => Ok((entry, found)),
+            None => Err(gone(feed, &entry)),
+        }
+    }
+
+    async fn starts(&self, id: &FeedId, entry: &FeedEntry) -> Result<Arc<Published>, Response> {
         let mut watch = entry.published.subscribe();
         let deadline = clock::now() + self.store.config.start_wait();
         let mut place = None;
@@ -92,16 +119,16 @@ impl App {
             let published = watch.borrow_and_update().clone();
             let snapshot = &published.snapshot;
             if snapshot.playable() {
-                return Ok((entry, published));
+                return Ok(published);
             }
-            if let Some(problem) = hopeless(&id, snapshot) {
+            if let Some(problem) = hopeless(id, snapshot) {
                 return Err(failed(problem, 1, Age::Plain));
             }
             if place.is_none() {
                 place = Some(self.store.wait().ok_or_else(|| failed(busy(), 1, Age::Retry(1)))?);
             }
             if clock::now() >= deadline {
-                return Err(failed(starting(&id), 1, Age::Retry(1)));
+                return Err(failed(starting(id), 1, Age::Retry(1)));
             }
             changed(&mut watch, deadline).await;
         }
@@ -175,14 +202,11 @@ async fn media(
         Err(error) => return failed(bad_directive(error), 1, Age::Plain),
     };
     count(if directives.blocks() { "media_blocking" } else { "media" });
-    let (entry, first) = match app.playable(&feed).await {
+    let (entry, first) = match app.instance(&feed, &instance).await {
         Ok(found) => found,
         Err(response) => return response,
     };
     let target = targets(&first.snapshot);
-    if first.snapshot.instance != instance {
-        return failed(unknown_instance(&feed), target, Age::Plain);
-    }
     entry.saw_viewer(clock::now(), who.0);
     let Some(listed) = first.snapshot.rendition(&rendition) else {
         return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
@@ -193,7 +217,8 @@ async fn media(
     let hold = Duration::from_secs(u64::from(target) * 3);
     let mut place = None;
     loop {
-        let published = watch.borrow_and_update().clone();
+        watch.mark_unchanged();
+        let Some(published) = entry.instance(&instance) else { return gone(&feed, &entry) };
         let snapshot = &published.snapshot;
         let Some(listed) = snapshot.rendition(&rendition) else {
             return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
@@ -249,11 +274,13 @@ async fn file(
     let began = clock::now();
     let mut place = None;
     loop {
-        let published = watch.borrow_and_update().clone();
+        watch.mark_unchanged();
+        let Some(published) = entry.instance(&instance) else {
+            return failed(unknown_file(&file), 1, Age::Plain);
+        };
         let snapshot = &published.snapshot;
         let target = targets(snapshot);
-        let listed = snapshot.rendition(&rendition).filter(|_| snapshot.instance == instance);
-        let Some(listed) = listed else {
+        let Some(listed) = snapshot.rendition(&rendition) else {
             return failed(unknown_file(&file), target, Age::Plain);
         };
         match find(snapshot, listed, name) {
@@ -399,10 +426,11 @@ fn unknown_rendition(feed: &str, rendition: &str) -> Problem {
         .hint("The multivariant playlist names the renditions.")
 }
 
-fn unknown_instance(feed: &str) -> Problem {
+fn gone(feed: &str, entry: &FeedEntry) -> Response {
     let detail = format!("The feed {feed:?} has begun anew since this playlist was named.");
-    Problem::new(404, "unknown-instance", "Unknown instance", detail)
-        .hint("Load the multivariant playlist again: it names the playlists of the feed as it is now.")
+    let problem = Problem::new(404, "unknown-instance", "Unknown instance", detail)
+        .hint("Load the multivariant playlist again: it names the playlists of the feed as it is now.");
+    failed(problem, targets(&entry.published.borrow().snapshot), Age::Plain)
 }
 
 fn unknown_file(file: &str) -> Problem {
