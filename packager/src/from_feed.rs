@@ -139,12 +139,17 @@ impl FeedTask {
             }
         }
         tracing::info!(feed = %id, "packaging has ended");
-        self.store.end(clock::now(), &self.entry);
+        // What is served from now on is the last snapshot; the cores' own window and the bus's rings are of no more use.
+        drop((core, streams, info));
+        let Self { feed, store, entry, stop } = self;
+        drop(feed);
+        store.end(clock::now(), &entry);
         tokio::select! {
-            () = tokio::time::sleep(self.store.config.window()) => {}
-            () = self.stop.cancelled() => return,
+            () = tokio::time::sleep(store.config.window()) => {}
+            () = entry.gone() => return,
+            () = stop.cancelled() => return,
         }
-        self.store.forget(&id, &self.entry);
+        store.forget(&id, &entry);
     }
 
     fn publish(&self, core: &FeedPackager, counted: &mut Totals) {

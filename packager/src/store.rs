@@ -13,6 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::core::playlist::{self, MediaRequest};
@@ -41,6 +42,8 @@ pub(crate) struct FeedEntry {
     over: Mutex<VecDeque<(Instant, Arc<Published>)>>,
     viewers: Mutex<HashMap<u64, Instant>>,
     ended: OnceLock<Instant>,
+    /// Cancelled when nobody can find it any more.
+    gone: CancellationToken,
 }
 
 /// A snapshot and the texts made of it.
@@ -108,7 +111,13 @@ impl Published {
 impl FeedEntry {
     fn new() -> Self {
         let published = watch::Sender::new(Arc::new(Published::new(FeedSnapshot::default(), 0)));
-        Self { published, over: Mutex::default(), viewers: Mutex::default(), ended: OnceLock::new() }
+        let (over, viewers, ended) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        Self { published, over, viewers, ended, gone: CancellationToken::new() }
+    }
+
+    /// Waits until nobody can find it any more: another feed took its id, or too many had ended.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// The playlists of this instance, be it the one that lives or one that is over.
@@ -165,7 +174,9 @@ impl Store {
     /// A feed begins: its entry replaces that of a feed which ended under the same id.
     pub(crate) fn begin(&self, id: &FeedId) -> Arc<FeedEntry> {
         let entry = Arc::new(FeedEntry::new());
-        self.feeds.write().insert(id.clone(), entry.clone());
+        if let Some(before) = self.feeds.write().insert(id.clone(), entry.clone()) {
+            before.gone.cancel();
+        }
         entry
     }
 
@@ -198,7 +209,12 @@ impl Store {
             ended.sort();
             let surplus = ended.len().saturating_sub(self.config.max_ended_feeds as usize);
             let gone = ended.into_iter().take(surplus).map(|(_, id)| id);
-            gone.inspect(|id| drop(feeds.remove(id))).collect()
+            let remove = |id: &FeedId| {
+                if let Some(entry) = feeds.remove(id) {
+                    entry.gone.cancel();
+                }
+            };
+            gone.inspect(remove).collect()
         };
         gone.iter().for_each(|id| self.forget_status(id));
     }
@@ -262,6 +278,20 @@ mod tests {
         assert!(entry.instance("old1").is_none() && entry.instance("old2").is_some());
         entry.expire(at(99_000));
         assert_eq!(entry.next_expiry(), None);
+    }
+
+    #[test]
+    fn an_ended_feed_goes_when_too_many_have_ended_or_another_takes_its_id() {
+        let store = Store::new(Config { max_ended_feeds: 1, ..Config::default() });
+        let ids: Vec<FeedId> = ["a", "b", "c"].iter().map(|id| id.parse().unwrap()).collect();
+        let entries: Vec<Arc<FeedEntry>> = ids.iter().map(|id| store.begin(id)).collect();
+        store.end(at(1), &entries[0]);
+        assert!(!entries[0].gone.is_cancelled());
+        store.end(at(2), &entries[1]);
+        assert!(entries[0].gone.is_cancelled() && store.feed(&ids[0]).is_none(), "whoever holds it lets it go");
+        assert!(!entries[1].gone.is_cancelled());
+        store.begin(&ids[1]);
+        assert!(entries[1].gone.is_cancelled() && !entries[2].gone.is_cancelled());
     }
 
     fn published(version: u64) -> Published {
