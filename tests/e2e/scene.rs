@@ -2,13 +2,17 @@
 //! every packet, and the comparison of what both paths say of the same frames.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use bicast_shared::clock;
 use bicast_tests::clip::Clip;
 use bicast_tests::hls::{self, Window};
-use bicast_tests::peer::{Kind, RtpPublisher, RtpViewer};
+use bicast_tests::peer::{Kind, Received, RtpPublisher, RtpViewer};
 use bicast_tests::playback::{Playback, sound_number};
 use bicast_tests::server::{LOOPBACK, Server};
 use bicast_tests::wait::{self, GENEROUS};
+use bytes::Bytes;
 
 /// The feed that tests publish.
 pub(crate) const FEED: &str = "test";
@@ -64,6 +68,52 @@ pub(crate) async fn audio(server: &Server) -> anyhow::Result<Window> {
     let renditions = hls::renditions(&multivariant).await?;
     anyhow::ensure!(renditions.len() == 2, "not two renditions: {renditions:?}");
     hls::window(&renditions[1]).await
+}
+
+/// Everything that the HLS path holds of the sound, once it holds the packet `last`.
+pub(crate) async fn sound_up_to(server: &Server, last: i64) -> anyhow::Result<Window> {
+    let multivariant = server.hls_plays(FEED).await?;
+    wait::until(&format!("sound {last} is in HLS"), GENEROUS, || async {
+        let sound = hls::renditions(&multivariant).await?.pop().context("no rendition")?;
+        let window = hls::window(&sound).await?;
+        let newest = window.frames.iter().rev().find_map(|frame| sent_sound(&frame.sample.data));
+        anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
+        Ok(Some(window))
+    })
+    .await
+}
+
+/// The number of a packet of sound that a test sent; none for silence that was filled in.
+pub(crate) fn sent_sound(packet: &[u8]) -> Option<i64> {
+    sound_number(packet).filter(|number| *number < 60_000)
+}
+
+/// Sends `count` packets of sound that carry their numbers from `first` on, in real time. Its timestamps begin with `start`.
+pub(crate) async fn send_sound(
+    to: &mut RtpPublisher,
+    first: u16,
+    count: u16,
+    start: u32,
+) -> anyhow::Result<()> {
+    let began = clock::now();
+    for n in 0..count {
+        tokio::time::sleep_until((began + Duration::from_millis(20) * u32::from(n)).into()).await;
+        let [high, low] = (first + n).to_be_bytes();
+        let packet = Bytes::copy_from_slice(&[0xf8, high, low]);
+        to.frame(Kind::Audio, start.wrapping_add(u32::from(n) * 960), &[packet]).await?;
+    }
+    Ok(())
+}
+
+/// Compares as [`compare`] does, packets of sound of a feed whose sound is its master clock.
+pub(crate) fn compare_sound(seen: &[Received], in_hls: &Window) -> usize {
+    let times = in_hls.frames.iter().filter_map(|frame| {
+        Some((u32::try_from(sent_sound(&frame.sample.data)?).ok()?, frame.sample.presentation))
+    });
+    let seen = seen
+        .iter()
+        .filter_map(|packet| Some((u32::try_from(sent_sound(&packet.payload)?).ok()?, packet.timestamp)));
+    compare(&seen.collect::<Vec<_>>(), &times.collect())
 }
 
 /// Compares the RTP timestamp that a viewer saw with the presentation time in CMAF, for every frame that both have, and
