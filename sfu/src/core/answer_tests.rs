@@ -101,7 +101,7 @@ fn vp9_av1_and_h265_find_the_payload_type_of_their_profile() {
         (42, "VP9", "profile-id=0"),
         (43, "AV1", "level-idx=5;profile=1;tier=0"),
         (44, "AV1", "level-idx=5;profile=0;tier=0"),
-        (46, "AV1", "level-idx=13;profile=0;tier=0"),
+        (60, "AV1", "level-idx=13;profile=0;tier=0"),
         (47, "H265", "level-id=93;profile-id=2;tier-flag=0;tx-mode=SRST"),
         (48, "H265", "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
         (49, "H265", "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
@@ -114,7 +114,7 @@ fn vp9_av1_and_h265_find_the_payload_type_of_their_profile() {
     assert_eq!(payload_type(Codec::Vp9, "profile-id=2"), Some(41));
     assert_eq!(payload_type(Codec::Vp9, "profile-id=1"), None);
     assert_eq!(payload_type(Codec::Av1, ""), Some(44));
-    assert_eq!(payload_type(Codec::Av1, "level-idx=9;profile=0;tier=0"), Some(46));
+    assert_eq!(payload_type(Codec::Av1, "level-idx=9;profile=0;tier=0"), Some(60));
     assert_eq!(payload_type(Codec::Av1, "profile=1"), Some(43));
     assert_eq!(payload_type(Codec::Av1, "profile=2"), None);
     assert_eq!(payload_type(Codec::H265, "level-id=150"), Some(49));
