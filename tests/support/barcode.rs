@@ -2,12 +2,12 @@
 //! box is 48 pixels wide and high where the picture is wide enough, else an even share of the width. Read from what a
 //! decoder makes of a stream, so it also shows that the stream decodes.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::Context as _;
 
 use crate::hls::Window;
+use crate::process;
 
 /// Bits of the number.
 pub const BITS: usize = 20;
@@ -21,23 +21,14 @@ const STRIP: &str = "crop=w='21*min(48,floor(iw/42)*2)':h='min(48,floor(iw/42)*2
 /// frame in the order of presentation. `None` where the picture has no barcode.
 ///
 /// # Errors
-/// Where ffmpeg cannot decode it without a complaint.
+/// Where ffmpeg cannot decode it without a complaint, or not in a minute.
 pub fn read(stream: &[u8]) -> anyhow::Result<Vec<Option<u32>>> {
-    let mut ffmpeg = Command::new("ffmpeg")
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
         .args(["-hide_banner", "-loglevel", "error", "-threads", "1", "-i", "pipe:0", "-map", "0:v:0"])
         .args(["-vf", STRIP, "-fps_mode", "passthrough"])
-        .args(["-f", "rawvideo", "pipe:1"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start ffmpeg")?;
-    let mut input = ffmpeg.stdin.take().context("no stdin")?;
-    let stream = stream.to_vec();
-    // ffmpeg may stop reading early (a broken stream): it then says why on stderr.
-    let feeder = std::thread::spawn(move || drop(input.write_all(&stream)));
-    let output = ffmpeg.wait_with_output()?;
-    let _ = feeder.join();
+        .args(["-f", "rawvideo", "pipe:1"]);
+    let output = process::run(&mut ffmpeg, stream)?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success() && complaint.is_empty(), "ffmpeg complains: {complaint}");
     Ok(output.stdout.chunks_exact(BOXES).map(number).collect())
