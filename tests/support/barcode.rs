@@ -57,10 +57,18 @@ pub fn of_window(window: &Window) -> anyhow::Result<Vec<Option<u32>>> {
         }
         let read = read(&stream)?;
         anyhow::ensure!(read.len() == run, "{run} frames were sent, {} were decoded", read.len());
-        // The decoder gives them in the order of presentation.
-        let mut shown: Vec<usize> = (0..run).collect();
-        shown.sort_by_key(|&n| frames[n].sample.presentation);
-        for (number, n) in read.into_iter().zip(shown) {
+        // The decoder gives them in the order of presentation. A still frame follows the picture that it repeats, also where
+        // a later picture arrived so late that its time lies before the still frame's.
+        let mut place = i64::MIN;
+        let mut shown: Vec<(i64, usize)> = Vec::new();
+        for (n, frame) in frames.iter().enumerate() {
+            if !frame.sample.disposable {
+                place = frame.sample.presentation;
+            }
+            shown.push((place, n));
+        }
+        shown.sort_unstable();
+        for (number, (_, n)) in read.into_iter().zip(shown) {
             numbers[begin + n] = number;
         }
         begin += run;
