@@ -70,6 +70,15 @@ export async function serve() {
   };
 }
 
+/** Ends a `bicast publish --json` in order, and tells what it counted in all. */
+export async function endAndCount(publisher) {
+  await publisher.stop();
+  const last = publisher.output().trim().split('\n').at(-1);
+  const counted = JSON.parse(last);
+  if (counted.state !== 'stopped') throw new Error(`the publisher's last word is ${last}`);
+  return counted;
+}
+
 /** What the HLS path holds, frame by frame, with the numbers in the pictures. */
 export async function heldByHls(multivariant) {
   const { stdout } = await promisify(execFile)(probe, [multivariant, '--barcode'], { maxBuffer: 1 << 28 });
