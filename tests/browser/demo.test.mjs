@@ -115,9 +115,10 @@ describe('the demo', { timeout: 900_000 }, () => {
       const compared = compareTimes(frames, held);
       assert.ok(compared > 300, `only ${compared} of ${frames.length} frames of Chromium's encoder were compared`);
 
-      // Every drawing has a number of its own, and every picture that was sent has one time. Two pictures with one number are one
-      // drawing that was captured twice: two captures were asked for, and the later drawing was there before the first of them
-      // was made. A player may have shown either, so either time is right. That is rare, or the page would not draw as it says.
+      // Every drawing has a number of its own, and every picture that was sent has one time: two of the publisher's pictures in CMAF
+      // with one number and two times are one drawing that Chromium captured twice. A player may have shown either of them, so for
+      // this number either time is right, and for all others exactly one. The page asks for one capture of each drawing, so there
+      // may be few such numbers.
       const times = timesOf(published(held));
       const twice = [...times.values()].filter((list) => list.length > 1).length;
       assert.ok(twice <= 0.02 * times.size, `${twice} of ${times.size} drawings were captured twice`);
