@@ -71,7 +71,8 @@ impl Gateway {
         let sfu = Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?;
         let packager = Packager::start(config.packager.clone(), bus.clone());
         let packaged = packager.status();
-        let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status());
+        let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status())
+            .ask_about_viewers(sfu.viewers());
 
         let mut http = Vec::new();
         for listener in &listeners {
@@ -112,6 +113,11 @@ impl Gateway {
         &self.bus
     }
 
+    /// Waits until a part of it has failed that it cannot go on without, if ever one does.
+    pub async fn failed(&self) {
+        self.sfu.failed().await;
+    }
+
     /// Ends everything in order: no new sessions, publishers leave, playlists end while HTTP still serves them, peers
     /// are closed, then the listeners. Takes some seconds where a feed is on over HLS, and well under one otherwise. Dropping
     /// the returned future ends the process's part at once.
@@ -120,11 +126,8 @@ impl Gateway {
         tracing::info!("stopping: no new sessions are taken");
         self.readiness.drain();
 
-        let feeds = self.bus.feeds();
-        for id in feeds.keys() {
-            self.bus.end(id);
-        }
-        tracing::info!(feeds = feeds.len(), "publishers were told to leave");
+        let feeds = self.bus.close();
+        tracing::info!(feeds, "publishers were told to leave");
 
         within(ROOM_ENDS_WITHIN, "packager", self.packager.shutdown()).await;
         tracing::info!("playlists have ended");

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             bicast::cli::report(&error);
-            ExitCode::FAILURE
+            bicast::cli::exit_code(&error)
         }
     }
 }

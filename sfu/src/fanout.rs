@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::core::answer::{LocalEnd, negotiate, write};
-use crate::core::offer::Offer;
+use crate::core::sdp::Offer;
 use crate::error::Error;
 use crate::port::{Owner, Port};
 use crate::shared::{Identity, Shared};
@@ -111,7 +111,7 @@ impl Fanout {
                     agreement,
                     registration,
                     seat,
-                    &keys,
+                    keys,
                     local,
                     *remote,
                 )

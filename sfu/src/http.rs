@@ -1,10 +1,13 @@
-//! What WHIP and WHEP have in common over HTTP: bodies of bounded size, content types, addresses, session names.
+//! What WHIP and WHEP have in common over HTTP: bodies of bounded size, content types, addresses, session names, and
+//! the problems that both can have.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use bicast_shared::problem::Problem;
 use http_body_util::LengthLimitError;
 
@@ -64,6 +67,61 @@ pub(crate) fn random_name(length: usize) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut random = rand::rng();
     (0..length).map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())])).collect()
+}
+
+/// The entity tag of an ICE session (RFC 9725, 4.3.1): its credentials name it.
+pub(crate) fn etag(ufrag: &str) -> String {
+    format!("\"{ufrag}\"")
+}
+
+/// The ICE session that a PATCH is for.
+///
+/// # Errors
+/// A 428 problem when it does not say.
+#[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<&str, Problem> {
+    headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default()).ok_or_else(|| {
+        let detail = "A PATCH must say which ICE session it is for.";
+        Problem::new(428, "if-match-missing", "If-Match is missing", detail).hint(
+            "Send If-Match with the ETag of the answer to your POST, or * for an ICE restart (RFC 9725, 4.3).",
+        )
+    })
+}
+
+/// Why an offer is not taken; `why` ends the sentence.
+pub(crate) fn bad_offer(why: &dyn Display) -> Problem {
+    Problem::new(400, "bad-sdp", "Bad SDP", format!("The offer cannot be used: {why}."))
+}
+
+/// Why a trickle fragment is not taken; `why` ends the sentence.
+pub(crate) fn bad_fragment(why: &dyn Display) -> Problem {
+    let detail = format!("The fragment cannot be used: {why}.");
+    Problem::new(400, "bad-fragment", "Bad trickle ICE fragment", detail)
+}
+
+/// A PATCH, or a DELETE, for nobody.
+pub(crate) fn unknown_session(session: &str) -> Problem {
+    let shown: String = session.chars().take(40).collect();
+    let detail = format!("There is no session {shown:?} here, or it has ended.");
+    Problem::new(404, "unknown-session", "Unknown session", detail)
+}
+
+/// An ICE restart that was asked for without new credentials.
+pub(crate) fn nothing_to_restart() -> Problem {
+    let detail =
+        "If-Match is *, which asks for an ICE restart, but the fragment brings no new ice-ufrag and ice-pwd.";
+    Problem::new(422, "no-ice-restart", "Nothing to restart", detail)
+}
+
+/// `If-Match` names another ICE session than the current one, whose tag this is.
+pub(crate) fn other_ice_session(current: &str, hint: &'static str) -> Response {
+    let detail = format!("If-Match does not name the current ICE session, which is {current}.");
+    let problem = Problem::new(412, "if-match-mismatch", "Another ICE session", detail).hint(hint);
+    let mut response = problem.into_response();
+    if let Ok(value) = HeaderValue::from_str(current) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
 }
 
 #[cfg(test)]

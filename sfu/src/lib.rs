@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `port` | the one UDP port: which datagram is whose |
 //! | `socket` | bound sockets, batches in and out |
+//! | `handshake` | the DTLS server of one peer: publishers' and viewers' |
 //! | `ingest` | publishers (WHIP): one session task each, writes to the feed bus |
 //! | `whep` | viewers' HTTP routes |
 //! | `worker` | viewers: one thread per core, each owns its viewers outright, reads the feed bus |
@@ -16,6 +17,7 @@ mod core;
 mod error;
 #[doc(hidden)]
 pub mod fanout;
+mod handshake;
 mod http;
 mod ingest;
 mod port;

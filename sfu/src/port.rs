@@ -15,6 +15,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+use crate::core::demux::{Ignored, Kind};
 use crate::core::stun::BindingRequest;
 use crate::socket::{Patience, Socket};
 
@@ -40,60 +41,6 @@ pub(crate) enum Owner {
     Worker(usize),
     /// A session task of its own: publishers. Bounded; what does not fit is dropped and counted.
     Peer(mpsc::Sender<Datagram>),
-}
-
-/// What a datagram is, by its first byte (RFC 7983).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Stun,
-    Dtls,
-    Rtp,
-}
-
-impl Kind {
-    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        match bytes.first()? {
-            0..=3 => Some(Self::Stun),
-            20..=63 => Some(Self::Dtls),
-            128..=191 => Some(Self::Rtp),
-            _ => None,
-        }
-    }
-}
-
-/// Why a datagram was not taken: the `reason` of `bicast_udp_ignored_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Ignored {
-    /// No protocol of ours.
-    Garbage,
-    /// A STUN message that is no well-formed check.
-    BadStun,
-    /// A check for a ufrag that nobody has.
-    UnknownUfrag,
-    /// DTLS or RTP from an address that nobody authenticated.
-    UnknownAddress,
-    /// A check whose MESSAGE-INTEGRITY is wrong.
-    BadIntegrity,
-    /// SRTCP that does not decrypt, or what a session cannot use now.
-    Undecryptable,
-    /// The owner's queue was full.
-    QueueFull,
-    /// The owner has just gone.
-    OwnerGone,
-}
-
-impl Ignored {
-    const NAMES: [&'static str; 8] = [
-        "garbage",
-        "bad-stun",
-        "unknown-ufrag",
-        "unknown-address",
-        "bad-integrity",
-        "undecryptable",
-        "queue-full",
-        "owner-gone",
-    ];
 }
 
 /// The shared port. Cloning gives another handle.

@@ -1,6 +1,7 @@
 //! The room: opens the port, starts the workers, and closes everything in order.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
-use bicast_shared::status::SfuStatus;
+use bicast_shared::id::FeedId;
+use bicast_shared::status::{SfuStatus, ViewerSource, ViewerStatus};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -40,6 +42,8 @@ pub struct Sfu {
     whep: Whep,
     status: watch::Receiver<Arc<SfuStatus>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Cancelled when a worker has ended that should not have.
+    failed: CancellationToken,
 }
 
 impl Sfu {
@@ -72,6 +76,7 @@ impl Sfu {
             tasks: TaskTracker::new(),
         });
         let changed = Arc::new(Notify::new());
+        let failed = CancellationToken::new();
         let mut threads = Vec::new();
         let mut reports = Vec::new();
         let readers = inbox_readers.into_iter().zip(command_readers);
@@ -79,12 +84,13 @@ impl Sfu {
             let (shared, sockets) = (shared.clone(), std::mem::take(&mut sockets[index]));
             let report: Arc<Mutex<WorkerReport>> = Arc::default();
             reports.push(report.clone());
-            let changed = changed.clone();
+            let (changed, failed) = (changed.clone(), failed.clone());
             let thread = std::thread::Builder::new().name(format!("bicast-sfu-{index}")).spawn(move || {
-                let worker = Worker::new(index, shared, sockets, report, changed);
-                if let Err(error) = run(worker, Inboxes { datagrams, commands }) {
-                    tracing::error!(%error, worker = index, "a worker has failed");
-                }
+                let closing = shared.closing.clone();
+                watched(index, &closing, &failed, || {
+                    let worker = Worker::new(index, shared, sockets, report, changed);
+                    run(worker, Inboxes { datagrams, commands })
+                });
             });
             threads.push(thread?);
         }
@@ -93,7 +99,7 @@ impl Sfu {
         let whep = Whep { shared: shared.clone(), seats: Seats::default(), workers: commands.into() };
         let addresses = shared.port.local_addrs();
         tracing::info!(?addresses, workers, "WebRTC is listening");
-        Ok(Self { shared, whep, status, threads: Mutex::new(threads) })
+        Ok(Self { shared, whep, status, threads: Mutex::new(threads), failed })
     }
 
     /// The HTTP routes: `/whip/...` and `/whep/...`.
@@ -106,9 +112,20 @@ impl Sfu {
         self.status.clone()
     }
 
+    /// Who can be asked about viewers one by one.
+    pub fn viewers(&self) -> Arc<dyn ViewerSource> {
+        Arc::new(Viewers { bus: self.shared.bus.clone(), workers: self.whep.workers.clone() })
+    }
+
     /// The UDP addresses it listens on.
     pub fn udp_addrs(&self) -> Vec<SocketAddr> {
         self.shared.port.local_addrs()
+    }
+
+    /// Waits until a worker has failed, if ever one does. Its viewers are gone and its share of the port's datagrams with
+    /// them, so that the process should end with an error and be started anew.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// Says goodbye to all peers and stops. Waits at most a few seconds.
@@ -128,10 +145,50 @@ impl Sfu {
     }
 }
 
+/// Asks the workers.
+struct Viewers {
+    bus: FeedBus,
+    workers: Arc<[mpsc::Sender<Command>]>,
+}
+
+impl ViewerSource for Viewers {
+    fn viewers(&self, feed: &FeedId) -> Pin<Box<dyn Future<Output = Vec<ViewerStatus>> + Send>> {
+        let (feed, workers) = (self.bus.feed(feed), self.workers.clone());
+        Box::pin(async move {
+            let Some(feed) = feed else { return Vec::new() };
+            let mut all = Vec::new();
+            for worker in workers.iter() {
+                let (done, stats) = oneshot::channel();
+                if worker.send(Command::Stats { feed: feed.clone(), done }).await.is_ok() {
+                    all.extend(stats.await.unwrap_or_default());
+                }
+            }
+            all
+        })
+    }
+}
+
 impl Drop for Sfu {
     fn drop(&mut self) {
         self.shared.closing.cancel();
     }
+}
+
+/// Runs a worker and says when it ends although nobody asked it to.
+fn watched(
+    index: usize,
+    closing: &CancellationToken,
+    failed: &CancellationToken,
+    run: impl FnOnce() -> std::io::Result<()>,
+) {
+    let why = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(Ok(())) if closing.is_cancelled() => return,
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it panicked".to_owned(),
+    };
+    tracing::error!(worker = index, why, "a WebRTC worker has failed");
+    failed.cancel();
 }
 
 fn check(config: &Config) -> Result<(), Error> {
@@ -209,5 +266,26 @@ async fn follow(
             }
             is_new
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_unasked_is_a_failure() {
+        let failed_by = |run: fn() -> std::io::Result<()>, asked: bool| {
+            let (closing, failed) = (CancellationToken::new(), CancellationToken::new());
+            if asked {
+                closing.cancel();
+            }
+            watched(0, &closing, &failed, run);
+            failed.is_cancelled()
+        };
+        assert!(failed_by(|| panic!("on purpose"), false));
+        assert!(failed_by(|| Err(std::io::Error::other("on purpose")), false));
+        assert!(failed_by(|| Ok(()), false));
+        assert!(!failed_by(|| Ok(()), true));
     }
 }

@@ -116,6 +116,7 @@ mod tests {
             epoch: Epoch(0),
             tracks: Vec::new(),
             publisher: None,
+            standby: None,
             cadence: Cadence::default(),
             map: None,
             b_frames,

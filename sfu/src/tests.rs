@@ -1,5 +1,6 @@
 //! Viewers against a running [`Sfu`]: real sockets, an independent WebRTC stack at the other end.
 
+pub(crate) mod peer;
 mod viewer;
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use self::viewer::{Received, Viewer};
-use crate::core::offer::tests::CHROMIUM;
+use crate::core::sdp::tests::VIEWER as CHROMIUM;
 use crate::{Config, Sfu};
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));

@@ -6,18 +6,23 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
+use bicast_shared::clock;
 use bicast_shared::feed::info::FeedState;
 use bicast_shared::id::FeedId;
+use bicast_shared::media::TrackKind;
 use bicast_shared::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::answer::{self, LocalEnd, Refusal};
 use crate::core::fragment::Fragment;
-use crate::core::offer::Offer;
-use crate::http::{SDP, SDP_FRAGMENT, random_name, read_text, request_host};
+use crate::core::sdp::Offer;
+use crate::http::{
+    SDP, SDP_FRAGMENT, bad_fragment, bad_offer, etag, if_match, nothing_to_restart, other_ice_session,
+    random_name, read_text, request_host, unknown_session,
+};
 use crate::port::Owner;
 use crate::shared::Shared;
 use crate::worker::Joining;
@@ -59,7 +64,7 @@ async fn watch(
         return Err(Problem::unknown_feed(id.as_str()));
     }
     let text = read_text(&headers, SDP, body).await?;
-    let offer = Offer::parse(&text).map_err(|error| bad_sdp(&error.to_string()))?;
+    let offer = Offer::parse(&text).map_err(|error| bad_offer(&error))?;
     if info.tracks.is_empty() {
         let detail = format!("The feed {id} has no tracks yet.");
         return Err(Problem::new(503, "feed-starting", "The feed is starting", detail)
@@ -70,6 +75,10 @@ async fn watch(
         .map_err(|refusal| refused(&id, refusal))?;
     if whep.shared.closing.is_cancelled() {
         return Err(no_room("closing", "This server is going down."));
+    }
+
+    for track in agreement.tracks.iter().filter(|track| track.codec.kind() == TrackKind::Video) {
+        feed.expect_join(clock::now(), track.key);
     }
 
     let (session, ufrag, pwd) = (random_name(24), random_name(12), random_name(32));
@@ -128,39 +137,14 @@ async fn trickle(
 ) -> Result<Response, Problem> {
     let session = whep.session(&feed, &id).ok_or_else(|| unknown_session(&id))?;
     let text = read_text(&headers, SDP_FRAGMENT, body).await?;
-    let if_match = headers.get(header::IF_MATCH).ok_or_else(|| {
-        let detail = "A PATCH must say which ICE session it is for.";
-        Problem::new(428, "if-match-missing", "If-Match is missing", detail).hint(
-            "Send If-Match with the ETag of the answer to your POST, or * for an ICE restart (RFC 9725, 4.3).",
-        )
-    })?;
-    let fragment = Fragment::parse(&text)
-        .map_err(|why| Problem::new(400, "bad-fragment", "Bad trickle ICE fragment", why))?;
-    let restarts = fragment.restarts(&session.remote_ufrag);
-    match (if_match.as_bytes(), restarts) {
-        (b"*", true) => whep.restart(&id, &session, &fragment, &headers).await,
-        (b"*", false) => Err(Problem::new(
-            422,
-            "no-ice-restart",
-            "Nothing to restart",
-            "If-Match is *, which asks for an ICE restart, but the fragment brings no new ice-ufrag and ice-pwd.",
-        )),
-        (tag, false) if tag == session.etag.as_bytes() => Ok(StatusCode::NO_CONTENT.into_response()),
-        _ => {
-            let detail =
-                format!("If-Match does not name the current ICE session, which is {}.", session.etag);
-            let hint = if restarts {
-                "Send If-Match: * to restart ICE."
-            } else {
-                "Use the ETag of the last answer."
-            };
-            let problem = Problem::new(412, "if-match-mismatch", "Another ICE session", detail).hint(hint);
-            let mut response = problem.into_response();
-            if let Ok(value) = HeaderValue::from_str(&session.etag) {
-                response.headers_mut().insert(header::ETAG, value);
-            }
-            Ok(response)
-        }
+    let if_match = if_match(&headers)?;
+    let fragment = Fragment::parse(&text).map_err(|error| bad_fragment(&error))?;
+    match (if_match, fragment.restarts(&session.remote_ufrag)) {
+        ("*", Some(ufrag)) => whep.restart(&id, &session, &fragment, ufrag, &headers).await,
+        ("*", None) => Err(nothing_to_restart()),
+        (tag, None) if tag == session.etag => Ok(StatusCode::NO_CONTENT.into_response()),
+        (_, Some(_)) => Ok(other_ice_session(&session.etag, "Send If-Match: * to restart ICE.")),
+        (_, None) => Ok(other_ice_session(&session.etag, "Use the ETag of the last answer.")),
     }
 }
 
@@ -184,6 +168,7 @@ impl Whep {
         id: &str,
         session: &Session,
         fragment: &Fragment,
+        remote_ufrag: &str,
         headers: &HeaderMap,
     ) -> Result<Response, Problem> {
         let (ufrag, pwd) = (random_name(12), random_name(32));
@@ -194,7 +179,7 @@ impl Whep {
                 registration,
                 ufrag: ufrag.clone(),
                 pwd: pwd.clone(),
-                remote_ufrag: fragment.ufrag.clone().unwrap_or_default(),
+                remote_ufrag: remote_ufrag.to_owned(),
                 done,
             })
             .await;
@@ -202,7 +187,7 @@ impl Whep {
             return Err(unknown_session(id));
         }
         let tag = etag(&ufrag);
-        self.seats.restarted(id, &tag, fragment.ufrag.as_deref().unwrap_or_default());
+        self.seats.restarted(id, &tag, remote_ufrag);
         let answer = fragment.answer(&ufrag, &pwd, &self.shared.port.candidates(request_host(headers)));
         let headers = [(header::CONTENT_TYPE, SDP_FRAGMENT.to_owned()), (header::ETAG, tag)];
         Ok((StatusCode::OK, headers, answer).into_response())
@@ -216,29 +201,14 @@ impl Whep {
     }
 }
 
-/// An ICE session's name (RFC 9725, 4.3.1): its credentials are.
-fn etag(ufrag: &str) -> String {
-    format!("\"{ufrag}\"")
-}
-
-fn bad_sdp(why: &str) -> Problem {
-    Problem::new(400, "bad-sdp", "Bad SDP", why)
-}
-
 fn no_room(kind: &str, detail: &str) -> Problem {
     Problem::new(503, kind, "No room for a viewer", detail)
         .hint("Watch over HLS (GET /hls/{feed}/multivariant.m3u8), or try again later.")
 }
 
-fn unknown_session(session: &str) -> Problem {
-    let shown: String = session.chars().take(40).collect();
-    let detail = format!("There is no session {shown:?} here, or it has ended.");
-    Problem::new(404, "unknown-session", "Unknown session", detail)
-}
-
 fn refused(feed: &FeedId, refusal: Refusal) -> Problem {
     match refusal {
-        Refusal::Broken(why) => bad_sdp(&why),
+        Refusal::Broken(why) => bad_offer(&why),
         Refusal::Unusable { why, offered, accepted } => {
             let detail = format!("Nothing of the feed {feed} can be sent to this offer: {why}.");
             Problem::new(406, "no-usable-codec", "No usable codec", detail)

@@ -149,6 +149,24 @@ pub fn starts_decoding(codec: Codec, payload: &[u8]) -> bool {
     }
 }
 
+/// Whether what a decoder needs of a keyframe begins in this RTP payload: with it, nothing of use is missing in front.
+/// H.264 and H.265 begin with their parameter sets, the others with the first packet of the frame.
+#[must_use]
+pub fn begins_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::H264 => h264_sps(payload).is_some(),
+        Codec::H265 => match payload {
+            // An aggregation packet with a VPS or SPS, or either alone (H.265, table 7-1; RFC 7798, 4.4).
+            [first, _, rest @ ..] if (first >> 1) & 0x3f == 48 => {
+                aggregated(rest).any(|unit| unit.first().is_some_and(|b| matches!((b >> 1) & 0x3f, 32 | 33)))
+            }
+            [first, ..] => matches!((first >> 1) & 0x3f, 32 | 33),
+            [] => false,
+        },
+        Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::Opus | Codec::Aac => starts_decoding(codec, payload),
+    }
+}
+
 /// The H.264 sequence parameter set in this RTP payload, alone or in a STAP-A. When it changes, the picture's size or
 /// profile may have, and CMAF needs a new initialization section.
 #[must_use]
@@ -267,11 +285,39 @@ mod tests {
     }
 
     #[test]
+    fn vp9_av1_and_h265_keyframes_are_seen() {
+        let key = |codec, payload: &[u8]| starts_decoding(codec, payload);
+        // VP9 (RFC 9628, 4.2): I P L F B E V Z, with a 15-bit picture id.
+        assert!(key(Codec::Vp9, &[0x88, 0x80, 0x01]), "key picture, first packet");
+        assert!(!key(Codec::Vp9, &[0xc8, 0x80, 0x01]), "inter-predicted");
+        assert!(!key(Codec::Vp9, &[0x80, 0x80, 0x01]), "not the beginning of a frame");
+        assert!(key(Codec::Vp9, &[0xa8, 0x80, 0x01, 0x00]), "spatial layer 0");
+        assert!(!key(Codec::Vp9, &[0xa8, 0x80, 0x01, 0x02]), "spatial layer 1");
+        // AV1 (RTP payload format, 4.4): Z Y W W N.
+        assert!(key(Codec::Av1, &[0x18, 0x0a]), "a new coded video sequence");
+        assert!(!key(Codec::Av1, &[0x10, 0x32]));
+        // H.265: IDR_W_RADL 19, TRAIL_R 1, VPS 32, FU 49, AP 48.
+        assert!(key(Codec::H265, &[19 << 1, 1]) && key(Codec::H265, &[32 << 1, 1]));
+        assert!(!key(Codec::H265, &[1 << 1, 1]));
+        assert!(key(Codec::H265, &[49 << 1, 1, 0x80 | 19]) && !key(Codec::H265, &[49 << 1, 1, 0x80 | 1]));
+        assert!(key(Codec::H265, &[48 << 1, 1, 0, 2, 32 << 1, 1, 0, 2, 33 << 1, 1]));
+    }
+
+    #[test]
+    fn a_keyframe_begins_with_what_a_decoder_needs_first() {
+        assert!(begins_keyframe(Codec::H264, &[0x67, 1]) && !begins_keyframe(Codec::H264, &[0x65, 1]));
+        assert!(begins_keyframe(Codec::H265, &[32 << 1, 1]) && !begins_keyframe(Codec::H265, &[19 << 1, 1]));
+        assert!(begins_keyframe(Codec::H265, &[48 << 1, 1, 0, 2, 33 << 1, 1]));
+        assert!(begins_keyframe(Codec::Vp8, &[0x10, 0x00]) && !begins_keyframe(Codec::Vp8, &[0x00, 0x00]));
+    }
+
+    #[test]
     fn every_payload_of_three_bytes_is_survived() {
         for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1] {
             for n in 0..=0x00ff_ffff_u32 {
                 if n % 7 == 0 {
                     std::hint::black_box(starts_decoding(codec, &n.to_le_bytes()[..3]));
+                    std::hint::black_box(begins_keyframe(codec, &n.to_le_bytes()[..3]));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What the rooms report to each other, as data: `signaling` merges it into the REST API.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,59 @@ pub struct SfuFeedStatus {
     pub refused: Option<String>,
     /// Packets sent again after a NACK, since the feed began.
     pub retransmitted: u64,
+}
+
+/// Who can be asked about the viewers of a feed, one by one: too much to be reported without a question.
+pub trait ViewerSource: Send + Sync {
+    /// All viewers of a feed over WebRTC, in no order.
+    fn viewers(&self, feed: &FeedId) -> Pin<Box<dyn Future<Output = Vec<ViewerStatus>> + Send>>;
+}
+
+/// What a viewer over WebRTC is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ViewerState {
+    /// Its handshake is not complete.
+    Connecting,
+    /// It has no picture until a keyframe comes.
+    Waiting,
+    /// It is given stored packets, or some that were lost.
+    CatchingUp,
+    /// It gets what comes as it comes.
+    Live,
+}
+
+/// One viewer over WebRTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewerStatus {
+    /// Its name here. Not its session's id, which is as good as a key.
+    pub id: String,
+    /// What it is doing.
+    pub state: ViewerState,
+    /// Seconds since it asked to join.
+    pub seconds: f64,
+    /// The worker that serves it.
+    pub worker: u32,
+    /// Bits per second that it was sent in the last second, SRTP and RTP headers included.
+    pub bitrate_bps: u64,
+    /// Packets that it was sent.
+    pub packets: u64,
+    /// Bytes that it was sent.
+    pub bytes: u64,
+    /// Packets that it was sent again.
+    pub retransmitted: u64,
+    /// Packets that it asked for again.
+    pub nacks: u64,
+    /// Keyframes that it asked for (PLI, FIR).
+    pub keyframe_requests: u64,
+    /// Lost of what it was sent lately, 0 to 1, as its last receiver report says (RFC 3550, 6.4.1).
+    pub loss_ratio: f64,
+    /// Interarrival jitter in milliseconds, as its last receiver report says.
+    pub jitter_ms: f64,
+    /// Round trip in milliseconds; none before the first report that answers one of ours.
+    pub round_trip_ms: Option<f64>,
+    /// Packets that wait to be sent to it.
+    pub queue: u64,
 }
 
 /// What the packager reports, with every part.

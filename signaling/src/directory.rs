@@ -72,6 +72,11 @@ impl Directory {
         ended
     }
 
+    /// Tells a feed's standby publisher to take over. None where there is no such feed, false where nobody stands by.
+    pub(crate) fn promote(&self, id: &FeedId) -> Option<bool> {
+        self.bus.promote(id)
+    }
+
     fn view(&self, info: &FeedInfo) -> api::Feed {
         let sfu = self.sfu.borrow().clone();
         let packager = self.packager.borrow().clone();

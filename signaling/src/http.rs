@@ -1,19 +1,23 @@
 //! The routes of the REST API.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, OriginalUri, Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, OriginalUri, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
+use bicast_shared::status::ViewerSource;
 use bicast_shared::time::ProgramTime;
 
 use crate::api;
+use crate::core::viewers::{PAGE, page};
 use crate::directory::Directory;
 use crate::openapi::Description;
 
@@ -21,6 +25,7 @@ use crate::openapi::Description;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) directory: Directory,
+    pub(crate) viewers: Option<Arc<dyn ViewerSource>>,
     pub(crate) description: Description,
 }
 
@@ -29,6 +34,8 @@ pub(crate) fn router(shared: Shared) -> Router {
     Router::new()
         .route("/v1/feeds", get(list_feeds))
         .route("/v1/feeds/{id}", get(show_feed).delete(end_feed))
+        .route("/v1/feeds/{id}/takeover", post(take_over))
+        .route("/v1/feeds/{id}/viewers", get(list_viewers))
         .route("/v1/time", get(show_time))
         .route("/v1/openapi.json", get(show_openapi))
         .method_not_allowed_fallback(method_not_allowed)
@@ -95,6 +102,90 @@ pub(crate) async fn end_feed(State(shared): State<Shared>, FeedInPath(id): FeedI
     }
     tracing::info!(feed = %id, "ended by request");
     StatusCode::NO_CONTENT.into_response()
+}
+
+/// Let the standby publisher take over
+///
+/// Whoever published with `POST /whip/{feed}?standby=true` becomes the publisher at its next keyframe, which it is asked
+/// for; the publisher before it is told to leave. Viewers keep their connections. `publisher` of the feed tells when it is
+/// done.
+#[utoipa::path(
+    post, path = "/v1/feeds/{id}/takeover", tag = "feeds", operation_id = "takeOver",
+    params(("id" = String, Path, description = "The feed", example = "demo")),
+    responses(
+        (status = 202, description = "It has been told"),
+        (status = 400, description = "The id cannot be one", body = api::Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "There is no such feed", body = api::Problem,
+            content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
+        (status = 409, description = "Nobody stands by", body = api::Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn take_over(State(shared): State<Shared>, FeedInPath(id): FeedInPath) -> Response {
+    match shared.directory.promote(&id) {
+        Some(true) => StatusCode::ACCEPTED.into_response(),
+        Some(false) => {
+            let detail = format!("Nobody stands by to publish the feed {id}.");
+            Problem::new(409, "no-standby", "Nobody stands by", detail)
+                .hint("Publish with POST /whip/{feed}?standby=true first.")
+                .with("feed", id.as_str())
+                .into_response()
+        }
+        None => Problem::unknown_feed(id.as_str()).into_response(),
+    }
+}
+
+/// Which page of a list.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// List a feed's viewers
+///
+/// Those over WebRTC, one by one, with what each is sent and how it arrives. Viewers over HLS come through caches and are
+/// only counted.
+#[utoipa::path(
+    get, path = "/v1/feeds/{id}/viewers", tag = "feeds", operation_id = "listViewers",
+    params(
+        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("after" = Option<String>, Query, description = "Only viewers behind this one: `next` of the page before"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Viewers on a page; 100 if not said"),
+    ),
+    responses(
+        (status = 200, description = "The viewers, sorted by id", body = api::Viewers,
+            example = json!(crate::openapi::example("viewers"))),
+        (status = 400, description = "The id cannot be one, or the query is wrong", body = api::Problem,
+            content_type = "application/problem+json"),
+        (status = 404, description = "There is no such feed", body = api::Problem,
+            content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
+    ),
+)]
+pub(crate) async fn list_viewers(
+    State(shared): State<Shared>,
+    FeedInPath(id): FeedInPath,
+    query: Result<Query<Page>, QueryRejection>,
+) -> Response {
+    let wanted = match query {
+        Ok(Query(wanted)) if wanted.limit.is_none_or(|limit| (1..=PAGE.1).contains(&limit)) => wanted,
+        Ok(_) => return bad_query(&format!("limit is 1 to {}", PAGE.1)).into_response(),
+        Err(error) => return bad_query(&error.body_text()).into_response(),
+    };
+    if shared.directory.feed(&id).is_none() {
+        return Problem::unknown_feed(id.as_str()).into_response();
+    }
+    let all = match &shared.viewers {
+        Some(source) => source.viewers(&id).await,
+        None => Vec::new(),
+    };
+    fresh(Json(page(all, wanted.after.as_deref(), wanted.limit.unwrap_or(PAGE.0))))
+}
+
+fn bad_query(why: &str) -> Problem {
+    Problem::new(400, "bad-query", "Bad query", format!("The query cannot be used: {why}."))
+        .hint("after is a viewer's id, limit a number.")
 }
 
 /// Tell the time

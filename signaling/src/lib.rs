@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bicast_shared::feed::bus::FeedBus;
-use bicast_shared::status::{PackagerStatus, SfuStatus};
+use bicast_shared::status::{PackagerStatus, SfuStatus, ViewerSource};
 use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 
@@ -35,6 +35,7 @@ use crate::openapi::Description;
 /// The room.
 pub struct Signaling {
     directory: Directory,
+    viewers: Option<Arc<dyn ViewerSource>>,
     others: Vec<OpenApi>,
 }
 
@@ -48,7 +49,15 @@ impl Signaling {
         packager: watch::Receiver<Arc<PackagerStatus>>,
     ) -> Self {
         let retention = Duration::from_secs(config.ended_retention);
-        Self { directory: Directory::start(bus, sfu, packager, retention), others: Vec::new() }
+        let directory = Directory::start(bus, sfu, packager, retention);
+        Self { directory, viewers: None, others: Vec::new() }
+    }
+
+    /// Whom to ask about viewers one by one. Without it no feed has any.
+    #[must_use]
+    pub fn ask_about_viewers(mut self, source: Arc<dyn ViewerSource>) -> Self {
+        self.viewers = Some(source);
+        self
     }
 
     /// Adds other rooms' routes to the description at `/v1/openapi.json`.
@@ -58,10 +67,10 @@ impl Signaling {
         self
     }
 
-    /// `GET /v1/feeds`, `GET` and `DELETE /v1/feeds/{id}`, `GET /v1/time`, `GET /v1/openapi.json`.
+    /// The routes under `/v1`: feeds, their viewers, the time, the description of all this.
     pub fn router(&self) -> axum::Router {
         let description = Description::new(self.others.clone());
-        http::router(Shared { directory: self.directory.clone(), description })
+        http::router(Shared { directory: self.directory.clone(), viewers: self.viewers.clone(), description })
     }
 }
 

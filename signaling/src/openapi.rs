@@ -31,7 +31,10 @@ impl Description {
         description = "One live feed, two paths, one timeline. Publish by WHIP; watch by WHEP (WebRTC) or Low-Latency HLS. \
             Errors are problem+json (RFC 9457). All answers allow any origin (CORS).",
     ),
-    paths(http::list_feeds, http::show_feed, http::end_feed, http::show_time, http::show_openapi),
+    paths(
+        http::list_feeds, http::show_feed, http::end_feed, http::take_over, http::list_viewers, http::show_time,
+        http::show_openapi,
+    ),
     components(schemas(api::Problem)),
     tags(
         (name = "feeds", description = "What can be watched"),
@@ -46,6 +49,7 @@ pub(crate) fn example(name: &str) -> serde_json::Value {
     let text = match name {
         "feeds" => include_str!("../../tests/fixtures/wire/feeds.json"),
         "feed-live" => include_str!("../../tests/fixtures/wire/feed-live.json"),
+        "viewers" => include_str!("../../tests/fixtures/wire/viewers.json"),
         "time" => include_str!("../../tests/fixtures/wire/time.json"),
         _ => include_str!("../../tests/fixtures/wire/problem.json"),
     };

@@ -1,5 +1,6 @@
 //! The routes, asked without a server.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
 use bicast_shared::feed::ring::RingLimits;
 use bicast_shared::id::{FeedId, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
-use bicast_shared::status::{PackagerFeedStatus, PackagerStatus, SfuFeedStatus, SfuStatus};
+use bicast_shared::status::{
+    PackagerFeedStatus, PackagerStatus, SfuFeedStatus, SfuStatus, ViewerSource, ViewerStatus,
+};
 use bicast_shared::time::ClockRate;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -33,7 +36,8 @@ impl Bench {
     fn new(config: Config) -> Self {
         let bus = FeedBus::new(FeedSettings::default(), RingLimits::default());
         let (sfu, packager) = (watch::Sender::default(), watch::Sender::default());
-        let signaling = Signaling::new(config, bus.clone(), sfu.subscribe(), packager.subscribe());
+        let signaling = Signaling::new(config, bus.clone(), sfu.subscribe(), packager.subscribe())
+            .ask_about_viewers(Arc::new(Two));
         Self { bus, router: signaling.router(), sfu, packager }
     }
 
@@ -95,6 +99,58 @@ async fn feeds_come_and_go() {
     let _again = bench.publish("b");
     assert_ne!(bench.json("GET", "/v1/feeds/b").await.1["state"], "ended");
     assert_eq!(bench.json("GET", "/v1/feeds").await.1["feeds"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_standby_publisher_is_shown_and_told_to_take_over() {
+    let bench = Bench::new(Config::default());
+    let takeover = "/v1/feeds/x/takeover";
+    assert_eq!(bench.json("POST", takeover).await.0, 404);
+    let _publisher = bench.publish("x");
+    let (status, problem) = bench.json("POST", takeover).await;
+    assert_eq!(
+        (status.as_u16(), problem["type"].as_str().map(|kind| kind.ends_with("no-standby"))),
+        (409, Some(true))
+    );
+    let info = PublisherInfo {
+        protocol: "whip".into(),
+        agent: Some("b".into()),
+        address: None,
+        since: clock::utc(),
+    };
+    let mut standby = bench.bus.stand_by(&"x".parse().unwrap(), info).unwrap();
+    assert_eq!(bench.json("GET", "/v1/feeds/x").await.1["standby"]["agent"], "b");
+    assert_eq!(bench.ask("POST", takeover).await.status(), 202);
+    assert!(standby.ready().await);
+    drop(standby);
+    assert_eq!(bench.json("GET", "/v1/feeds/x").await.1["standby"], Value::Null);
+}
+
+/// Two viewers, whatever the feed.
+struct Two;
+
+impl ViewerSource for Two {
+    fn viewers(&self, _: &FeedId) -> Pin<Box<dyn Future<Output = Vec<ViewerStatus>> + Send>> {
+        Box::pin(async { ["8c6976e5b5410415", "9d"].map(crate::core::viewers::tests::status).into() })
+    }
+}
+
+#[tokio::test]
+async fn viewers_are_listed_a_page_at_a_time() {
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.json("GET", "/v1/feeds/x/viewers").await.0, 404);
+    let _publisher = bench.publish("x");
+    let (status, viewers) = bench.json("GET", "/v1/feeds/x/viewers?limit=1").await;
+    assert_eq!(status, 200);
+    let fixture: Value =
+        serde_json::from_str(include_str!("../../tests/fixtures/wire/viewers.json")).unwrap();
+    assert_eq!(viewers, fixture, "the example in the description");
+    let next = format!("/v1/feeds/x/viewers?after={}", viewers["next"].as_str().unwrap());
+    assert_eq!(bench.json("GET", &next).await.1["viewers"][0]["id"], "9d");
+    for bad in ["limit=0", "limit=1001", "limit=x"] {
+        let (status, problem) = bench.json("GET", &format!("/v1/feeds/x/viewers?{bad}")).await;
+        assert_eq!(status, 400, "{problem}");
+    }
 }
 
 #[tokio::test]

@@ -8,13 +8,24 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 /// Which of our crates each crate may import. A crate that is not named here may not exist.
-const MAY_IMPORT: [(&str, &[&str]); 8] = [
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("bicast-shared", &[]),
     ("bicast-sfu", &["bicast-shared"]),
     ("bicast-packager", &["bicast-shared"]),
     ("bicast-signaling", &["bicast-shared"]),
     ("bicast-publish", &["bicast-shared"]),
-    ("bicast", &["bicast-shared", "bicast-sfu", "bicast-packager", "bicast-signaling", "bicast-publish"]),
+    ("bicast-load", &["bicast-shared"]),
+    (
+        "bicast",
+        &[
+            "bicast-shared",
+            "bicast-sfu",
+            "bicast-packager",
+            "bicast-signaling",
+            "bicast-publish",
+            "bicast-load",
+        ],
+    ),
     ("bicast-tests", &["bicast", "bicast-shared"]),
     ("bicast-bench", &["bicast", "bicast-shared", "bicast-sfu", "bicast-packager", "bicast-signaling"]),
 ];
@@ -108,7 +119,7 @@ fn workspace_imports() -> anyhow::Result<BTreeMap<String, Vec<String>>> {
 fn core_files() -> anyhow::Result<Vec<PathBuf>> {
     let root = bicast_tests::root();
     let mut files = Vec::new();
-    for room in ["shared", "sfu", "packager", "signaling", "publish", "gateway"] {
+    for room in ["shared", "sfu", "packager", "signaling", "publish", "load", "gateway"] {
         walk(&root.join(room).join("src"), &mut files)?;
     }
     let pure_in_shared =

@@ -17,3 +17,4 @@ mod peers;
 mod scene;
 mod sessions;
 mod shutdown;
+mod takeover;

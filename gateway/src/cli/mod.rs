@@ -1,9 +1,11 @@
 //! The commands.
 
+mod bench;
 mod config;
 mod serve;
 
 use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -49,6 +51,8 @@ enum Command {
     Publish(Box<bicast_publish::Args>),
     /// Print the configuration that `serve` would run with, or one to begin with
     Config(config::ConfigArgs),
+    /// Measure a server
+    Bench(bench::BenchArgs),
 }
 
 impl Cli {
@@ -61,6 +65,7 @@ impl Cli {
             Command::Serve(args) => block_on(serve::run(*args)),
             Command::Publish(args) => block_on(bicast_publish::run(*args)),
             Command::Config(args) => config::run(&args),
+            Command::Bench(args) => bench::run(args),
         }
     }
 }
@@ -79,6 +84,13 @@ pub fn report(error: &anyhow::Error) {
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let label = if coloured { "\u{1b}[1;31merror\u{1b}[0m" } else { "error" };
     eprintln!("{label}: {}", words(error));
+}
+
+/// What a failed command ends with: 3 for a measurement that does not count, so that scripts tell it from one that could
+/// not be made.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<bicast_load::Void>() { ExitCode::from(3) } else { ExitCode::FAILURE }
 }
 
 fn words(error: &anyhow::Error) -> String {

@@ -192,10 +192,16 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Some(file) = &args.ready_file {
         write_ready_file(file, &gateway).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let signal = signals.next().await;
-    tracing::info!(signal, "ending; a second signal ends at once");
+    let ending = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "ending; a second signal ends at once");
+            Ok(())
+        }
+        // Half a server would look alive: an end with an error is what supervisors start anew.
+        () = gateway.failed() => Err(anyhow::anyhow!("a WebRTC worker has failed; the log says why")),
+    };
     tokio::select! {
-        () = gateway.shutdown() => Ok(()),
+        () = gateway.shutdown() => ending,
         signal = signals.next() => {
             tracing::warn!(signal, "ended at once");
             Ok(())

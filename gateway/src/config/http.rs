@@ -24,7 +24,7 @@ pub struct HttpConfig {
     /// Seconds after which a client that takes nothing of its answer is dropped (1 to 600).
     pub stall_timeout: f64,
     /// Seconds that HTTP goes on at shutdown after the playlists were ended, so that HLS players see the end (0 to 60).
-    /// Nothing is waited for when nobody watches.
+    /// Not waited for when no feed is on over HLS.
     pub drain: f64,
 }
 

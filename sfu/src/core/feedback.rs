@@ -20,6 +20,8 @@ pub(crate) struct ReportBlock {
     pub(crate) ssrc: u32,
     /// Lost since the last report, in 256ths.
     pub(crate) fraction_lost: u8,
+    /// Interarrival jitter in ticks of the stream's clock.
+    pub(crate) jitter: u32,
     /// The middle 32 bits of the NTP time of our last sender report that arrived; 0 for none.
     pub(crate) last_report: u32,
     /// How long ago that was, in 65,536ths of a second.
@@ -71,6 +73,7 @@ fn reports(count: u8, body: &[u8], say: &mut impl FnMut(Feedback)) {
         say(Feedback::Report(ReportBlock {
             ssrc: word(block, 0),
             fraction_lost: block[4],
+            jitter: word(block, 12),
             last_report: word(block, 16),
             delay: word(block, 20),
         }));
@@ -131,6 +134,7 @@ mod tests {
         let report = ReceptionReport {
             ssrc: 5,
             fraction_lost: 9,
+            jitter: 450,
             last_sender_report: 77,
             delay: 6,
             ..Default::default()
@@ -147,7 +151,13 @@ mod tests {
         ]);
         let nack = |sequence_number| Feedback::Nack { ssrc: 5, sequence_number };
         let expected = vec![
-            Feedback::Report(ReportBlock { ssrc: 5, fraction_lost: 9, last_report: 77, delay: 6 }),
+            Feedback::Report(ReportBlock {
+                ssrc: 5,
+                fraction_lost: 9,
+                jitter: 450,
+                last_report: 77,
+                delay: 6,
+            }),
             Feedback::KeyframeWanted { ssrc: 5 },
             nack(65_535),
             nack(0),

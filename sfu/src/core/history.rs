@@ -1,6 +1,7 @@
 //! What a worker holds of one stream: the packets that viewers may still join at or ask for again. One for all viewers.
 
 use bicast_shared::feed::ring::{PacketRing, RingLimits};
+use bicast_shared::media::{Codec, begins_keyframe};
 use bicast_shared::packet::MediaPacket;
 
 /// Slots by sequence number: at least as many as the ring holds packets.
@@ -15,6 +16,8 @@ pub(crate) struct History {
     /// Sequence number and position, at `sequence mod SLOTS`.
     slots: Vec<(i64, u64)>,
     newest_sequence: i64,
+    /// Where reading went on after packets that never came here.
+    resumed: u64,
 }
 
 impl History {
@@ -26,7 +29,13 @@ impl History {
             ring: PacketRing::new(limits),
             slots: vec![(i64::MIN, 0); SLOTS.unsigned_abs() as usize],
             newest_sequence: i64::MIN,
+            resumed: 0,
         }
+    }
+
+    /// What is pushed next does not follow on what was pushed before: packets in between are lost.
+    pub(crate) fn resume(&mut self) {
+        self.resumed = self.ring.head();
     }
 
     /// Takes a packet. False for one whose sequence number was taken before or is too old to know: it must not be sent,
@@ -73,10 +82,28 @@ impl History {
         self.ring.newest_keyframe()
     }
 
+    /// The sequence number that the keyframe at a position begins with, whatever order its packets came in. None while
+    /// its first packet may be missing: what comes before the packets held could belong to it.
+    pub(crate) fn keyframe_start(&self, position: u64, codec: Codec) -> Option<i64> {
+        let mut packet = self.ring.get(position)?;
+        let time = packet.stamp.media_time;
+        loop {
+            let sequence = packet.stamp.sequence;
+            match self.by_sequence(sequence - 1) {
+                Some(before) if before.stamp.media_time == time => packet = before,
+                Some(_) => return Some(sequence),
+                None => {
+                    let first_here = position == self.tail() || position == self.resumed;
+                    return (first_here || begins_keyframe(codec, &packet.payload)).then_some(sequence);
+                }
+            }
+        }
+    }
+
     /// The stored group of pictures: from the newest keyframe to the newest packet.
-    pub(crate) fn stored_group(&self) -> Option<StoredGroup> {
+    pub(crate) fn stored_group(&self, codec: Codec) -> Option<StoredGroup> {
         let position = self.newest_keyframe()?;
-        let first = self.ring.get(position)?.stamp.sequence;
+        let first = self.keyframe_start(position, codec)?;
         let packets = self.head() - position;
         let end = self.newest_sequence - REPAIRABLE;
         let whole = (first..=end).all(|sequence| self.by_sequence(sequence).is_some());
@@ -87,9 +114,9 @@ impl History {
 /// A keyframe and everything after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredGroup {
-    /// Where the keyframe's first packet stands.
+    /// Where the packet of the keyframe stands that came first.
     pub(crate) position: u64,
-    /// That packet's sequence number.
+    /// The sequence number that the keyframe begins with.
     pub(crate) first: i64,
     /// How many packets there are.
     pub(crate) packets: u64,
@@ -99,8 +126,6 @@ pub(crate) struct StoredGroup {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use bicast_shared::id::{Epoch, StreamKey};
-    use bicast_shared::packet::Stamp;
     use bicast_shared::time::MediaTime;
     use bytes::Bytes;
 
@@ -108,24 +133,11 @@ pub(crate) mod tests {
 
     /// A video packet whose payload says which it is.
     pub(crate) fn packet(sequence: i64, media_time: i64, keyframe: bool) -> MediaPacket {
-        MediaPacket {
-            key: StreamKey::default(),
-            stamp: Stamp {
-                epoch: Epoch(0),
-                bus_sequence: sequence.unsigned_abs(),
-                sequence,
-                media_time: MediaTime(media_time),
-                decode_time: None,
-                map_version: 0,
-                keyframe,
-                segment: None,
-                segment_start: MediaTime(0),
-            },
-            marker: true,
-            payload: Bytes::from(sequence.to_be_bytes().to_vec()),
-            orientation: None,
-            received: bicast_shared::clock::now(),
-        }
+        let payload = Bytes::from(sequence.to_be_bytes().to_vec());
+        let received = bicast_shared::clock::now();
+        let mut packet = MediaPacket::unowned(sequence, MediaTime(media_time), payload, received);
+        packet.stamp.keyframe = keyframe;
+        packet
     }
 
     fn frame(sequence: i64) -> MediaPacket {
@@ -162,15 +174,51 @@ pub(crate) mod tests {
         for sequence in 25..100 {
             history.push(frame(sequence));
         }
-        let group = history.stored_group().unwrap();
+        let group = history.stored_group(Codec::H264).unwrap();
         assert_eq!((group.first, group.packets, group.whole), (90, 10, true));
         let mut holed = History::new(1_000);
         for sequence in (60..89).filter(|n| *n != 65) {
             holed.push(frame(sequence));
         }
-        assert!(holed.stored_group().unwrap().whole, "a fresh gap may still be repaired");
+        assert!(holed.stored_group(Codec::H264).unwrap().whole, "a fresh gap may still be repaired");
         (100..140).for_each(|sequence| assert!(holed.push(packet(sequence, sequence * 3_000, false))));
-        assert!(!holed.stored_group().unwrap().whole);
-        assert!(History::new(10).stored_group().is_none());
+        assert!(!holed.stored_group(Codec::H264).unwrap().whole);
+        assert!(History::new(10).stored_group(Codec::H264).is_none());
+    }
+
+    #[test]
+    fn a_keyframe_whose_first_packet_is_late_has_no_beginning_yet() {
+        let mut history = History::new(1_000);
+        (0..10).for_each(|sequence| assert!(history.push(packet(sequence, sequence * 3_000, sequence == 0))));
+        // A keyframe of the packets 10 to 13, of which the first is overtaken.
+        for sequence in [11, 12, 13] {
+            history.push(packet(sequence, 30_000, true));
+        }
+        let position = history.newest_keyframe().unwrap();
+        assert_eq!(
+            (history.keyframe_start(position, Codec::H264), history.stored_group(Codec::H264)),
+            (None, None)
+        );
+        history.push(packet(10, 30_000, true));
+        assert_eq!(history.keyframe_start(position, Codec::H264), Some(10));
+        assert_eq!(
+            history.stored_group(Codec::H264).map(|group| (group.first, group.whole)),
+            Some((10, true))
+        );
+    }
+
+    #[test]
+    fn a_keyframe_behind_lost_packets_is_a_beginning_where_nothing_of_it_can_be_missing() {
+        let mut history = History::new(1_000);
+        (0..10).for_each(|sequence| assert!(history.push(packet(sequence, sequence * 3_000, sequence == 0))));
+        // The reader lagged: it goes on at a keyframe.
+        history.resume();
+        history.push(packet(50, 150_000, true));
+        assert_eq!(history.stored_group(Codec::H264).map(|group| group.first), Some(50));
+        // The packet before this one was lost for good; it begins with its parameter sets.
+        let mut keyframe = packet(60, 180_000, true);
+        keyframe.payload = Bytes::from_static(&[0x67, 0x42, 0xc0, 0x1f]);
+        history.push(keyframe);
+        assert_eq!(history.stored_group(Codec::H264).map(|group| group.first), Some(60));
     }
 }

@@ -13,8 +13,8 @@ const SHORT_LENGTH: Duration = Duration::from_secs(3);
 /// Where a viewer begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Join {
-    /// With the stored group of pictures: at this position of the history.
-    Stored(u64),
+    /// With the stored group of pictures.
+    Stored(StoredGroup),
     /// At the next keyframe, which the publisher is asked for.
     Next,
 }
@@ -26,7 +26,7 @@ pub(crate) enum Join {
 pub(crate) fn decide(stored: Option<StoredGroup>, length: Duration, deaf: bool) -> Join {
     match stored {
         Some(group) if group.whole && (group.packets <= SHORT_PACKETS || length <= SHORT_LENGTH || deaf) => {
-            Join::Stored(group.position)
+            Join::Stored(group)
         }
         _ => Join::Next,
     }
@@ -43,11 +43,12 @@ mod tests {
     #[test]
     fn short_groups_are_sent_and_long_ones_only_where_asking_is_useless() {
         let (short, long) = (Duration::from_secs(2), Duration::from_secs(8));
-        assert_eq!(decide(group(460, true), short, false), Join::Stored(40));
-        assert_eq!(decide(group(600, true), long, false), Join::Stored(40));
-        assert_eq!(decide(group(2_050, true), short, false), Join::Stored(40));
+        let stored = |packets| Join::Stored(group(packets, true).unwrap());
+        assert_eq!(decide(group(460, true), short, false), stored(460));
+        assert_eq!(decide(group(600, true), long, false), stored(600));
+        assert_eq!(decide(group(2_050, true), short, false), stored(2_050));
         assert_eq!(decide(group(2_050, true), long, false), Join::Next);
-        assert_eq!(decide(group(2_050, true), long, true), Join::Stored(40));
+        assert_eq!(decide(group(2_050, true), long, true), stored(2_050));
     }
 
     #[test]

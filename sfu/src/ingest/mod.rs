@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`whip`] | the HTTP routes and who publishes what |
 //! | [`session`] | one publisher: a task that reads the transport and writes the feed |
+//! | [`standby`] | a publisher that waits behind another one |
 //! | [`transport`] | ICE-lite, DTLS, SRTP of one publisher, without input or output of its own |
 //! | [`core`] | pure: the offer, the answer, streams, repairs, feedback |
 //! | [`counts`] | counters to metrics |
@@ -13,6 +14,7 @@ mod config;
 mod core;
 mod counts;
 mod session;
+mod standby;
 #[cfg(test)]
 mod tests;
 mod transport;

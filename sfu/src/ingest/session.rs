@@ -12,13 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::config::IngestConfig;
 use super::core::answer::{Local, restart_fragment};
-use super::core::fragment::Fragment;
 use super::core::negotiate::Negotiation;
 use super::core::receiver::{Output, Receiver};
 use super::counts::Reported;
-use super::transport::{Credentials, Input, Transport};
-use crate::core::stun::IcePassword;
-use crate::http::random_name;
+use super::standby::Waiting;
+use super::transport::{Input, Transport};
+use crate::core::fragment::Fragment;
+use crate::core::ice::Credentials;
+use crate::handshake::Failure;
+use crate::http::{etag, random_name};
 use crate::port::{Datagram, Owner, Registration};
 use crate::shared::Shared;
 
@@ -58,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) feed: FeedId,
     pub(crate) agent: Option<String>,
     pub(crate) since: ProgramTime,
+    /// Whether it waits where the feed has a publisher; otherwise it leaves.
+    pub(crate) may_wait: bool,
     pub(crate) decided: Negotiation,
     pub(crate) local: Local,
     pub(crate) transport: Transport,
@@ -71,11 +75,13 @@ pub(crate) struct Session {
 enum End {
     NotConnected,
     WrongCertificate,
+    HandshakeFailed,
     Silent,
     SaidGoodbye,
     Deleted,
     FeedEnded,
     Taken,
+    Displaced,
     Closing,
 }
 
@@ -84,28 +90,27 @@ impl End {
         match self {
             Self::NotConnected => "not-connected",
             Self::WrongCertificate => "wrong-certificate",
+            Self::HandshakeFailed => "handshake-failed",
             Self::Silent => "silent",
             Self::SaidGoodbye => "goodbye",
             Self::Deleted => "deleted",
             Self::FeedEnded => "feed-ended",
             Self::Taken => "feed-taken",
+            Self::Displaced => "displaced",
             Self::Closing => "closing",
         }
     }
 }
 
-/// The entity tag of an ICE session (RFC 9725, 4.3.1).
-pub(crate) fn etag(ufrag: &str) -> String {
-    format!("\"{ufrag}\"")
-}
-
 impl Session {
-    /// Runs until the publisher leaves or is gone.
-    pub(crate) async fn run(self) {
+    /// Runs until the publisher leaves or is gone, then gives up its place.
+    pub(crate) async fn run<P>(self, place: P) {
         let mut running = Running::new(self);
         let (end, reply) = running.run().await;
         running.finish(end);
         drop(running);
+        // Before the answer to a DELETE: whoever gets it may publish under the same name at once.
+        drop(place);
         if let Some(reply) = reply {
             let _ = reply.send(());
         }
@@ -116,6 +121,7 @@ struct Running {
     session: Session,
     receiver: Receiver,
     publisher: Option<FeedPublisher>,
+    waiting: Option<Waiting>,
     began: Instant,
     alive: Instant,
     next_report: Instant,
@@ -128,6 +134,8 @@ enum Event {
     Datagram(Datagram),
     Command(Command),
     Upstream(Upstream),
+    /// A standby publisher's turn has come; false when the feed has ended instead.
+    Turn(bool),
     Timeout,
     Closing,
 }
@@ -140,6 +148,7 @@ impl Running {
             session,
             receiver,
             publisher: None,
+            waiting: None,
             began: now,
             alive: now,
             next_report: now + REPORT,
@@ -162,13 +171,21 @@ impl Running {
                 }
                 Event::Command(Command::Leave { reply }) => return (End::Deleted, Some(reply)),
                 Event::Upstream(Upstream::Keyframe(tracks)) => self.receiver.request_keyframe(&tracks),
-                Event::Upstream(Upstream::Leave) => return (End::FeedEnded, None),
+                Event::Upstream(Upstream::Leave) | Event::Turn(false) => return (End::FeedEnded, None),
+                Event::Upstream(Upstream::Displaced) => return (End::Displaced, None),
+                Event::Turn(true) => {
+                    tracing::info!(feed = %self.session.feed, "the standby publisher takes over at its next keyframe");
+                }
                 Event::Closing => return (End::Closing, None),
                 Event::Timeout => {}
             }
             let now = clock::now();
             self.receiver.handle_timeout(now);
             self.session.transport.handle_timeout(now);
+            let wanted = self.waiting.as_mut().map(|waiting| waiting.poll_keyframe_request(now));
+            if let Some(tracks) = wanted.filter(|tracks| !tracks.is_empty()) {
+                self.receiver.request_keyframe(&tracks);
+            }
             self.deliver();
             self.send();
             if let Some(end) = self.overdue(now) {
@@ -187,6 +204,13 @@ impl Running {
                 None => std::future::pending().await,
             }
         };
+        let waiting = &mut self.waiting;
+        let turn = async {
+            match waiting {
+                Some(waiting) => waiting.turn().await,
+                None => std::future::pending().await,
+            }
+        };
         let session = &mut self.session;
         tokio::select! {
             biased;
@@ -194,18 +218,25 @@ impl Running {
             Some(command) = session.commands.recv() => Event::Command(command),
             // Before the datagrams: a keyframe request must not wait for a lull.
             upstream = upstream => Event::Upstream(upstream),
+            turn = turn => Event::Turn(turn),
             Some(datagram) = session.inbox.1.recv() => Event::Datagram(datagram),
             () = tokio::time::sleep_until(wake.into()) => Event::Timeout,
         }
     }
 
     fn wake(&self) -> Instant {
-        let timers = [self.receiver.poll_timeout(), self.session.transport.poll_timeout()];
-        let patience = match self.publisher {
-            Some(_) => self.alive + self.session.settings.silence_timeout(),
-            None => self.began + self.session.settings.connect_timeout(),
+        let standby = self.waiting.as_ref().and_then(Waiting::poll_timeout);
+        let timers = [self.receiver.poll_timeout(), self.session.transport.poll_timeout(), standby];
+        let patience = if self.is_connected() {
+            self.alive + self.session.settings.silence_timeout()
+        } else {
+            self.began + self.session.settings.connect_timeout()
         };
         timers.into_iter().flatten().fold(patience.min(self.next_report), Instant::min)
+    }
+
+    const fn is_connected(&self) -> bool {
+        self.publisher.is_some() || self.waiting.is_some()
     }
 
     /// Takes a datagram and those that wait behind it.
@@ -224,22 +255,27 @@ impl Running {
 
     fn datagram(&mut self, datagram: &Datagram) -> Option<End> {
         let now = datagram.received;
-        let input = match self.session.transport.handle_datagram(now, datagram) {
+        let Session { transport, shared, .. } = &mut self.session;
+        let input = match transport.handle_datagram(now, datagram, &shared.identity) {
             Ok(input) => input,
             Err(reason) => {
-                self.session.shared.port.ignore(reason);
-                return self.session.transport.wrong_certificate().then_some(End::WrongCertificate);
+                shared.port.ignore(reason);
+                return None;
             }
         };
         match input {
             Input::Nothing => return None,
-            Input::Checked(remote) => {
+            Input::Checked { remote, restarted } => {
                 if !self.session.registration.knows(remote) {
                     tracing::debug!(feed = %self.session.feed, %remote, "publisher checked a path");
                 }
                 self.session.registration.learn(remote);
-                self.former_registration = None;
+                if restarted {
+                    self.former_registration = None;
+                }
             }
+            Input::Failed(Failure::WrongCertificate) => return Some(End::WrongCertificate),
+            Input::Failed(_) => return Some(End::HandshakeFailed),
             Input::Connected => {
                 self.send();
                 if let Some(end) = self.connected() {
@@ -257,7 +293,7 @@ impl Running {
 
     /// The handshake is complete: from here on media can come, so the feed begins.
     fn connected(&mut self) -> Option<End> {
-        if self.publisher.is_some() {
+        if self.is_connected() {
             return None;
         }
         let session = &self.session;
@@ -268,7 +304,7 @@ impl Running {
             address: address.clone(),
             since: session.since,
         };
-        match session.shared.bus.publish(&session.feed, session.decided.tracks(), info) {
+        match session.shared.bus.publish(&session.feed, session.decided.tracks(), info.clone()) {
             Ok(publisher) => {
                 let took = clock::now().saturating_duration_since(self.began);
                 tracing::info!(
@@ -279,6 +315,15 @@ impl Running {
                     "publisher connected"
                 );
                 self.publisher = Some(publisher);
+                None
+            }
+            Err(PublishError::AlreadyPublished) if session.may_wait => {
+                let Some(standby) = session.shared.bus.stand_by(&session.feed, info) else {
+                    // It has left between the two questions.
+                    return self.connected();
+                };
+                tracing::info!(feed = %session.feed, address = address.as_deref().unwrap_or("-"), "a publisher stands by");
+                self.waiting = Some(Waiting::new(standby, session.decided.tracks()));
                 None
             }
             Err(PublishError::AlreadyPublished) => Some(End::Taken),
@@ -292,13 +337,13 @@ impl Running {
     /// Hands on what the packets led to.
     fn deliver(&mut self) {
         while let Some(output) = self.receiver.poll_output() {
-            let Some(publisher) = &mut self.publisher else { continue };
-            match output {
-                Output::Rtp { now, key, input } => publisher.rtp(now, key, input),
-                Output::SenderReport { now, key, ntp, rtp_timestamp } => {
-                    publisher.sender_report(now, key, ntp, rtp_timestamp);
-                }
-                Output::Broken(track) => publisher.feed().request_keyframe(track),
+            if let Some(waiting) = &mut self.waiting {
+                let Some((mut publisher, first)) = waiting.handle(output) else { continue };
+                first.into_iter().for_each(|output| write(&mut publisher, output));
+                tracing::info!(feed = %self.session.feed, "a publisher has taken over");
+                (self.publisher, self.waiting) = (Some(publisher), None);
+            } else if let Some(publisher) = &mut self.publisher {
+                write(publisher, output);
             }
         }
     }
@@ -325,14 +370,12 @@ impl Running {
             self.reported.publish(&self.receiver.counters(now));
         }
         let settings = &self.session.settings;
-        match self.publisher {
-            Some(_) if now.saturating_duration_since(self.alive) >= settings.silence_timeout() => {
-                Some(End::Silent)
-            }
-            None if now.saturating_duration_since(self.began) >= settings.connect_timeout() => {
-                Some(End::NotConnected)
-            }
-            _ => None,
+        if self.is_connected() {
+            let silent = now.saturating_duration_since(self.alive) >= settings.silence_timeout();
+            silent.then_some(End::Silent)
+        } else {
+            let late = now.saturating_duration_since(self.began) >= settings.connect_timeout();
+            late.then_some(End::NotConnected)
         }
     }
 
@@ -356,11 +399,11 @@ impl Running {
         (session.decided.ufrag, session.decided.pwd) = (remote_ufrag, remote_pwd);
         session.local.ufrag = random_name(12);
         session.local.pwd = random_name(32);
-        session.transport.restart(Credentials {
-            ufrag: session.local.ufrag.clone(),
-            remote_ufrag: session.decided.ufrag.clone(),
-            password: IcePassword::new(&session.local.pwd),
-        });
+        session.transport.restart(Credentials::new(
+            &session.local.ufrag,
+            &session.local.pwd,
+            &session.decided.ufrag,
+        ));
         let owner = Owner::Peer(session.inbox.0.clone());
         let registration = session.shared.port.register(&session.local.ufrag, owner);
         self.former_registration = Some(std::mem::replace(&mut session.registration, registration));
@@ -380,7 +423,7 @@ impl Running {
         self.reported.clear();
         metrics::counter!("bicast_ingest_sessions_total", "end" => end.name()).increment(1);
         let feed = &self.session.feed;
-        if self.publisher.is_some() {
+        if self.is_connected() {
             tracing::info!(
                 %feed,
                 end = end.name(),
@@ -396,5 +439,16 @@ impl Running {
         } else {
             tracing::info!(%feed, end = end.name(), "publisher did not come");
         }
+    }
+}
+
+/// Writes to the feed what was received.
+fn write(publisher: &mut FeedPublisher, output: Output) {
+    match output {
+        Output::Rtp { now, key, input } => publisher.rtp(now, key, input),
+        Output::SenderReport { now, key, ntp, rtp_timestamp } => {
+            publisher.sender_report(now, key, ntp, rtp_timestamp);
+        }
+        Output::Broken(track) => publisher.feed().request_keyframe(track),
     }
 }

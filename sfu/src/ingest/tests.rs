@@ -25,9 +25,9 @@ use tower::ServiceExt as _;
 
 use self::publisher::Publisher;
 use super::config::IngestConfig;
-use super::core::sdp::tests::CHROMIUM;
 use super::whip;
 use crate::config::Config;
+use crate::core::sdp::tests::PUBLISHER as CHROMIUM;
 use crate::port::{Datagram, Port};
 use crate::shared::{Identity, Shared};
 use crate::socket::Socket;
@@ -301,6 +301,32 @@ async fn a_post_holds_the_name_and_a_publisher_that_does_not_come_frees_it() {
     assert!(rig.shared.bus.feed(&"demo".parse().unwrap()).is_none(), "no feed before media can come");
     tokio::time::sleep(Duration::from_millis(1_300)).await;
     assert_eq!(rig.post("demo", CHROMIUM).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_publisher_with_another_certificate_than_its_offer_named_is_sent_away_at_once() {
+    let rig = Rig::on_loopback();
+    let (mut publisher, offer) = Publisher::new("127.0.0.1".parse().unwrap()).await;
+    let forged = offer.replace("a=fingerprint:sha-256 ", "a=fingerprint:sha-256 00:");
+    let forged: String = forged
+        .split_inclusive("\r\n")
+        .map(|line| match line.strip_prefix("a=fingerprint:") {
+            Some(rest) => format!("a=fingerprint:{}\r\n", &rest[..rest.trim_end().len() - 3]),
+            None => line.to_owned(),
+        })
+        .collect();
+    let reply = rig.post("demo", &forged).await;
+    assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
+    publisher.begin(&reply.text);
+    publisher.closed().await;
+    // The name is free before the time to connect is over.
+    for _ in 0..100 {
+        if rig.post("demo", CHROMIUM).await.status == StatusCode::CREATED {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the session still holds the name");
 }
 
 #[tokio::test]

@@ -1,14 +1,16 @@
 //! The WHIP routes: `POST /whip/{feed}` begins a session, `PATCH` trickles or restarts ICE, `DELETE` ends it.
 //!
-//! A feed has one session at a time, from the POST on; the feed itself begins when the handshake is complete.
+//! A feed has one session, from the POST on, and may have a second one that stands by (`?standby=true`) to take over from
+//! it at a keyframe. The feed itself begins when the first one's handshake is complete.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
 use bicast_shared::clock;
@@ -20,13 +22,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::config::IngestConfig;
 use super::core::answer::{self, BitrateHints, Local};
-use super::core::fragment::Fragment;
 use super::core::negotiate::{self, Negotiation, Refusal};
-use super::core::sdp::Offer;
-use super::session::{Command, INBOX, Patched, Session, etag};
-use super::transport::{Credentials, Transport};
-use crate::core::stun::IcePassword;
-use crate::http::{SDP, SDP_FRAGMENT, random_name, read_text, request_host};
+use super::session::{Command, INBOX, Patched, Session};
+use super::transport::Transport;
+use crate::core::fragment::Fragment;
+use crate::core::ice::Credentials;
+use crate::core::sdp::Offer;
+use crate::http::{
+    SDP, SDP_FRAGMENT, bad_fragment, bad_offer, etag, if_match, nothing_to_restart, other_ice_session,
+    random_name, read_text, request_host, unknown_session,
+};
 use crate::port::Owner;
 use crate::shared::Shared;
 
@@ -50,8 +55,14 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 struct Whip {
     shared: Arc<Shared>,
     settings: IngestConfig,
-    live: Arc<Mutex<HashMap<FeedId, Live>>>,
+    live: Arc<Mutex<Sessions>>,
 }
+
+/// Sessions by feed, at most [`MOST_OF_A_FEED`] of each.
+type Sessions = HashMap<FeedId, Vec<Live>>;
+
+/// The publisher and who stands by.
+const MOST_OF_A_FEED: usize = 2;
 
 /// A session of a feed.
 struct Live {
@@ -60,22 +71,38 @@ struct Live {
     commands: mpsc::Sender<Command>,
 }
 
-/// A feed's place, taken. Dropping it gives it up.
+/// A session's place on its feed. Dropping it gives it up.
 struct Place {
-    live: Arc<Mutex<HashMap<FeedId, Live>>>,
+    live: Arc<Mutex<Sessions>>,
     feed: FeedId,
+    id: String,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut live = self.live.lock();
-        live.remove(&self.feed);
-        gauge(live.len());
+        if let Some(sessions) = live.get_mut(&self.feed) {
+            sessions.retain(|session| session.id != self.id);
+            if sessions.is_empty() {
+                live.remove(&self.feed);
+            }
+        }
+        gauge(&live);
     }
 }
 
-fn gauge(publishers: usize) {
+fn gauge(live: &Sessions) {
+    let publishers = live.values().map(Vec::len).sum::<usize>();
     metrics::gauge!("bicast_publishers").set(f64::from(u32::try_from(publishers).unwrap_or(u32::MAX)));
+}
+
+/// What a POST may ask for in its query.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Wish {
+    /// To wait where the feed has a publisher, and to take over from it at a keyframe: when it leaves, when it has been
+    /// silent for a second, or when `POST /v1/feeds/{id}/takeover` says so.
+    #[serde(default)]
+    standby: bool,
 }
 
 async fn options() -> Response {
@@ -86,19 +113,24 @@ async fn options() -> Response {
 async fn publish(
     State(whip): State<Whip>,
     Path(feed): Path<String>,
+    wish: Result<Query<Wish>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let feed: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
+    let Query(wish) = wish.map_err(|error| {
+        Problem::new(400, "bad-query", "Bad query", error.body_text()).hint("standby is true or false.")
+    })?;
     let text = read_text(&headers, SDP, body).await?;
-    let offer = Offer::parse(&text).map_err(|error| bad_sdp(&error.to_string()))?;
+    let offer = Offer::parse(&text).map_err(|error| bad_offer(&error))?;
     let known = whip.shared.bus.feed(&feed).map(|feed| feed.info().tracks.clone()).unwrap_or_default();
     let decided =
         negotiate::negotiate(&offer, &known, whip.settings.simulcast).map_err(|refusal| refused(&refusal))?;
     let session_id = random_name(24);
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let since = clock::utc();
-    let place = whip.take_place(&feed, Live { id: session_id.clone(), since, commands })?;
+    let (place, may_wait) =
+        whip.take_place(&feed, Live { id: session_id.clone(), since, commands }, wish.standby)?;
 
     let local = Local {
         session_id: rand::random::<u64>() >> 2,
@@ -118,7 +150,7 @@ async fn publish(
     let tag = etag(&local.ufrag);
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| agent.chars().take(MAX_AGENT).collect());
-    whip.begin(feed, place, since, agent, decided, local, command_queue)?;
+    whip.begin(feed, place, may_wait, since, agent, decided, local, command_queue);
 
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
@@ -138,19 +170,8 @@ async fn trickle(
 ) -> Result<Response, Problem> {
     let commands = whip.session(&feed, &session)?;
     let text = read_text(&headers, SDP_FRAGMENT, body).await?;
-    let if_match = headers.get(header::IF_MATCH).ok_or_else(|| {
-        Problem::new(428, "if-match-missing", "If-Match is missing", "A PATCH must say which ICE session it is for.")
-            .hint("Send If-Match with the ETag of the answer to your POST, or * for an ICE restart (RFC 9725, 4.3).")
-    })?;
-    let if_match = if_match.to_str().unwrap_or_default().to_owned();
-    let fragment = Fragment::parse(&text).map_err(|error| {
-        Problem::new(
-            400,
-            "bad-fragment",
-            "Bad trickle ICE fragment",
-            format!("The fragment cannot be used: {error}."),
-        )
-    })?;
+    let if_match = if_match(&headers)?.to_owned();
+    let fragment = Fragment::parse(&text).map_err(|error| bad_fragment(&error))?;
     let (reply, answer) = oneshot::channel();
     let gone = |_| unknown_session(&session);
     commands
@@ -163,25 +184,8 @@ async fn trickle(
             let headers = [(header::CONTENT_TYPE, SDP_FRAGMENT.to_owned()), (header::ETAG, etag)];
             Ok((StatusCode::OK, headers, fragment).into_response())
         }
-        Patched::Mismatch { etag } => {
-            let problem = Problem::new(
-                412,
-                "if-match-mismatch",
-                "Another ICE session",
-                format!("If-Match does not name the current ICE session, which is {etag}."),
-            );
-            let mut response = problem.hint("Use the ETag of the last answer.").into_response();
-            if let Ok(value) = HeaderValue::from_str(&etag) {
-                response.headers_mut().insert(header::ETAG, value);
-            }
-            Ok(response)
-        }
-        Patched::NothingNew => Err(Problem::new(
-            422,
-            "no-ice-restart",
-            "Nothing to restart",
-            "If-Match is *, which asks for an ICE restart, but the fragment brings no new ice-ufrag and ice-pwd.",
-        )),
+        Patched::Mismatch { etag } => Ok(other_ice_session(&etag, "Use the ETag of the last answer.")),
+        Patched::NothingNew => Err(nothing_to_restart()),
     }
 }
 
@@ -199,28 +203,43 @@ async fn leave(
 
 #[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
 impl Whip {
-    /// Takes the feed's place, or tells who has it.
-    fn take_place(&self, feed: &FeedId, session: Live) -> Result<Place, Problem> {
+    /// Takes a place on the feed and tells whether the session waits behind another publisher there; or tells who has it.
+    /// Nobody has to ask for a place behind a publisher that has gone silent: it is most likely the same one, restarted.
+    fn take_place(&self, feed: &FeedId, session: Live, standby: bool) -> Result<(Place, bool), Problem> {
         if self.shared.closing.is_cancelled() {
             return Err(busy("closing", "This server is going down."));
         }
         let mut live = self.live.lock();
-        let elsewhere =
-            self.shared.bus.feed(feed).and_then(|feed| feed.info().publisher.as_ref().map(|p| p.since));
-        if let Some(since) = live.get(feed).map(|session| session.since).or(elsewhere) {
+        let on_bus = self.shared.bus.feed(feed);
+        let publisher = on_bus.as_ref().and_then(|feed| feed.info().publisher.clone());
+        let silent = publisher.is_some() && on_bus.is_some_and(|feed| feed.is_silent());
+        let sessions = live.get(feed).map_or(&[][..], Vec::as_slice);
+        let taken = sessions.first().map(|session| session.since).or(publisher.map(|p| p.since));
+        let may_wait = standby || silent;
+        if let Some(since) = taken.filter(|_| !may_wait) {
             let since = since.rfc3339();
             let detail = format!("The feed {feed} has been published by somebody else since {since}.");
             return Err(Problem::new(409, "feed-taken", "The feed has a publisher", detail)
-                .hint("End that session (DELETE /v1/feeds/{id}), or publish under another name.")
+                .hint(
+                    "End that session (DELETE /v1/feeds/{id}), publish under another name, or wait behind it with \
+                     ?standby=true.",
+                )
                 .with("feed", feed.as_str())
                 .with("since", since));
         }
-        if live.len() >= self.settings.publishers {
+        if sessions.len() >= MOST_OF_A_FEED {
+            let detail = format!("The feed {feed} has a publisher and another one that stands by.");
+            return Err(Problem::new(409, "standby-taken", "Somebody stands by already", detail)
+                .hint("End one of the two sessions (DELETE its Location).")
+                .with("feed", feed.as_str()));
+        }
+        if live.values().map(Vec::len).sum::<usize>() >= self.settings.publishers {
             return Err(busy("too-many-publishers", "As many publishers are here as the settings allow."));
         }
-        live.insert(feed.clone(), session);
-        gauge(live.len());
-        Ok(Place { live: self.live.clone(), feed: feed.clone() })
+        let id = session.id.clone();
+        live.entry(feed.clone()).or_default().push(session);
+        gauge(&live);
+        Ok((Place { live: self.live.clone(), feed: feed.clone(), id }, may_wait))
     }
 
     #[expect(clippy::too_many_arguments, reason = "everything a session is made of, once")]
@@ -228,22 +247,15 @@ impl Whip {
         &self,
         feed: FeedId,
         place: Place,
+        may_wait: bool,
         since: ProgramTime,
         agent: Option<String>,
         decided: Negotiation,
         local: Local,
         commands: mpsc::Receiver<Command>,
-    ) -> Result<(), Problem> {
-        let credentials = Credentials {
-            ufrag: local.ufrag.clone(),
-            remote_ufrag: decided.ufrag.clone(),
-            password: IcePassword::new(&local.pwd),
-        };
-        let transport =
-            Transport::new(&self.shared.identity, credentials, &decided.fingerprint).map_err(|error| {
-                tracing::warn!(%feed, %error, "cannot set up a publisher's transport");
-                Problem::new(500, "internal", "Internal error", "The transport could not be set up.")
-            })?;
+    ) {
+        let credentials = Credentials::new(&local.ufrag, &local.pwd, &decided.ufrag);
+        let transport = Transport::new(credentials, decided.fingerprint.clone());
         let inbox = mpsc::channel(INBOX);
         let registration = self.shared.port.register(&local.ufrag, Owner::Peer(inbox.0.clone()));
         let session = Session {
@@ -252,6 +264,7 @@ impl Whip {
             feed,
             agent,
             since,
+            may_wait,
             decided,
             local,
             transport,
@@ -259,37 +272,19 @@ impl Whip {
             inbox,
             commands,
         };
-        self.shared.tasks.spawn(async move {
-            let _place = place;
-            session.run().await;
-        });
-        Ok(())
+        self.shared.tasks.spawn(session.run(place));
     }
 
     fn session(&self, feed: &str, session: &str) -> Result<mpsc::Sender<Command>, Problem> {
         let feed: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
         let live = self.live.lock();
-        let found = live.get(&feed).filter(|live| live.id == session);
+        let found = live.get(&feed).into_iter().flatten().find(|live| live.id == session);
         found.map(|live| live.commands.clone()).ok_or_else(|| unknown_session(session))
     }
 }
 
 fn busy(kind: &str, detail: &str) -> Problem {
     Problem::new(503, kind, "No room for a publisher", detail).hint("Try again later.")
-}
-
-fn bad_sdp(why: &str) -> Problem {
-    Problem::new(400, "bad-sdp", "Bad SDP", format!("The offer cannot be used: {why}."))
-}
-
-fn unknown_session(session: &str) -> Problem {
-    let shown: String = session.chars().take(40).collect();
-    Problem::new(
-        404,
-        "unknown-session",
-        "Unknown session",
-        format!("There is no session {shown:?} here, or it has ended."),
-    )
 }
 
 fn refused(refusal: &Refusal) -> Problem {
@@ -303,6 +298,6 @@ fn refused(refusal: &Refusal) -> Problem {
         .hint(format!("Offer one of {}.", accepted.join(", ")))
         .with("offered", offered.clone())
         .with("accepted", accepted.to_vec()),
-        _ => bad_sdp(&refusal.to_string()),
+        _ => bad_offer(refusal),
     }
 }

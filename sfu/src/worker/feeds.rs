@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::Worker;
 use super::batch::Sent;
-use super::viewer::Wire;
+use super::viewer::{Viewer, Wire};
 use crate::core::history::History;
 use crate::status::FeedReport;
 
@@ -42,10 +42,23 @@ struct Stream {
     reader: Option<AbortHandle>,
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
+    }
+}
+
 impl WorkerFeed {
     pub(crate) fn new(feed: Feed) -> Self {
         let info = feed.info();
         Self { feed, info, streams: BTreeMap::new(), sent_bytes: 0, repaired: 0 }
+    }
+
+    /// Whether it is this feed, and not another one under its id.
+    pub(crate) fn is_of(&self, feed: &Feed) -> bool {
+        self.feed.is_same(feed)
     }
 
     /// A viewer is about to watch a stream.
@@ -67,11 +80,8 @@ impl WorkerFeed {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         stream.viewers.retain(|viewer| *viewer != slot);
         stream.wanted = stream.wanted.saturating_sub(1);
-        if stream.wanted == 0
-            && let Some(stream) = self.streams.remove(&key)
-            && let Some(reader) = stream.reader
-        {
-            reader.abort();
+        if stream.wanted == 0 {
+            self.streams.remove(&key);
         }
     }
 
@@ -165,6 +175,7 @@ impl Worker {
         let Some(stream) = feed.streams.get_mut(&key) else { return packets.clear() };
         let from = stream.history.head();
         if hole {
+            stream.history.resume();
             for slot in &stream.viewers {
                 if let Some(viewer) = self.viewers.get_mut(*slot).and_then(Option::as_mut) {
                     viewer.wait_for_keyframe(now, key, from);
@@ -213,19 +224,21 @@ impl Worker {
     }
 
     /// Takes what has changed about a feed. False when it is over and was forgotten.
-    pub(crate) fn feed_changed(&mut self, now: Instant, id: &FeedId, info: &Arc<FeedInfo>) -> bool {
-        let Some(feed) = self.feeds.get_mut(id) else { return false };
+    pub(crate) fn feed_changed(&mut self, now: Instant, of: &Feed, info: &Arc<FeedInfo>) -> bool {
+        let id = of.id();
+        let Some(feed) = self.feeds.get_mut(id).filter(|feed| feed.is_of(of)) else { return false };
+        if info.state == FeedState::Ended {
+            self.forget_feed(now, id);
+            return false;
+        }
         let was = std::mem::replace(&mut feed.info, info.clone());
-        let ended = info.state == FeedState::Ended;
         let b_frames_changed = was.b_frames != info.b_frames;
         let mut leaving = Vec::new();
         let mine = self.viewers.iter_mut().enumerate().filter_map(|(slot, viewer)| {
             viewer.as_deref_mut().filter(|viewer| viewer.feed == *id).map(|viewer| (slot, viewer))
         });
         for (slot, viewer) in mine {
-            if ended {
-                leaving.push((slot, "feed-ended"));
-            } else if let Some(why) = viewer.outgrown(info) {
+            if let Some(why) = viewer.outgrown(info) {
                 leaving.push((slot, why));
             } else if b_frames_changed {
                 for (key, stream) in &feed.streams {
@@ -239,10 +252,19 @@ impl Worker {
         for (slot, why) in leaving {
             self.remove(now, slot, why);
         }
-        if ended {
-            self.feeds.remove(id);
-            self.publish_report();
+        true
+    }
+
+    /// A feed is over: its viewers are told and it is forgotten.
+    pub(super) fn forget_feed(&mut self, now: Instant, id: &FeedId) {
+        let is_viewer =
+            |viewer: &Option<Box<Viewer>>| viewer.as_ref().is_some_and(|viewer| viewer.feed == *id);
+        let slots: Vec<usize> =
+            (0..self.viewers.len()).filter(|slot| is_viewer(&self.viewers[*slot])).collect();
+        for slot in slots {
+            self.remove(now, slot, "feed-ended");
         }
-        !ended
+        self.feeds.remove(id);
+        self.publish_report();
     }
 }

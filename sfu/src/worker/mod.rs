@@ -7,6 +7,7 @@
 //! | [`viewer`] | one viewer: where it stands in each stream, what it is owed |
 //! | [`connection`] | ICE-lite, DTLS, SRTP keys of one viewer, without input or output |
 //! | [`batch`] | sealed packets, sent in runs |
+//! | [`stats`] | what is counted of a viewer |
 //! | [`seat`] | the directory of all viewers and their bounds |
 
 pub(crate) mod batch;
@@ -14,6 +15,7 @@ pub(crate) mod connection;
 pub(crate) mod feeds;
 pub(crate) mod run;
 pub(crate) mod seat;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 pub(crate) mod viewer;
@@ -37,7 +39,9 @@ use self::feeds::WorkerFeed;
 use self::seat::Seat;
 use self::viewer::{Path, Viewer, Visit, Wire};
 use crate::core::answer::Agreement;
-use crate::port::{Datagram, Ignored, Kind, Owner, Registration};
+use crate::core::demux::{Ignored, Kind};
+use crate::core::ice::Credentials;
+use crate::port::{Datagram, Owner, Registration};
 use crate::shared::Shared;
 use crate::socket::{Patience, Socket};
 use crate::status::WorkerReport;
@@ -119,9 +123,9 @@ impl Worker {
     /// Takes a viewer in. Tells whether the feed is new to this worker, so that somebody has to follow it.
     pub(crate) fn join(&mut self, now: Instant, joining: Joining) -> bool {
         let Joining { id, feed, agreement, ufrag, pwd, registration, seat } = joining;
-        let connection =
-            Connection::new(registration, ufrag.clone(), &pwd, agreement.remote_ufrag, agreement.fingerprint);
-        let is_new = !self.feeds.contains_key(feed.id());
+        let credentials = Credentials::new(&ufrag, &pwd, &agreement.remote_ufrag);
+        let connection = Connection::new(registration, credentials, agreement.fingerprint);
+        let is_new = self.begin_feed(now, &feed);
         let entry = self.feeds.entry(feed.id().clone()).or_insert_with(|| WorkerFeed::new(feed.clone()));
         for track in &agreement.tracks {
             entry.want(track.key, track.codec.kind());
@@ -130,6 +134,16 @@ impl Worker {
         viewer.missing = agreement.missing;
         self.insert(viewer);
         is_new
+    }
+
+    /// Makes room for a feed. Tells whether it is new here; one that had its id before is over then.
+    fn begin_feed(&mut self, now: Instant, feed: &Feed) -> bool {
+        match self.feeds.get(feed.id()) {
+            Some(known) if known.is_of(feed) => return false,
+            Some(_) => self.forget_feed(now, feed.id()),
+            None => {}
+        }
+        true
     }
 
     /// Gives a viewer its slot.
@@ -160,7 +174,7 @@ impl Worker {
         agreement: Agreement,
         registration: Registration,
         seat: Seat,
-        keys: &SessionKeys,
+        keys: SessionKeys,
         local: SocketAddr,
         remote: SocketAddr,
     ) -> Option<()> {
@@ -200,11 +214,11 @@ impl Worker {
         registration: Registration,
         ufrag: String,
         pwd: &str,
-        remote_ufrag: String,
+        remote_ufrag: &str,
     ) -> bool {
         let Some(&slot) = self.by_session.get(session) else { return false };
         let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return false };
-        viewer.connection.restart(registration, ufrag.clone(), pwd, remote_ufrag);
+        viewer.connection.restart(registration, Credentials::new(&ufrag, pwd, remote_ufrag));
         // The current and the new one; those before are no longer answered.
         while viewer.ufrags.len() > 1 {
             self.by_ufrag.remove(&viewer.ufrags.remove(0));
@@ -518,6 +532,11 @@ impl Worker {
         metrics::counter!("bicast_viewer_packets_dropped_total").increment(counts.dropped);
         metrics::counter!("bicast_viewer_send_calls_total").increment(counts.calls);
         metrics::counter!("bicast_viewer_retransmissions_total").increment(counts.repaired);
+        let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        let worker = self.index.to_string();
+        metrics::gauge!("bicast_worker_viewers", "worker" => worker.clone())
+            .set(number(self.by_session.len()));
+        metrics::gauge!("bicast_worker_viewers_behind", "worker" => worker).set(number(self.behind.len()));
         self.publish_report();
     }
 

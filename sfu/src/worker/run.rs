@@ -11,6 +11,7 @@ use bicast_shared::clock;
 use bicast_shared::feed::bus::{Feed, StartAt};
 use bicast_shared::id::StreamKey;
 use bicast_shared::media::TrackKind;
+use bicast_shared::status::ViewerStatus;
 use quinn_udp::RecvMeta;
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     },
     /// A session ends. Answers whether it was still here.
     Leave { session: String, done: oneshot::Sender<bool> },
+    /// What is known of the viewers of a feed.
+    Stats { feed: Feed, done: oneshot::Sender<Vec<ViewerStatus>> },
     /// All sessions end, and the worker with them.
     Close(oneshot::Sender<()>),
 }
@@ -104,12 +107,15 @@ impl Hub {
                 let _ = done.send(());
             }
             Command::Restart { session, registration, ufrag, pwd, remote_ufrag, done } => {
-                let here =
-                    self.worker.borrow_mut().restart(&session, registration, ufrag, &pwd, remote_ufrag);
+                let mut worker = self.worker.borrow_mut();
+                let here = worker.restart(&session, registration, ufrag, &pwd, &remote_ufrag);
                 let _ = done.send(here);
             }
             Command::Leave { session, done } => {
                 let _ = done.send(self.worker.borrow_mut().leave(now, &session));
+            }
+            Command::Stats { feed, done } => {
+                let _ = done.send(self.worker.borrow().viewer_stats(now, &feed));
             }
             Command::Close(done) => {
                 let _ = done.send(());
@@ -205,7 +211,7 @@ async fn follow(hub: Hub, feed: Feed) {
     let mut changes = feed.watch();
     loop {
         let info = changes.borrow_and_update().clone();
-        let goes_on = hub.worker.borrow_mut().feed_changed(clock::now(), feed.id(), &info);
+        let goes_on = hub.worker.borrow_mut().feed_changed(clock::now(), &feed, &info);
         hub.changed.notify_one();
         if !goes_on {
             return;

@@ -21,8 +21,8 @@ use crate::config::{Config, Playout};
 use crate::core::answer::negotiate;
 use crate::core::hello::tests::{datagram, hello};
 use crate::core::history::tests::packet;
-use crate::core::offer::Offer;
-use crate::core::offer::tests::CHROMIUM;
+use crate::core::sdp::Offer;
+use crate::core::sdp::tests::VIEWER as CHROMIUM;
 use crate::core::seal::tests::keys;
 use crate::core::stun::tests::check;
 use crate::port::Port;
@@ -100,7 +100,7 @@ impl Rig {
                 agreement,
                 registration,
                 seat,
-                &keys,
+                keys,
                 local,
                 remote,
             )
@@ -172,8 +172,8 @@ impl Rig {
     fn change(&mut self, change: impl FnOnce(&mut FeedInfo)) -> bool {
         let mut info = FeedInfo::clone(&self.publisher.feed().info());
         change(&mut info);
-        let id = info.id.clone();
-        self.worker.feed_changed(self.now, &id, &Arc::new(info))
+        let feed = self.publisher.feed().clone();
+        self.worker.feed_changed(self.now, &feed, &Arc::new(info))
     }
 }
 

@@ -13,6 +13,7 @@ use bicast_shared::time::ProgramTime;
 use super::batch::{Batch, Sent};
 use super::connection::Connection;
 use super::seat::Seat;
+use super::stats::Counters;
 use crate::core::answer::AgreedTrack;
 use crate::core::feedback::{self, Feedback, ReportBlock};
 use crate::core::history::History;
@@ -74,6 +75,7 @@ pub(crate) struct Viewer {
     /// When the worker will look at it again.
     pub(crate) scheduled: Option<Instant>,
     pub(crate) report_due: Instant,
+    pub(crate) counters: Counters,
     repairs: VecDeque<(usize, i64)>,
     pacer: Pacer,
     budget: RepairBudget,
@@ -162,6 +164,7 @@ impl Viewer {
             heard: now,
             scheduled: None,
             report_due: now,
+            counters: Counters::default(),
             repairs: VecDeque::new(),
             pacer: Pacer::new(),
             budget: RepairBudget::new(),
@@ -173,7 +176,7 @@ impl Viewer {
     /// Why it has to join again to get what the feed has now: WHEP cannot renegotiate. None while it is served.
     pub(crate) fn outgrown(&self, info: &FeedInfo) -> Option<&'static str> {
         let current = |track: &ViewerTrack| info.tracks.iter().find(|now| now.id == track.agreed.key.track);
-        if self.tracks.iter().any(|t| current(t).is_some_and(|now| now.codec != t.agreed.codec)) {
+        if self.tracks.iter().any(|t| current(t).is_some_and(|now| !t.agreed.carries(now))) {
             return Some("codec-changed");
         }
         // Until media arrives, the publisher may yet fail: what there was before is better than nothing.
@@ -192,19 +195,17 @@ impl Viewer {
         track.place = if track.agreed.codec.kind() == TrackKind::Audio {
             Place::Live
         } else {
-            let stored = history.stored_group();
+            let stored = history.stored_group(track.agreed.codec);
             let length = stored
                 .and_then(|group| history.get(group.position).zip(history.newest()))
                 .map_or(0, |(first, newest)| newest.stamp.media_time - first.stamp.media_time);
             let length = track.agreed.clock_rate.nanos(length).max(0).unsigned_abs();
             let deaf = info.cadence.rule == CadenceRule::SelfPaced;
             match join::decide(stored, Duration::from_nanos(length), deaf) {
-                Join::Stored(position) => {
-                    if let Some(first) = history.get(position) {
-                        track.out.begin(first.stamp.sequence);
-                    }
+                Join::Stored(group) => {
+                    track.out.begin(group.first);
                     visit.behind = true;
-                    Place::Behind(position)
+                    Place::Behind(group.position)
                 }
                 Join::Next => {
                     visit.wants_keyframe = Some(key);
@@ -245,11 +246,10 @@ impl Viewer {
                 return visit;
             }
             Place::Waiting { from, asked } => {
-                match history.newest_keyframe().filter(|at| *at >= from) {
-                    Some(at) => {
-                        if let Some(first) = history.get(at) {
-                            track.out.begin(first.stamp.sequence);
-                        }
+                let keyframe = history.newest_keyframe().filter(|at| *at >= from);
+                match keyframe.and_then(|at| Some((at, history.keyframe_start(at, track.agreed.codec)?))) {
+                    Some((at, first)) => {
+                        track.out.begin(first);
                         track.place = Place::Behind(at);
                         visit.behind = true;
                     }
@@ -276,6 +276,7 @@ impl Viewer {
         if let Some(socket) = wire.sockets.get(path.socket) {
             visit.sent = wire.batch.send(socket, path.local, path.remote);
         }
+        self.count(&visit);
         visit
     }
 
@@ -335,7 +336,14 @@ impl Viewer {
         {
             visit.sent = wire.batch.send(socket, path.local, path.remote);
         }
+        self.count(&visit);
         visit
+    }
+
+    fn count(&mut self, visit: &Visit) {
+        self.counters.packets += visit.sent.packets;
+        self.counters.bytes += visit.sent.bytes;
+        self.counters.repaired += visit.repaired;
     }
 
     /// Takes a compound RTCP packet of the viewer; answers are appended to `out` (unprotected compounds).
@@ -344,6 +352,7 @@ impl Viewer {
         let whole = feedback::read(compound, |feedback| match feedback {
             Feedback::Nack { ssrc, sequence_number } => self.nack(now, ssrc, sequence_number),
             Feedback::KeyframeWanted { ssrc } => {
+                self.counters.keyframe_requests += 1;
                 let is_meant = |track: &&mut ViewerTrack| {
                     track.agreed.spec.ssrc == ssrc && track.agreed.codec.kind() == TrackKind::Video
                 };
@@ -379,6 +388,7 @@ impl Viewer {
         else {
             return;
         };
+        self.counters.nacks += 1;
         if self.repairs.len() < MAX_REPAIRS && self.budget.take(now) {
             self.repairs.push_back((index, sequence));
         }
@@ -389,16 +399,21 @@ impl Viewer {
             return;
         };
         metrics::histogram!("bicast_viewer_loss_ratio").record(f64::from(block.fraction_lost) / 256.0);
-        if let Some((_, sent)) = track.reported.filter(|(middle, _)| *middle == block.last_report) {
+        let sent = track.reported.filter(|(middle, _)| *middle == block.last_report).map(|(_, sent)| sent);
+        let round_trip = sent.map(|sent| {
             let held = Duration::from_secs_f64(f64::from(block.delay) / 65_536.0);
-            let round_trip = now.saturating_duration_since(sent).saturating_sub(held);
+            now.saturating_duration_since(sent).saturating_sub(held)
+        });
+        if let Some(round_trip) = round_trip {
             metrics::histogram!("bicast_viewer_rtt_seconds").record(round_trip);
         }
+        self.counters.report(block, track.agreed.clock_rate.hz(), round_trip);
     }
 
     /// The sender reports that are due, one compound per stream.
     pub(crate) fn reports(&mut self, now: Instant, utc: ProgramTime, info: &FeedInfo) -> Vec<Vec<u8>> {
         self.report_due = now + REPORT_INTERVAL;
+        self.counters.tick(now);
         let (Some(map), Some(established)) = (&info.map, self.established) else { return Vec::new() };
         let related = self.tracks.iter().all(|track| {
             map.track(track.agreed.key.track, track.agreed.clock_rate).related || self.tracks.len() == 1
@@ -435,6 +450,20 @@ impl Viewer {
         let mut out = Vec::new();
         report::goodbye(&ssrcs, &mut out);
         out
+    }
+
+    /// Whether it has no picture until a keyframe comes.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.tracks.iter().any(|track| matches!(track.place, Place::Waiting { .. }))
+    }
+
+    /// Packets that it is owed: what it is behind with, and what it asked for again.
+    pub(crate) fn queue<'a>(&self, history: impl Fn(StreamKey) -> Option<&'a History>) -> u64 {
+        let behind = |track: &ViewerTrack| match track.place {
+            Place::Behind(at) => history(track.agreed.key).map_or(0, |held| held.head().saturating_sub(at)),
+            _ => 0,
+        };
+        self.tracks.iter().map(behind).sum::<u64>() + self.repairs.len() as u64
     }
 
     /// Whether it has something to send that only waits for the pacer.

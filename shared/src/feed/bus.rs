@@ -1,19 +1,21 @@
 //! The feed bus, in process: publishers write to bounded rings, readers follow with their own cursor.
 //!
-//! A [`FeedPublisher`] is the one writer of a [`Feed`]. Readers ([`FeedSubscriber`]) never hold it up: who lags skips
-//! to the newest keyframe, is counted and said once. Keyframe requests are the only thing that travels upstream.
+//! A [`FeedPublisher`] is the one writer of a [`Feed`]; a [`Standby`] waits to become it. Readers ([`FeedSubscriber`])
+//! never hold the writer up: who lags skips to the newest keyframe, is counted and said once. Keyframe requests are the
+//! only thing that travels upstream.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 
 use crate::clock;
-use crate::feed::info::{FeedInfo, FeedSettings, FeedState, PublisherInfo};
+use crate::feed::info::{CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
 use crate::feed::owner::{FeedOwner, RtpInput};
 use crate::feed::ring::{PacketRing, RingLimits};
 use crate::id::{FeedId, StreamKey, TrackId};
@@ -29,6 +31,7 @@ struct BusInner {
     settings: FeedSettings,
     limits: RingLimits,
     feeds: watch::Sender<Arc<BTreeMap<FeedId, Feed>>>,
+    closed: AtomicBool,
 }
 
 /// Why a publisher was not let in.
@@ -38,13 +41,21 @@ pub enum PublishError {
     /// Somebody publishes this feed now.
     #[error("the feed already has a publisher")]
     AlreadyPublished,
+    /// The process is about to end.
+    #[error("no feed is taken any more")]
+    Closed,
 }
 
 impl FeedBus {
     /// An empty bus.
     #[must_use]
     pub fn new(settings: FeedSettings, limits: RingLimits) -> Self {
-        Self(Arc::new(BusInner { settings, limits, feeds: watch::Sender::new(Arc::default()) }))
+        Self(Arc::new(BusInner {
+            settings,
+            limits,
+            feeds: watch::Sender::new(Arc::default()),
+            closed: AtomicBool::new(false),
+        }))
     }
 
     /// The feeds as they are now, without the ended ones.
@@ -69,7 +80,8 @@ impl FeedBus {
     /// dropped; the feed then waits for the grace period before it ends. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`PublishError::AlreadyPublished`] while another publisher is on the feed.
+    /// [`PublishError::AlreadyPublished`] while another publisher is on the feed, [`PublishError::Closed`] after
+    /// [`Self::close`].
     pub fn publish(
         &self,
         id: &FeedId,
@@ -78,11 +90,16 @@ impl FeedBus {
     ) -> Result<FeedPublisher, PublishError> {
         let mut result = Err(PublishError::AlreadyPublished);
         self.0.feeds.send_if_modified(|feeds| {
+            if self.0.closed.load(Ordering::Acquire) {
+                result = Err(PublishError::Closed);
+                return false;
+            }
             let known = feeds.get(id).filter(|feed| feed.info().state != FeedState::Ended).cloned();
             let is_new = known.is_none();
             let feed = known.unwrap_or_else(|| Feed::new(id.clone(), &self.0.settings, self.0.limits));
-            if feed.begin_epoch(tracks, publisher) {
-                result = Ok(FeedPublisher { feed: feed.clone(), bus: self.clone(), said_live: false });
+            if let Some(writer) = feed.begin_epoch(tracks, publisher) {
+                result =
+                    Ok(FeedPublisher { feed: feed.clone(), bus: self.clone(), writer, said_live: false });
                 if is_new {
                     Arc::make_mut(feeds).insert(id.clone(), feed);
                 }
@@ -90,6 +107,34 @@ impl FeedBus {
             is_new && result.is_ok()
         });
         result
+    }
+
+    /// Waits behind the feed's publisher, to take over from it. None when there is nobody to wait for: publish instead.
+    #[must_use]
+    pub fn stand_by(&self, id: &FeedId, publisher: PublisherInfo) -> Option<Standby> {
+        let feed = self.feed(id)?;
+        let mut owner = feed.0.owner.lock();
+        let info = owner.info();
+        if info.publisher.is_none() || info.state == FeedState::Ended {
+            return None;
+        }
+        owner.set_standby(Some(publisher.clone()));
+        feed.0.info.send_replace(Arc::new(owner.info()));
+        drop(owner);
+        let promotions = feed.0.promotions.subscribe();
+        Some(Standby { feed, bus: self.clone(), publisher, promotions })
+    }
+
+    /// Tells the feed's standby publisher to take over at its next keyframe. None when there is no such feed, false when
+    /// nobody stands by.
+    #[must_use]
+    pub fn promote(&self, id: &FeedId) -> Option<bool> {
+        let feed = self.feed(id)?;
+        if feed.info().standby.is_none() {
+            return Some(false);
+        }
+        feed.0.promotions.send_modify(|count| *count += 1);
+        Some(true)
     }
 
     /// Ends a feed now: its readers are told, its publisher is asked to leave, and the id is free. False when there is
@@ -108,13 +153,24 @@ impl FeedBus {
         ended.is_some()
     }
 
+    /// Ends all feeds and takes no more, also from publishers whose handshakes are under way. Tells how many have ended.
+    pub fn close(&self) -> usize {
+        // Under the same lock as publishing: nobody slips in between.
+        self.0.feeds.send_if_modified(|_| {
+            self.0.closed.store(true, Ordering::Release);
+            false
+        });
+        self.feeds().keys().filter(|id| self.end(id)).count()
+    }
+
     /// Ends this feed unless a publisher came back since `epochs` was read. Its id may by then be another feed's: that one
     /// is left alone.
     fn end_if_still_offline(&self, feed: &Feed, epochs: u64) {
         let mut ended = false;
         self.0.feeds.send_if_modified(|feeds| {
-            let same = feeds.get(feed.id()).is_some_and(|listed| Arc::ptr_eq(&listed.0, &feed.0));
-            let offline = feed.0.epochs.load(Ordering::Acquire) == epochs && !feed.0.published.load();
+            let same = feeds.get(feed.id()).is_some_and(|listed| listed.is_same(feed));
+            let offline = feed.0.epochs.load(Ordering::Acquire) == epochs
+                && feed.0.writer.load(Ordering::Acquire) == NOBODY;
             ended = same && offline;
             if ended {
                 Arc::make_mut(feeds).remove(feed.id());
@@ -147,25 +203,27 @@ struct FeedInner {
     rings: RwLock<BTreeMap<StreamKey, Arc<Ring>>>,
     wanted: Mutex<Vec<TrackId>>,
     upstream: Notify,
-    published: Flag,
+    /// The number of the publisher that may write; [`NOBODY`] while there is none. Changed under the owner's lock.
+    writer: AtomicU64,
+    /// How often a standby publisher was told to take over.
+    promotions: watch::Sender<u64>,
     epochs: AtomicU64,
+    /// What ends the feed when nobody returns in time.
+    grace_timer: Mutex<Option<AbortHandle>>,
+    /// When a keyframe was last asked for because somebody was about to join.
+    asked_for_joins: Mutex<Option<Instant>>,
     lagged: AtomicU64,
 }
 
-/// A boolean that is set by one side and looked at by the other.
-#[derive(Default)]
-struct Flag(std::sync::atomic::AtomicBool);
-
-impl Flag {
-    fn load(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Sets it and tells what it was.
-    fn replace(&self, value: bool) -> bool {
-        self.0.swap(value, Ordering::AcqRel)
-    }
-}
+/// A group of pictures that takes a viewer 60 ms to receive at the pace of joins, or as long to decode.
+const LONG_GROUP: (u64, Duration) = (240, Duration::from_secs(1));
+/// Between two keyframes that are asked for because of joins.
+const JOIN_SPACING: Duration = Duration::from_secs(2);
+/// No publisher's number.
+const NOBODY: u64 = 0;
+/// A publisher from whom nothing has come for this long may be taken over from. Video comes 30 times a second; what a line
+/// swallows for a second is a freeze that every viewer sees.
+const SILENT: Duration = Duration::from_secs(1);
 
 struct Ring {
     packets: RwLock<PacketRing>,
@@ -193,8 +251,11 @@ impl Feed {
             rings: RwLock::default(),
             wanted: Mutex::default(),
             upstream: Notify::new(),
-            published: Flag::default(),
+            writer: AtomicU64::new(NOBODY),
+            promotions: watch::Sender::new(0),
             epochs: AtomicU64::new(0),
+            grace_timer: Mutex::default(),
+            asked_for_joins: Mutex::default(),
             lagged: AtomicU64::new(0),
         }))
     }
@@ -203,6 +264,12 @@ impl Feed {
     #[must_use]
     pub fn id(&self) -> &FeedId {
         &self.0.id
+    }
+
+    /// Whether both are handles to one feed; a feed that ended and another one that took its id are two.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The feed as it is now.
@@ -248,7 +315,30 @@ impl Feed {
             wanted.push(track);
         }
         drop(wanted);
-        self.0.upstream.notify_one();
+        self.0.upstream.notify_waiters();
+    }
+
+    /// A viewer will join this stream in a moment: its handshake takes 50 to 100 ms, in which a publisher that answers can
+    /// send a keyframe. Asks for one where the group of pictures has grown so long that catching up with it would be seen,
+    /// but seldom, because every keyframe costs all viewers picture quality.
+    pub fn expect_join(&self, now: Instant, key: StreamKey) {
+        let info = self.info();
+        let rate = info.tracks.iter().find(|track| track.id == key.track).map(|track| track.clock_rate);
+        let (Some(rate), CadenceRule::OnRequest) = (rate, info.cadence.rule) else { return };
+        let Some(ring) = self.0.rings.read().get(&key).cloned() else { return };
+        let packets = ring.packets.read();
+        let group = packets.newest_keyframe().and_then(|at| Some((at, packets.get(at)?.stamp.media_time)));
+        let newest = packets.head().checked_sub(1).and_then(|at| packets.get(at));
+        let (Some((begin, first)), Some(newest)) = (group, newest) else { return };
+        let length = Duration::from_nanos(rate.nanos(newest.stamp.media_time - first).max(0).unsigned_abs());
+        let long = packets.head() - begin > LONG_GROUP.0 || length > LONG_GROUP.1;
+        drop(packets);
+        let mut asked = self.0.asked_for_joins.lock();
+        if long && asked.is_none_or(|last| now.saturating_duration_since(last) >= JOIN_SPACING) {
+            *asked = Some(now);
+            drop(asked);
+            self.request_keyframe(key.track);
+        }
     }
 
     /// Packets that readers lost because they lagged, since the feed began.
@@ -257,11 +347,26 @@ impl Feed {
         self.0.lagged.load(Ordering::Relaxed)
     }
 
-    fn begin_epoch(&self, tracks: Vec<TrackInfo>, publisher: PublisherInfo) -> bool {
-        if self.0.published.replace(true) {
-            return false;
+    /// Whether the publisher has sent nothing for a second, or there is none.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        if self.0.writer.load(Ordering::Acquire) == NOBODY {
+            return true;
         }
+        let heard = self.0.owner.lock().heard();
+        heard.is_some_and(|last| clock::now().saturating_duration_since(last) >= SILENT)
+    }
+
+    /// Lets a publisher in, where there is none. Its number.
+    fn begin_epoch(&self, tracks: Vec<TrackInfo>, publisher: PublisherInfo) -> Option<u64> {
         let mut owner = self.0.owner.lock();
+        if self.0.writer.load(Ordering::Acquire) != NOBODY {
+            return None;
+        }
+        Some(self.begin_writing(&mut owner, tracks, publisher))
+    }
+
+    fn begin_writing(&self, owner: &mut FeedOwner, tracks: Vec<TrackInfo>, publisher: PublisherInfo) -> u64 {
         owner.begin_epoch(clock::now(), tracks, publisher);
         let mut rings = self.0.rings.write();
         for key in owner.streams() {
@@ -273,9 +378,10 @@ impl Feed {
             });
         }
         drop(rings);
-        self.0.epochs.fetch_add(1, Ordering::AcqRel);
+        let writer = self.0.epochs.fetch_add(1, Ordering::AcqRel) + 1;
+        self.0.writer.store(writer, Ordering::Release);
         self.0.info.send_replace(Arc::new(owner.info()));
-        true
+        writer
     }
 
     fn end(&self) {
@@ -283,7 +389,7 @@ impl Feed {
         owner.end();
         self.0.info.send_replace(Arc::new(owner.info()));
         drop(owner);
-        self.0.upstream.notify_one();
+        self.0.upstream.notify_waiters();
         // Dropping the rings' senders would not reach subscribers that hold the ring: wake them, they look at the state.
         for ring in self.0.rings.read().values() {
             ring.head.send_modify(|_| {});
@@ -308,6 +414,8 @@ pub enum Upstream {
     Keyframe(Vec<TrackId>),
     /// The feed was ended: say goodbye and leave.
     Leave,
+    /// Another publisher has taken over: say goodbye and leave.
+    Displaced,
 }
 
 /// The one writer of a feed. Dropping it ends the publisher's stay.
@@ -315,6 +423,7 @@ pub enum Upstream {
 pub struct FeedPublisher {
     feed: Feed,
     bus: FeedBus,
+    writer: u64,
     said_live: bool,
 }
 
@@ -325,10 +434,19 @@ impl FeedPublisher {
         &self.feed
     }
 
+    /// Whether another publisher has taken over. What this one still writes is ignored.
+    #[must_use]
+    pub fn is_displaced(&self) -> bool {
+        self.feed.0.writer.load(Ordering::Acquire) != self.writer
+    }
+
     /// Takes a packet as it came: stamps it and puts it on the bus. A packet of a stream that the epoch does not have
     /// is ignored.
     pub fn rtp(&mut self, now: Instant, key: StreamKey, input: RtpInput) {
         let mut owner = self.feed.0.owner.lock();
+        if self.is_displaced() {
+            return;
+        }
         let packet = owner.handle_rtp(now, clock::utc(), key, input);
         let changed = owner.take_changed();
         if changed || !self.said_live {
@@ -350,6 +468,9 @@ impl FeedPublisher {
     /// Takes an RTCP sender report: the publisher's NTP time of one of its RTP timestamps (RFC 3550, 6.4.1).
     pub fn sender_report(&mut self, now: Instant, key: StreamKey, ntp: u64, rtp_timestamp: u32) {
         let mut owner = self.feed.0.owner.lock();
+        if self.is_displaced() {
+            return;
+        }
         owner.handle_sender_report(now, key, ntp, rtp_timestamp);
         if owner.take_changed() {
             self.feed.0.info.send_replace(Arc::new(owner.info()));
@@ -359,11 +480,18 @@ impl FeedPublisher {
     /// Waits until the publisher's connection has something to do. Cancel safe.
     pub async fn upstream(&mut self) -> Upstream {
         loop {
+            // Before anything is looked at: what changes from here on is not missed.
+            let notified = self.feed.0.upstream.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
             if self.feed.is_ended() {
                 return Upstream::Leave;
             }
             let wake = {
                 let mut owner = self.feed.0.owner.lock();
+                if self.is_displaced() {
+                    return Upstream::Displaced;
+                }
                 let now = clock::now();
                 for track in std::mem::take(&mut *self.feed.0.wanted.lock()) {
                     owner.want_keyframe(now, track);
@@ -380,12 +508,16 @@ impl FeedPublisher {
             };
             let sleep = async {
                 match wake {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    // Never in the past, so that what cannot be served does not become a busy loop.
+                    Some(at) => {
+                        tokio::time::sleep_until(at.max(clock::now() + Duration::from_millis(1)).into())
+                            .await;
+                    }
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = self.feed.0.upstream.notified() => {}
+                () = notified => {}
                 () = sleep => {}
             }
         }
@@ -400,21 +532,89 @@ impl Drop for FeedPublisher {
         }
         {
             let mut owner = feed.0.owner.lock();
+            if self.is_displaced() {
+                return;
+            }
             owner.end_epoch(clock::now());
+            feed.0.writer.store(NOBODY, Ordering::Release);
             feed.0.info.send_replace(Arc::new(owner.info()));
         }
         let epochs = feed.0.epochs.load(Ordering::Acquire);
-        feed.0.published.replace(false);
         let bus = self.bus.clone();
         // Outside a runtime (a test that drops it late) there is nobody to wait for: the feed ends at once.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
-                runtime.spawn(async move {
-                    tokio::time::sleep(feed.0.grace).await;
-                    bus.end_if_still_offline(&feed, epochs);
+                let left = feed.clone();
+                let timer = runtime.spawn(async move {
+                    tokio::time::sleep(left.0.grace).await;
+                    bus.end_if_still_offline(&left, epochs);
                 });
+                // One at a time, however often a publisher comes and goes.
+                if let Some(before) = feed.0.grace_timer.lock().replace(timer.abort_handle()) {
+                    before.abort();
+                }
             }
             Err(_) => bus.end_if_still_offline(&feed, epochs),
+        }
+    }
+}
+
+/// A publisher that is connected and waits to take over from the feed's publisher. Dropping it gives the place up.
+#[derive(Debug)]
+pub struct Standby {
+    feed: Feed,
+    bus: FeedBus,
+    publisher: PublisherInfo,
+    promotions: watch::Receiver<u64>,
+}
+
+impl Standby {
+    /// The feed it waits for.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Waits until it is this publisher's turn: the one before it has left or has been silent for a second, or somebody
+    /// asked for the change ([`FeedBus::promote`]). False when the feed has ended. Cancel safe.
+    pub async fn ready(&mut self) -> bool {
+        loop {
+            if self.feed.is_ended() {
+                return false;
+            }
+            if self.promotions.has_changed().unwrap_or(true) || self.feed.is_silent() {
+                self.promotions.borrow_and_update();
+                return true;
+            }
+            tokio::select! {
+                _ = self.promotions.changed() => return true,
+                () = tokio::time::sleep(SILENT / 10) => {}
+            }
+        }
+    }
+
+    /// Takes over: the publisher before it, if it is still there, is told to leave ([`Upstream::Displaced`]), and the next
+    /// epoch begins. To be called when decoding can begin with what is written next. None when the feed has ended.
+    #[must_use]
+    pub fn take_over(&self, tracks: Vec<TrackInfo>) -> Option<FeedPublisher> {
+        let mut owner = self.feed.0.owner.lock();
+        if self.feed.is_ended() {
+            return None;
+        }
+        owner.set_standby(None);
+        let writer = self.feed.begin_writing(&mut owner, tracks, self.publisher.clone());
+        drop(owner);
+        self.feed.0.upstream.notify_waiters();
+        Some(FeedPublisher { feed: self.feed.clone(), bus: self.bus.clone(), writer, said_live: false })
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        let mut owner = self.feed.0.owner.lock();
+        if !self.feed.is_ended() && owner.info().standby.as_ref() == Some(&self.publisher) {
+            owner.set_standby(None);
+            self.feed.0.info.send_replace(Arc::new(owner.info()));
         }
     }
 }
@@ -486,8 +686,8 @@ impl FeedSubscriber {
         }
         self.lost += lost;
         self.feed.0.lagged.fetch_add(lost, Ordering::Relaxed);
-        metrics::counter!("bicast_bus_lagged_packets_total", "feed" => self.feed.id().to_string())
-            .increment(lost);
+        // Without the feed's name: strangers choose it, and every name would be a series for good.
+        metrics::counter!("bicast_bus_lagged_packets_total").increment(lost);
     }
 }
 

@@ -70,12 +70,14 @@ pub struct FeedInfo {
     pub id: FeedId,
     /// Whether something arrives.
     pub state: FeedState,
-    /// The current or last publisher's stay.
+    /// The current or last publisher's stay, or the latest part of it.
     pub epoch: Epoch,
     /// Its tracks in this epoch. Empty until a publisher has come.
     pub tracks: Vec<TrackInfo>,
     /// Who publishes; none while offline.
     pub publisher: Option<PublisherInfo>,
+    /// Who waits to take over from it, if anybody.
+    pub standby: Option<PublisherInfo>,
     /// How segments and parts are cut, once decided (before anything is published over HLS).
     pub cadence: Cadence,
     /// The current mapping from media time to UTC, once the first frame has come.
@@ -117,11 +119,11 @@ pub enum CadenceRule {
     OnRequest,
     /// The publisher does not answer: segments begin at its natural keyframes.
     SelfPaced,
-    /// There is no video: segments are cut by time.
+    /// There is no video, or it sends nothing: segments are cut by time.
     AudioOnly,
 }
 
-/// How segments and parts of a feed are cut. Constant once decided.
+/// How segments and parts of a feed are cut. Constant once decided, but for another kind of track that drives the cuts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cadence {
     /// The rule in force.

@@ -2,4 +2,5 @@
 
 pub(crate) mod ended;
 pub(crate) mod view;
+pub(crate) mod viewers;
 pub(crate) mod warnings;

@@ -1,6 +1,6 @@
 //! A feed as the API shows it: the owner's snapshot, the SFU's and the packager's reports, merged.
 
-use bicast_shared::feed::info::{FeedInfo, FeedState, TimelineMap};
+use bicast_shared::feed::info::{FeedInfo, FeedState, PublisherInfo, TimelineMap};
 use bicast_shared::id::FeedId;
 use bicast_shared::media::{TrackInfo, TrackKind};
 use bicast_shared::status::{self, PackagedRendition, PackagerFeedStatus, SfuFeedStatus};
@@ -23,12 +23,8 @@ pub(crate) fn feed(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>) -> 
         state: info.state.into(),
         since: info.since.rfc3339(),
         epoch: info.epoch.0,
-        publisher: info.publisher.as_ref().map(|publisher| api::Publisher {
-            protocol: publisher.protocol.clone(),
-            agent: publisher.agent.clone(),
-            address: publisher.address.clone(),
-            since: publisher.since.rfc3339(),
-        }),
+        publisher: info.publisher.as_ref().map(publisher),
+        standby: info.standby.as_ref().map(publisher),
         tracks: info.tracks.iter().map(|track| api_track(track, packaged)).collect(),
         cadence: api::Cadence {
             rule: info.cadence.rule.into(),
@@ -41,6 +37,15 @@ pub(crate) fn feed(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>) -> 
         timeline: info.map.as_deref().map(|map| timeline(map, master_rate(&info.tracks))),
         paths: api::Paths { realtime: realtime(info, reports.sfu), hls: hls(info, reports.packager) },
         warnings: warnings::warnings(now, info, reports),
+    }
+}
+
+fn publisher(info: &PublisherInfo) -> api::Publisher {
+    api::Publisher {
+        protocol: info.protocol.clone(),
+        agent: info.agent.clone(),
+        address: info.address.clone(),
+        since: info.since.rfc3339(),
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn live_feed() -> FeedInfo {
             address: Some("127.0.0.1:5000".into()),
             since: BEGAN,
         }),
+        standby: None,
         cadence: Cadence {
             rule: CadenceRule::OnRequest,
             frame_rate: Some(30.0),

@@ -94,6 +94,8 @@ export interface Feed {
   readonly since: string;
   readonly epoch: number;
   readonly publisher: Publisher | null;
+  /** Who stands by to take over from the publisher. */
+  readonly standby: Publisher | null;
   readonly tracks: readonly Track[];
   readonly cadence: Cadence;
   readonly timeline: Timeline | null;
@@ -112,14 +114,17 @@ const path = {
   url: text,
 };
 
+const publisher = nullable(
+  object<Publisher>({ protocol: text, agent: nullable(text), address: nullable(text), since: text }),
+);
+
 const feed: Reader<Feed> = object<Feed>({
   id: text,
   state: oneOf("starting", "live", "offline", "ended"),
   since: text,
   epoch: number,
-  publisher: nullable(
-    object<Publisher>({ protocol: text, agent: nullable(text), address: nullable(text), since: text }),
-  ),
+  publisher,
+  standby: publisher,
   tracks: list(
     object<Track>({
       id: number,

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 
 use bicast_shared::media::{Codec, TrackKind};
 
-use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken, parameter};
-use super::sdp::OfferedCodec;
+use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken};
+use crate::core::format::is_stereo;
+use crate::core::fragment::candidate_line;
+use crate::core::sdp::{OfferedCodec, parameter};
 
 /// Our side of the transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +47,8 @@ pub(crate) fn answer(decided: &Negotiation, local: &Local, hints: BitrateHints) 
     let mut first = true;
     for plan in &decided.sections {
         match plan {
-            Plan::Reject { media, proto, formats, mid } => {
-                line(&mut text, &format!("m={media} 0 {proto} {formats}"));
+            Plan::Reject { media, protocol, formats, mid } => {
+                line(&mut text, &format!("m={media} 0 {protocol} {formats}"));
                 line(&mut text, "c=IN IP4 0.0.0.0");
                 if let Some(mid) = mid {
                     line(&mut text, &format!("a=mid:{mid}"));
@@ -114,11 +116,7 @@ fn credentials(text: &mut String, local: &Local) {
 
 fn candidates(text: &mut String, addresses: &[SocketAddr]) {
     for (n, address) in addresses.iter().enumerate() {
-        // Host type, component 1 (RFC 8445, 5.1.2.1); the local preference keeps the given order.
-        let preference = 65_535_usize.saturating_sub(n);
-        let priority = (126 << 24) | (preference << 8) | 255;
-        let (ip, port) = (address.ip(), address.port());
-        line(text, &format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1));
+        line(text, &candidate_line(n, *address));
     }
     line(text, "a=end-of-candidates");
 }
@@ -189,9 +187,11 @@ fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
                 }
             }
         }
-        // "stereo" in an answer says what we like to receive (RFC 7587, 6.1): what the publisher says that it sends.
+        // In an answer these say what we like to receive (RFC 7587, 7.1). In-band FEC: a viewer's decoder makes a lost packet
+        // good with it. Stereo: what the publisher says that it sends; an encoder sends mono to who does not ask.
         TrackKind::Audio => {
-            if parameter(offered, "sprop-stereo") == Some("1") {
+            add("useinbandfec", "1");
+            if is_stereo(offered) {
                 add("stereo", "1");
             }
         }
@@ -202,8 +202,8 @@ fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::negotiate::tests::decide;
-    use super::super::sdp::tests::{CHROMIUM, simulcast};
     use super::*;
+    use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
 
     fn local() -> Local {
         Local {
@@ -285,6 +285,20 @@ a=rtcp-fb:111 transport-cc
         let stereo = CHROMIUM.replace("minptime=10;", "minptime=10;sprop-stereo=1;");
         let text = answer(&decide(&stereo, false).unwrap(), &local(), HINTS);
         assert!(text.contains("a=fmtp:111 minptime=10;sprop-stereo=1;useinbandfec=1;stereo=1\r\n"));
+    }
+
+    #[test]
+    fn in_band_fec_is_asked_for_unless_the_publisher_has_none() {
+        let fmtp = |offered: &str| {
+            let offer = CHROMIUM.replace("minptime=10;useinbandfec=1", offered);
+            let text = answer(&decide(&offer, false).unwrap(), &local(), HINTS);
+            text.lines().find_map(|line| line.strip_prefix("a=fmtp:111 ")).unwrap().to_owned()
+        };
+        assert_eq!(fmtp("minptime=10"), "minptime=10;useinbandfec=1");
+        assert_eq!(fmtp("useinbandfec=0"), "useinbandfec=0");
+        let silent = CHROMIUM.replace("a=fmtp:111 minptime=10;useinbandfec=1\r\n", "");
+        let text = answer(&decide(&silent, false).unwrap(), &local(), HINTS);
+        assert!(text.contains("a=fmtp:111 useinbandfec=1\r\n"), "{text}");
     }
 
     #[test]

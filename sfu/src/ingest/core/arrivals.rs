@@ -20,6 +20,11 @@ const REORDER: Duration = Duration::from_millis(10);
 const MAX_TRIES: u8 = 10;
 /// Age at which a missing packet is given up.
 const GIVE_UP: Duration = Duration::from_millis(1_000);
+/// Age at which it is given up where nobody can be asked for it: only overtaken packets still come.
+const GIVE_UP_UNASKED: Duration = Duration::from_millis(30);
+/// Age, or three round trips if that is more, at which asking is taken to have failed: the picture has been broken long
+/// enough for a keyframe to be the quicker cure, although the packet is still asked for.
+const STALLED: Duration = Duration::from_millis(250);
 
 /// What a packet is to its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,9 @@ pub(crate) struct Arrivals {
     behind: (u32, u16),
     rtt: Option<Duration>,
     lost: u64,
+    stalls: u64,
+    /// Whether the sender can be asked (NACK).
+    asks: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,10 +59,12 @@ struct Missing {
     since: Instant,
     asked: Option<Instant>,
     tries: u8,
+    stalled: bool,
 }
 
 impl Arrivals {
-    pub(crate) fn new() -> Self {
+    /// `asks` says whether the sender answers NACKs.
+    pub(crate) fn new(asks: bool) -> Self {
         Self {
             highest: None,
             seen: Box::new([0; (WINDOW / 64) as usize]),
@@ -62,6 +72,8 @@ impl Arrivals {
             behind: (0, 0),
             rtt: None,
             lost: 0,
+            stalls: 0,
+            asks,
         }
     }
 
@@ -81,6 +93,7 @@ impl Arrivals {
         if ahead > 0 {
             if ahead > MAX_GAP {
                 self.lost += ahead.unsigned_abs() - 1;
+                self.stalls += 1;
                 self.restart(sequence);
                 return Arrival::New;
             }
@@ -105,15 +118,22 @@ impl Arrivals {
 
     /// The sequence numbers to ask for now.
     pub(crate) fn poll_nacks(&mut self, now: Instant) -> Vec<u16> {
-        let retry = self.retry();
+        let (retry, give_up, stalled) = (self.retry(), self.give_up(), self.stalled_after());
+        let asks = self.asks;
         let mut due = Vec::new();
-        let mut lost = 0;
+        let (mut lost, mut stalls) = (0, 0);
         self.missing.retain(|sequence, missing| {
-            if now.saturating_duration_since(missing.since) >= GIVE_UP || missing.tries >= MAX_TRIES {
+            let age = now.saturating_duration_since(missing.since);
+            if age >= give_up || missing.tries >= MAX_TRIES {
                 lost += 1;
+                stalls += u64::from(!missing.stalled);
                 return false;
             }
-            if now >= missing.due(retry) {
+            if age >= stalled && !missing.stalled {
+                missing.stalled = true;
+                stalls += 1;
+            }
+            if asks && now >= missing.due(retry) {
                 missing.asked = Some(now);
                 missing.tries += 1;
                 #[expect(
@@ -126,13 +146,23 @@ impl Arrivals {
             true
         });
         self.lost += lost;
+        self.stalls += stalls;
         due
     }
 
     /// When [`Self::poll_nacks`] has something to do next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let retry = self.retry();
-        self.missing.values().map(|missing| missing.due(retry).min(missing.since + GIVE_UP)).min()
+        let (retry, give_up, stalled) = (self.retry(), self.give_up(), self.stalled_after());
+        let next = |missing: &Missing| {
+            let end = missing.since + if missing.stalled { give_up } else { stalled.min(give_up) };
+            if self.asks { missing.due(retry).min(end) } else { end }
+        };
+        self.missing.values().map(next).min()
+    }
+
+    /// Packets whose repair has failed or takes too long: each is counted once.
+    pub(crate) const fn stalls(&self) -> u64 {
+        self.stalls
     }
 
     /// Packets that never came.
@@ -145,6 +175,14 @@ impl Arrivals {
         self.rtt
     }
 
+    fn give_up(&self) -> Duration {
+        if self.asks { GIVE_UP } else { GIVE_UP_UNASKED }
+    }
+
+    fn stalled_after(&self) -> Duration {
+        self.rtt.map_or(STALLED, |rtt| STALLED.max(rtt * 3))
+    }
+
     fn retry(&self) -> Duration {
         let (least, most) = (Duration::from_millis(40), Duration::from_millis(250));
         self.rtt.map_or(Duration::from_millis(60), |rtt| (rtt + Duration::from_millis(20)).clamp(least, most))
@@ -153,11 +191,10 @@ impl Arrivals {
     fn advance(&mut self, now: Instant, highest: i64, sequence: i64) {
         for skipped in highest + 1..sequence {
             self.clear(skipped);
-            self.missing.insert(skipped, Missing { since: now, asked: None, tries: 0 });
+            self.missing.insert(skipped, Missing { since: now, asked: None, tries: 0, stalled: false });
         }
         if self.missing.len() > MAX_MISSING {
-            self.lost += self.missing.len() as u64;
-            self.missing.clear();
+            self.abandon();
         }
         self.clear(sequence);
         self.mark(sequence);
@@ -176,9 +213,14 @@ impl Arrivals {
         Arrival::New
     }
 
-    fn restart(&mut self, sequence: i64) {
+    fn abandon(&mut self) {
         self.lost += self.missing.len() as u64;
+        self.stalls += self.missing.values().filter(|missing| !missing.stalled).count() as u64;
         self.missing.clear();
+    }
+
+    fn restart(&mut self, sequence: i64) {
+        self.abandon();
         self.seen.fill(0);
         self.behind.0 = 0;
         self.highest = Some(sequence);
@@ -224,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_overtaken_packet_is_not_asked_for() {
-        let (t, mut stream) = (start(), Arrivals::new());
+        let (t, mut stream) = (start(), Arrivals::new(true));
         stream.arrive(t, 10);
         stream.arrive(t, 12);
         assert_eq!(stream.poll_timeout(), Some(t + ms(10)));
@@ -235,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_missing_packet_is_asked_for_once_per_round_trip_and_given_up_after_a_second() {
-        let (t, mut stream) = (start(), Arrivals::new());
+        let (t, mut stream) = (start(), Arrivals::new(true));
         stream.arrive(t, 65_535);
         stream.arrive(t, 2);
         assert_eq!(stream.poll_nacks(t + ms(10)), [0, 1]);
@@ -252,8 +294,33 @@ mod tests {
     }
 
     #[test]
+    fn a_repair_that_takes_too_long_is_told_once_while_asking_goes_on() {
+        let (t, mut stream) = (start(), Arrivals::new(true));
+        stream.arrive(t, 1);
+        stream.arrive(t, 3);
+        assert_eq!((stream.poll_nacks(t + ms(10)), stream.stalls()), (vec![2], 0));
+        stream.poll_nacks(t + ms(249));
+        assert_eq!(stream.stalls(), 0);
+        stream.poll_nacks(t + ms(250));
+        assert_eq!((stream.stalls(), stream.lost()), (1, 0));
+        stream.poll_nacks(t + ms(1_000));
+        assert_eq!((stream.stalls(), stream.lost()), (1, 1), "the same packet");
+    }
+
+    #[test]
+    fn who_cannot_be_asked_is_not_waited_for() {
+        let (t, mut stream) = (start(), Arrivals::new(false));
+        stream.arrive(t, 1);
+        stream.arrive(t, 3);
+        assert_eq!(stream.poll_timeout(), Some(t + ms(30)));
+        assert_eq!((stream.poll_nacks(t + ms(29)), stream.lost()), (vec![], 0));
+        assert_eq!((stream.poll_nacks(t + ms(30)), stream.lost(), stream.stalls()), (vec![], 1, 1));
+        assert_eq!(stream.poll_timeout(), None);
+    }
+
+    #[test]
     fn duplicates_are_told_within_the_window_and_across_the_wrap() {
-        let (t, mut stream) = (start(), Arrivals::new());
+        let (t, mut stream) = (start(), Arrivals::new(true));
         for n in 0..5_000_u16 {
             assert_eq!(stream.arrive(t, n.wrapping_add(64_000)), Arrival::New, "{n}");
             assert_eq!(stream.arrive(t, n.wrapping_add(64_000)), Arrival::Duplicate);
@@ -265,7 +332,7 @@ mod tests {
 
     #[test]
     fn packets_from_before_the_first_are_new_once() {
-        let (t, mut stream) = (start(), Arrivals::new());
+        let (t, mut stream) = (start(), Arrivals::new(true));
         stream.arrive(t, 0);
         assert_eq!(stream.arrive(t, 65_535), Arrival::New);
         assert_eq!(stream.arrive(t, 65_535), Arrival::Duplicate);
@@ -273,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_jump_is_a_new_beginning_in_both_directions() {
-        let (t, mut stream) = (start(), Arrivals::new());
+        let (t, mut stream) = (start(), Arrivals::new(true));
         stream.arrive(t, 100);
         assert_eq!(stream.arrive(t, 20_000), Arrival::New);
         assert_eq!(stream.poll_timeout(), None, "nobody asks for 19,899 packets");
@@ -287,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_cut_line_does_not_ask_for_everything() {
-        let (t, mut stream) = (start(), Arrivals::new());
+        let (t, mut stream) = (start(), Arrivals::new(true));
         stream.arrive(t, 0);
         stream.arrive(t, 900);
         assert_eq!(stream.poll_nacks(t + ms(10)), [0_u16; 0]);

@@ -2,10 +2,8 @@
 //!
 //! | module | decides |
 //! |---|---|
-//! | [`sdp`] | what an offer says, or precisely why it is not one |
 //! | [`negotiate`] | which of its sections and codecs are taken, and the tracks that follow |
 //! | [`answer`] | the texts: our answer, and the fragment of an ICE restart |
-//! | [`fragment`] | what a trickle fragment (RFC 8840) says |
 //! | [`receiver`] | which stream a packet belongs to, what is missing, what goes back as RTCP |
 //! | [`arrivals`] | one stream's sequence numbers: duplicates, gaps, NACK timing |
 //! | [`twcc`] | transport-wide arrival times and their feedback |
@@ -13,9 +11,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod arrivals;
-pub(crate) mod fragment;
 pub(crate) mod negotiate;
 pub(crate) mod receiver;
 pub(crate) mod report;
-pub(crate) mod sdp;
 pub(crate) mod twcc;

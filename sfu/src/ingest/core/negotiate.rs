@@ -5,7 +5,9 @@ use bicast_shared::id::{RenditionId, TrackId};
 use bicast_shared::media::{Codec, RenditionInfo, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
-use super::sdp::{KNOWN_HASHES, Offer, OfferedCodec, Section};
+use crate::core::fingerprint::{Fingerprint, HASHES};
+use crate::core::format::is_single_stream;
+use crate::core::sdp::{Offer, OfferedCodec, Section, parameter};
 
 /// Layers of one track.
 const MAX_LAYERS: usize = 4;
@@ -24,15 +26,15 @@ pub(crate) struct Negotiation {
     pub(crate) ufrag: String,
     /// The publisher's ICE password.
     pub(crate) pwd: String,
-    /// The publisher's certificate: hash algorithm and fingerprint.
-    pub(crate) fingerprint: (String, String),
+    /// The certificate that the publisher must show.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// What becomes of one section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// Answered with port 0: its media, protocol, formats and mid.
-    Reject { media: String, proto: String, formats: String, mid: Option<String> },
+    Reject { media: String, protocol: String, formats: String, mid: Option<String> },
     /// Received.
     Take(Box<Taken>),
 }
@@ -90,13 +92,13 @@ pub(crate) enum Refusal {
     NotBundled { missing: Vec<String> },
     #[error("the section with mid {mid:?} does not offer a=rtcp-mux")]
     NoRtcpMux { mid: String },
-    #[error("the section with mid {mid:?} is {proto}; UDP/TLS/RTP/SAVPF is needed")]
-    Protocol { mid: String, proto: String },
+    #[error("the section with mid {mid:?} is {protocol}; UDP/TLS/RTP/SAVPF is needed")]
+    Protocol { mid: String, protocol: String },
     #[error("payload type {payload_type} stands for a codec in two bundled sections")]
     SamePayloadType { payload_type: u8 },
     #[error("it has no {0}")]
     NoTransport(&'static str),
-    #[error("its fingerprint uses {0:?}; sha-256, sha-384 or sha-512 is needed")]
+    #[error("its fingerprint uses {0:?}; {HASHES} is needed")]
     WeakFingerprint(String),
     #[error(
         "it says a=setup:{0}; the publisher must be able to begin the DTLS handshake (actpass or active)"
@@ -126,7 +128,7 @@ pub(crate) fn negotiate(offer: &Offer, known: &[TrackInfo], simulcast: bool) -> 
         ));
     }
     check_bundle(offer, &taken)?;
-    let (ufrag, pwd, fingerprint) = transport(offer, &offer.sections[leader])?;
+    let (ufrag, pwd, fingerprint) = transport(&offer.sections[leader])?;
     let sections = offer
         .sections
         .iter()
@@ -135,7 +137,7 @@ pub(crate) fn negotiate(offer: &Offer, known: &[TrackInfo], simulcast: bool) -> 
             Some((_, taken)) => Plan::Take(Box::new(taken.clone())),
             None => Plan::Reject {
                 media: section.media.clone(),
-                proto: section.proto.clone(),
+                protocol: section.protocol.clone(),
                 formats: section.formats.join(" "),
                 mid: section.mid.clone(),
             },
@@ -167,6 +169,7 @@ fn codec_of(offered: &OfferedCodec) -> Option<Codec> {
     let rate = match codec {
         Codec::Aac => return None,
         Codec::Opus => ClockRate::OPUS,
+        Codec::H265 if !is_single_stream(&offered.fmtp) => return None,
         _ => ClockRate::VIDEO,
     };
     (offered.clock_rate == rate.hz()).then_some(codec)
@@ -209,18 +212,10 @@ fn rank(offered: &OfferedCodec) -> u8 {
     }
 }
 
-/// The value of one `a=fmtp` parameter.
-pub(crate) fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';').find_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
-    })
-}
-
 fn take(section: &Section, offered: &OfferedCodec, id: TrackId, simulcast: bool) -> Result<Taken, Refusal> {
     let mid = section.mid.clone().ok_or_else(|| Refusal::NoMid { media: section.media.clone() })?;
-    if !matches!(section.proto.as_str(), "UDP/TLS/RTP/SAVPF" | "UDP/TLS/RTP/SAVP" | "RTP/SAVPF") {
-        return Err(Refusal::Protocol { mid, proto: section.proto.clone() });
+    if !matches!(section.protocol.as_str(), "UDP/TLS/RTP/SAVPF" | "UDP/TLS/RTP/SAVP" | "RTP/SAVPF") {
+        return Err(Refusal::Protocol { mid, protocol: section.protocol.clone() });
     }
     if !section.rtcp_mux {
         return Err(Refusal::NoRtcpMux { mid });
@@ -290,22 +285,15 @@ fn check_bundle(offer: &Offer, taken: &[(usize, Taken)]) -> Result<(), Refusal> 
     if missing.is_empty() || taken.len() == 1 { Ok(()) } else { Err(Refusal::NotBundled { missing }) }
 }
 
-type RemoteTransport = (String, String, (String, String));
-
-fn transport(offer: &Offer, leader: &Section) -> Result<RemoteTransport, Refusal> {
+fn transport(leader: &Section) -> Result<(String, String, Fingerprint), Refusal> {
     let own = &leader.transport;
-    let session = &offer.transport;
-    let ufrag = own.ufrag.as_ref().or(session.ufrag.as_ref()).ok_or(Refusal::NoTransport("a=ice-ufrag"))?;
-    let pwd = own.pwd.as_ref().or(session.pwd.as_ref()).ok_or(Refusal::NoTransport("a=ice-pwd"))?;
-    let fingerprint = own
-        .fingerprint
-        .as_ref()
-        .or(session.fingerprint.as_ref())
-        .ok_or(Refusal::NoTransport("a=fingerprint"))?;
-    if !KNOWN_HASHES.contains(&fingerprint.0.as_str()) {
-        return Err(Refusal::WeakFingerprint(fingerprint.0.clone()));
-    }
-    match own.setup.as_deref().or(session.setup.as_deref()) {
+    let ufrag = own.ufrag.as_ref().ok_or(Refusal::NoTransport("a=ice-ufrag"))?;
+    let pwd = own.pwd.as_ref().ok_or(Refusal::NoTransport("a=ice-pwd"))?;
+    let fingerprint = own.fingerprint.as_ref().ok_or_else(|| match &own.other_hash {
+        Some(hash) => Refusal::WeakFingerprint(hash.clone()),
+        None => Refusal::NoTransport("a=fingerprint"),
+    })?;
+    match own.setup.as_deref() {
         None | Some("actpass" | "active") => Ok((ufrag.clone(), pwd.clone(), fingerprint.clone())),
         Some(other) => Err(Refusal::Setup(other.to_owned())),
     }

@@ -1,5 +1,5 @@
-use super::super::sdp::tests::{CHROMIUM, simulcast};
 use super::*;
+use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
 
 /// The decision on a text that is an offer.
 pub(crate) fn decide(text: &str, simulcast: bool) -> Result<Negotiation, Refusal> {
@@ -33,6 +33,16 @@ fn without_h264_the_publishers_order_counts() {
     assert_eq!(decide(&without, false).unwrap().tracks()[0].codec, Codec::Vp8);
     let av1 = without.replace("VP8/90000", "H266/90000");
     assert_eq!(decide(&av1, false).unwrap().tracks()[0].codec, Codec::Av1);
+}
+
+#[test]
+fn h265_over_several_streams_is_not_taken() {
+    let h265 = |mode: &str| {
+        CHROMIUM.replace("VP8/", "H265/").replace("H264/", "x/").replace("a=rtcp-fb:96 goog-remb", mode)
+    };
+    let first = |mode: &str| decide(&h265(mode), false).unwrap().tracks()[0].codec;
+    assert_eq!(first("a=fmtp:96 profile-id=1;tx-mode=SRST"), Codec::H265);
+    assert_eq!(first("a=fmtp:96 profile-id=1;tx-mode=MRST"), Codec::Av1);
 }
 
 #[test]

@@ -111,6 +111,9 @@ struct Stream {
     arrivals: Arrivals,
     reception: Option<Reception>,
     lost: u64,
+    stalls: u64,
+    /// Whether its sender answers NACKs.
+    nack: bool,
 }
 
 impl Receiver {
@@ -121,13 +124,13 @@ impl Receiver {
         let mut sources = HashMap::new();
         for (section, taken) in sections.iter().enumerate() {
             for key in taken.track.streams() {
-                streams.insert(key, Stream::new(section, None));
+                streams.insert(key, Stream::new(section, None, taken.has_nack()));
             }
             let (Some((media, repair)), Some(key)) = (taken.announced, taken.track.streams().next()) else {
                 continue;
             };
             sources.insert(media, Source { key, payload_type: taken.offered.payload_type, repairs: false });
-            streams.insert(key, Stream::new(section, Some(media)));
+            streams.insert(key, Stream::new(section, Some(media), taken.has_nack()));
             if let (Some(repair), Some(payload_type)) = (repair, taken.rtx) {
                 sources.insert(repair, Source { key, payload_type, repairs: true });
             }
@@ -231,21 +234,20 @@ impl Receiver {
             let Some(media_ssrc) = stream.ssrc else { continue };
             let taken = &self.sections[stream.section];
             let due = stream.arrivals.poll_nacks(now);
-            if taken.offered.feedback.iter().any(|feedback| feedback == "nack") && !due.is_empty() {
-                self.counters.nacks += due.len() as u64;
-                for due in due.chunks(MAX_NACKS) {
-                    let nacks = nack_pairs_from_sequence_numbers(due);
-                    self.rtcp.push_back(vec![Box::new(TransportLayerNack {
-                        sender_ssrc: self.ssrc,
-                        media_ssrc,
-                        nacks,
-                    })]);
-                }
+            self.counters.nacks += due.len() as u64;
+            for due in due.chunks(MAX_NACKS) {
+                let nacks = nack_pairs_from_sequence_numbers(due);
+                self.rtcp.push_back(vec![Box::new(TransportLayerNack {
+                    sender_ssrc: self.ssrc,
+                    media_ssrc,
+                    nacks,
+                })]);
             }
-            let lost = stream.arrivals.lost();
-            if lost > stream.lost {
-                self.counters.lost += lost - stream.lost;
-                stream.lost = lost;
+            let (lost, stalls) = (stream.arrivals.lost(), stream.arrivals.stalls());
+            self.counters.lost += lost - stream.lost;
+            stream.lost = lost;
+            if stalls > stream.stalls {
+                stream.stalls = stalls;
                 if taken.track.kind() == TrackKind::Video && !broken.contains(&key.track) {
                     broken.push(key.track);
                 }
@@ -341,9 +343,10 @@ impl Receiver {
         let source = Source { key, payload_type: header.payload_type, repairs };
         if !repairs
             && let Some(stream) = self.streams.get_mut(&key)
-            && let Some(before) = stream.ssrc.replace(header.ssrc)
+            && stream.ssrc.replace(header.ssrc).is_some()
         {
-            self.sources.remove(&before);
+            // The SSRC before it, and that of its repairs.
+            self.sources.retain(|_, source| source.key != key);
             stream.begin_again();
         }
         self.sources.insert(header.ssrc, source);
@@ -379,19 +382,25 @@ impl Receiver {
 }
 
 impl Stream {
-    fn new(section: usize, ssrc: Option<u32>) -> Self {
-        Self { section, ssrc, last: None, arrivals: Arrivals::new(), reception: None, lost: 0 }
+    fn new(section: usize, ssrc: Option<u32>, nack: bool) -> Self {
+        let arrivals = Arrivals::new(nack);
+        Self { section, ssrc, last: None, arrivals, reception: None, lost: 0, stalls: 0, nack }
     }
 
     /// Another SSRC carries on: its numbers have nothing to do with the old ones.
     fn begin_again(&mut self) {
-        self.arrivals = Arrivals::new();
+        self.arrivals = Arrivals::new(self.nack);
         self.reception = None;
         self.lost = 0;
+        self.stalls = 0;
     }
 }
 
 impl Taken {
+    fn has_nack(&self) -> bool {
+        self.offered.feedback.iter().any(|feedback| feedback == "nack")
+    }
+
     fn has_transport_cc(&self) -> bool {
         self.extensions.transport_cc.is_some() && self.offered.feedback.iter().any(|f| f == "transport-cc")
     }

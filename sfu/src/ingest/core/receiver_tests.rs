@@ -4,8 +4,8 @@ use bicast_shared::id::RenditionId;
 use rtc_rtcp::packet as rtcp_packet;
 
 use super::super::negotiate::tests::decide;
-use super::super::sdp::tests::{CHROMIUM, simulcast};
 use super::*;
+use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 const AUDIO: StreamKey = StreamKey::new(TrackId(1), RenditionId(0));

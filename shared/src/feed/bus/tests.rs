@@ -85,6 +85,42 @@ async fn one_publisher_at_a_time_and_a_returning_one_begins_the_next_epoch() {
     assert_eq!(packets[1].stamp.sequence, 1, "the reader lived through the epochs");
 }
 
+#[tokio::test]
+async fn a_standby_publisher_takes_over_from_a_silent_one_or_when_it_is_told() {
+    let bus = bus(Duration::from_secs(30), 100);
+    assert!(bus.stand_by(&id(), publisher()).is_none(), "nobody to wait for");
+    let mut first = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    let mut reader = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    send(&mut first, 0, &[0x65]);
+
+    let mut standby = bus.stand_by(&id(), publisher()).unwrap();
+    assert!(feed.info().standby.is_some());
+    assert!(tokio::time::timeout(Duration::from_millis(150), standby.ready()).await.is_err(), "not its turn");
+    assert_eq!(bus.promote(&id()), Some(true));
+    assert!(standby.ready().await);
+    let mut second = standby.take_over(tracks()).unwrap();
+    drop(standby);
+    assert_eq!((feed.info().epoch, feed.info().state), (Epoch(1), FeedState::Starting));
+    assert!(feed.info().standby.is_none());
+    send(&mut second, 7, &[0x65]);
+    send(&mut first, 1, &[0x61]);
+    assert_eq!(first.upstream().await, Upstream::Displaced);
+    drop(first);
+    assert_eq!(feed.info().state, FeedState::Live, "who was displaced cannot end the epoch");
+    let mut packets = Vec::new();
+    assert_eq!(reader.read(&mut packets, 100).await, Ok(2));
+    assert_eq!((packets[1].stamp.epoch, packets[1].stamp.sequence), (Epoch(1), 1));
+
+    let mut third = bus.stand_by(&id(), publisher()).unwrap();
+    assert!(third.ready().await, "the second has been silent for a second");
+    drop(third);
+    assert_eq!(bus.promote(&id()), Some(false));
+    let mut fourth = bus.stand_by(&id(), publisher()).unwrap();
+    bus.end(&id());
+    assert!(!fourth.ready().await && fourth.take_over(tracks()).is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
     let bus = bus(Duration::from_secs(30), 100);
@@ -95,6 +131,44 @@ async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
     assert!(bus.feed(&id()).is_none());
     assert_eq!(watch.borrow_and_update().state, FeedState::Ended);
     assert!(bus.publish(&id(), tracks(), publisher()).is_ok(), "the id is free");
+}
+
+#[tokio::test]
+async fn a_keyframe_is_asked_for_before_a_join_where_the_group_is_long_and_then_seldom() {
+    let bus = bus(Duration::from_secs(30), 1_000);
+    let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    send(&mut publisher, 0, &[0x65]);
+    let answers = |rule| {
+        let mut info = FeedInfo::clone(&feed.info());
+        info.cadence.rule = rule;
+        feed.0.info.send_replace(Arc::new(info));
+    };
+    let asked = || std::mem::take(&mut *feed.0.wanted.lock());
+    let now = clock::now();
+    (1..20).for_each(|n| send(&mut publisher, n, &[0x61]));
+    answers(CadenceRule::OnRequest);
+    feed.expect_join(now, VIDEO);
+    assert_eq!(asked(), [], "0.6 s are short");
+    (20..40).for_each(|n| send(&mut publisher, n, &[0x61]));
+    answers(CadenceRule::SelfPaced);
+    feed.expect_join(now, VIDEO);
+    assert_eq!(asked(), [], "a deaf publisher is not asked");
+    answers(CadenceRule::OnRequest);
+    for (ms, expected) in [(0, 1), (10, 0), (1_999, 0), (2_000, 1)] {
+        feed.expect_join(now + Duration::from_millis(ms), VIDEO);
+        assert_eq!(asked().len(), expected, "after {ms} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_bus_ends_its_feeds_and_takes_no_more() {
+    let bus = bus(Duration::from_secs(30), 100);
+    let mut first = bus.publish(&id(), tracks(), publisher()).unwrap();
+    assert_eq!(bus.close(), 1);
+    assert_eq!(first.upstream().await, Upstream::Leave);
+    assert_eq!(bus.publish(&id(), tracks(), publisher()).err(), Some(PublishError::Closed));
+    assert!(bus.feeds().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,33 +1,35 @@
-//! What an offer says: the lines of RFC 8866 that ingest cares for, in a bounded structure. Unknown lines are skipped,
-//! as RFC 8866, 5 demands; a line that is needed and broken is an error that names it.
+//! What an offer says: the lines of RFC 8866 that a publisher or a viewer needs, in a bounded structure. Unknown lines
+//! are skipped, as RFC 8866, 5 demands; a line that is needed and broken is an error that names it.
 
-/// Media sections in one offer. A browser with camera, microphone and a data channel has 3.
+use super::fingerprint::{Fingerprint, Read};
+
+/// Media sections in one offer. A browser with camera, microphone and a data channel has 3, whepsrc offers 4.
 const MAX_SECTIONS: usize = 32;
 /// Lines in one offer. Chromium's largest (all codecs, three layers) have about 250.
 const MAX_LINES: usize = 4_000;
 /// Entries of one kind (codecs, extensions, rids, ssrcs) kept of one section.
 const MAX_ENTRIES: usize = 128;
 
-/// An SDP offer as far as ingest reads it.
+/// An SDP offer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Offer {
     /// Mids of the first `a=group:BUNDLE`.
     pub(crate) bundle: Vec<String>,
-    /// Attributes of the session level, which sections inherit.
-    pub(crate) transport: Transport,
     /// The media sections in their order.
     pub(crate) sections: Vec<Section>,
 }
 
-/// Transport attributes, at session level or in a section.
+/// The offerer's end of the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Transport {
     /// `a=ice-ufrag`.
     pub(crate) ufrag: Option<String>,
     /// `a=ice-pwd`.
     pub(crate) pwd: Option<String>,
-    /// `a=fingerprint`: algorithm (lower case) and value.
-    pub(crate) fingerprint: Option<(String, String)>,
+    /// The first `a=fingerprint` that can be checked.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// The hash of an `a=fingerprint` that cannot.
+    pub(crate) other_hash: Option<String>,
     /// `a=setup`.
     pub(crate) setup: Option<String>,
 }
@@ -37,16 +39,20 @@ pub(crate) struct Transport {
 pub(crate) struct Section {
     /// `audio`, `video`, `application`, …
     pub(crate) media: String,
-    /// 0 says that the section is not in use.
+    /// 0 says that the section is not in use, unless it is bundle-only.
     pub(crate) port: u16,
     /// `UDP/TLS/RTP/SAVPF`.
-    pub(crate) proto: String,
+    pub(crate) protocol: String,
     /// The formats as written: payload types for RTP.
     pub(crate) formats: Vec<String>,
     /// `a=mid`.
     pub(crate) mid: Option<String>,
     /// Whether the offerer sends in it (`sendonly`, `sendrecv` or nothing said).
     pub(crate) sends: bool,
+    /// Whether the offerer takes media in it (`recvonly`, `sendrecv` or nothing said).
+    pub(crate) receives: bool,
+    /// `a=bundle-only`.
+    pub(crate) bundle_only: bool,
     /// `a=rtcp-mux`.
     pub(crate) rtcp_mux: bool,
     /// Its codecs, in the order of the formats.
@@ -61,7 +67,7 @@ pub(crate) struct Section {
     pub(crate) repair: Vec<(u32, u32)>,
     /// Distinct SSRCs of `a=ssrc` lines, in their order.
     pub(crate) ssrcs: Vec<u32>,
-    /// Its own transport attributes.
+    /// Its transport, with what the session level says filled in.
     pub(crate) transport: Transport,
 }
 
@@ -82,7 +88,22 @@ pub(crate) struct OfferedCodec {
     pub(crate) feedback: Vec<String>,
 }
 
-/// Why a text is not an offer.
+impl OfferedCodec {
+    /// A parameter of `a=fmtp`.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        parameter(&self.fmtp, name)
+    }
+}
+
+/// A parameter of an `a=fmtp` list like `apt=96;x=1`.
+pub(crate) fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+    fmtp.split(';').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
+    })
+}
+
+/// Why a text is not an offer: the end of a sentence that begins with "The offer cannot be used:".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SdpError {
     #[error("it is empty")]
@@ -108,12 +129,13 @@ impl Offer {
             return Err(SdpError::Empty);
         }
         let mut offer = Self::default();
+        let mut session = Transport::default();
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
             if number > MAX_LINES {
                 return Err(SdpError::TooManyLines);
             }
-            let line = line.trim_end_matches('\r');
+            let line = line.trim_end();
             if line.is_empty() {
                 continue;
             }
@@ -124,18 +146,14 @@ impl Offer {
             }
             let bad = |what| SdpError::Bad { line: number, what, text: shorten(line) };
             match kind {
-                'm' => {
-                    if offer.sections.len() >= MAX_SECTIONS {
-                        return Err(SdpError::TooManySections);
-                    }
-                    let section = Section::parse(value).ok_or_else(|| bad("a broken m= line"))?;
-                    offer.sections.push(section);
-                }
+                'm' if offer.sections.len() >= MAX_SECTIONS => return Err(SdpError::TooManySections),
+                'm' => offer.sections.push(Section::parse(value).ok_or_else(|| bad("a broken m= line"))?),
                 'a' => {
                     let (name, value) = value.split_once(':').unwrap_or((value, ""));
                     match offer.sections.last_mut() {
                         Some(section) => section.attribute(name, value).map_err(bad)?,
-                        None => offer.attribute(name, value).map_err(bad)?,
+                        None if name == "group" => offer.group(value),
+                        None => session.attribute(name, value).map_err(bad)?,
                     }
                 }
                 _ => {}
@@ -143,19 +161,16 @@ impl Offer {
         }
         for section in &mut offer.sections {
             section.settle();
+            section.transport.inherit(&session);
         }
         if offer.sections.is_empty() { Err(SdpError::NoMedia) } else { Ok(offer) }
     }
 
-    fn attribute(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
-        if name == "group" && self.bundle.is_empty() {
-            let mut words = value.split_ascii_whitespace();
-            if words.next() == Some("BUNDLE") {
-                self.bundle = words.take(MAX_SECTIONS).map(str::to_owned).collect();
-            }
-            return Ok(());
+    fn group(&mut self, value: &str) {
+        let mut words = value.split_ascii_whitespace();
+        if self.bundle.is_empty() && words.next() == Some("BUNDLE") {
+            self.bundle = words.take(MAX_SECTIONS).map(str::to_owned).collect();
         }
-        self.transport.attribute(name, value)
     }
 }
 
@@ -164,93 +179,80 @@ impl Transport {
         match name {
             "ice-ufrag" => self.ufrag = Some(ice_text(value, 4).ok_or("a broken ICE ufrag")?),
             "ice-pwd" => self.pwd = Some(ice_text(value, 22).ok_or("a broken ICE password")?),
-            "fingerprint" => {
-                // Several are allowed (RFC 8122, 5): the first that we can check is kept.
-                let known = |have: &Option<(String, String)>| {
-                    have.as_ref().is_some_and(|(algorithm, _)| KNOWN_HASHES.contains(&algorithm.as_str()))
-                };
-                let parsed = fingerprint(value).ok_or("a broken fingerprint")?;
-                if !known(&self.fingerprint) {
-                    self.fingerprint = Some(parsed);
+            "fingerprint" => match Fingerprint::read(value).ok_or("a broken fingerprint")? {
+                Read::Usable(fingerprint) => {
+                    self.fingerprint.get_or_insert(fingerprint);
                 }
-            }
+                Read::OtherHash(name) => self.other_hash = Some(name),
+            },
             "setup" => self.setup = Some(shorten(value.trim())),
             _ => {}
         }
         Ok(())
     }
-}
 
-/// Hashes of a certificate fingerprint that are strong enough to be checked.
-pub(crate) const KNOWN_HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
+    /// Fills in what the session level says and the section does not.
+    fn inherit(&mut self, session: &Self) {
+        let or = |own: &mut Option<String>, other: &Option<String>| {
+            if own.is_none() {
+                own.clone_from(other);
+            }
+        };
+        or(&mut self.ufrag, &session.ufrag);
+        or(&mut self.pwd, &session.pwd);
+        or(&mut self.setup, &session.setup);
+        or(&mut self.other_hash, &session.other_hash);
+        if self.fingerprint.is_none() {
+            self.fingerprint.clone_from(&session.fingerprint);
+        }
+    }
+}
 
 impl Section {
     fn parse(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace();
         let media = words.next()?.to_owned();
         let port = words.next()?.split('/').next()?.parse().ok()?;
-        let proto = words.next()?.to_owned();
+        let protocol = words.next()?.to_owned();
         let formats: Vec<String> = words.take(MAX_ENTRIES).map(str::to_owned).collect();
-        let ok = media.len() <= 32 && proto.len() <= 64 && formats.iter().all(|format| format.len() <= 64);
+        let ok = media.len() <= 32 && protocol.len() <= 64 && formats.iter().all(|format| format.len() <= 64);
         (ok && !formats.is_empty()).then(|| Self {
             media,
             port,
-            proto,
+            protocol,
             formats,
             sends: true,
+            receives: true,
             ..Self::default()
         })
     }
 
     /// Whether it carries RTP.
     pub(crate) fn is_rtp(&self) -> bool {
-        self.proto.contains("RTP/")
+        self.protocol.contains("RTP/")
     }
 
     fn attribute(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         match name {
             "mid" => self.mid = Some(mid(value).ok_or("a broken mid")?),
-            "sendrecv" | "sendonly" => self.sends = true,
-            "recvonly" | "inactive" => self.sends = false,
+            "sendrecv" => (self.sends, self.receives) = (true, true),
+            "sendonly" => (self.sends, self.receives) = (true, false),
+            "recvonly" => (self.sends, self.receives) = (false, true),
+            "inactive" => (self.sends, self.receives) = (false, false),
+            "bundle-only" => self.bundle_only = true,
             "rtcp-mux" => self.rtcp_mux = true,
             "rtpmap" if self.is_rtp() => self.rtpmap(value).ok_or("a broken rtpmap")?,
-            "fmtp" if self.is_rtp() => {
-                let (format, parameters) = value.split_once(' ').unwrap_or((value, ""));
-                if let Some(codec) = self.codec(format) {
-                    codec.fmtp = parameters.trim().chars().take(1_000).collect();
-                }
-            }
+            "fmtp" if self.is_rtp() => self.fmtp(value),
             "rtcp-fb" if self.is_rtp() => self.feedback(value),
             "extmap" => {
-                let (id, uri) = extension(value).ok_or("a broken extmap")?;
+                let extension = extension(value).ok_or("a broken extmap")?;
                 if self.extensions.len() < MAX_ENTRIES {
-                    self.extensions.push((id, uri));
+                    self.extensions.push(extension);
                 }
             }
-            "rid" => {
-                let mut words = value.split_ascii_whitespace();
-                let (id, direction) = (words.next().unwrap_or_default(), words.next());
-                if !token(id) {
-                    return Err("a broken rid");
-                }
-                if direction == Some("send")
-                    && self.rids.len() < MAX_ENTRIES
-                    && !self.rids.iter().any(|r| r == id)
-                {
-                    self.rids.push(id.to_owned());
-                }
-            }
+            "rid" => self.rid(value).ok_or("a broken rid")?,
             "simulcast" => self.order_layers(value),
-            "ssrc-group" => {
-                let mut words = value.split_ascii_whitespace();
-                if words.next() == Some("FID") && self.repair.len() < MAX_ENTRIES {
-                    let ssrcs: Option<Vec<u32>> = words.map(|word| word.parse().ok()).collect();
-                    match ssrcs.as_deref() {
-                        Some([media, repair]) => self.repair.push((*media, *repair)),
-                        _ => return Err("a broken ssrc-group"),
-                    }
-                }
-            }
+            "ssrc-group" => self.ssrc_group(value).ok_or("a broken ssrc-group")?,
             "ssrc" => {
                 let id = value.split([' ', ':']).next().unwrap_or_default();
                 let ssrc = id.parse().map_err(|_| "a broken ssrc")?;
@@ -263,33 +265,38 @@ impl Section {
         Ok(())
     }
 
-    fn codec(&mut self, format: &str) -> Option<&mut OfferedCodec> {
-        let payload_type: u8 = format.parse().ok()?;
-        self.codecs.iter_mut().find(|codec| codec.payload_type == payload_type)
+    /// The entry of a payload type: made by whichever of its lines comes first. None when there are too many.
+    fn codec(&mut self, payload_type: u8) -> Option<&mut OfferedCodec> {
+        let at = self.codecs.iter().position(|codec| codec.payload_type == payload_type);
+        if at.is_none() && self.codecs.len() < MAX_ENTRIES {
+            self.codecs.push(OfferedCodec { payload_type, ..OfferedCodec::default() });
+        }
+        let last = self.codecs.len().checked_sub(1)?;
+        self.codecs.get_mut(at.unwrap_or(last)).filter(|codec| codec.payload_type == payload_type)
     }
 
     fn rtpmap(&mut self, value: &str) -> Option<()> {
         let (format, encoding) = value.split_once(' ')?;
-        let payload_type = format.parse().ok().filter(|pt| *pt < 128)?;
+        let payload_type = payload_type(format)?;
         let mut parts = encoding.trim().split('/');
-        let name = parts.next().filter(|name| token(name))?.to_owned();
+        let name = parts.next().filter(|name| is_token(name))?;
         let clock_rate = parts.next()?.parse().ok().filter(|rate| *rate > 0)?;
         let channels = match parts.next() {
             Some(channels) => channels.parse().ok()?,
             None => 0,
         };
-        if self.codecs.len() < MAX_ENTRIES
-            && self.codecs.iter().all(|codec| codec.payload_type != payload_type)
-        {
-            self.codecs.push(OfferedCodec {
-                payload_type,
-                name,
-                clock_rate,
-                channels,
-                ..OfferedCodec::default()
-            });
+        if let Some(codec) = self.codec(payload_type).filter(|codec| codec.name.is_empty()) {
+            name.clone_into(&mut codec.name);
+            (codec.clock_rate, codec.channels) = (clock_rate, channels);
         }
         Some(())
+    }
+
+    fn fmtp(&mut self, value: &str) {
+        let (format, parameters) = value.split_once(' ').unwrap_or((value, ""));
+        if let Some(codec) = payload_type(format).and_then(|payload_type| self.codec(payload_type)) {
+            codec.fmtp = parameters.trim().chars().take(1_000).collect();
+        }
     }
 
     fn feedback(&mut self, value: &str) {
@@ -301,6 +308,25 @@ impl Section {
                 codec.feedback.push(kind.clone());
             }
         }
+    }
+
+    fn rid(&mut self, value: &str) -> Option<()> {
+        let mut words = value.split_ascii_whitespace();
+        let id = words.next().filter(|id| is_token(id))?;
+        let is_new = !self.rids.iter().any(|rid| rid == id);
+        if words.next() == Some("send") && is_new && self.rids.len() < MAX_ENTRIES {
+            self.rids.push(id.to_owned());
+        }
+        Some(())
+    }
+
+    fn ssrc_group(&mut self, value: &str) -> Option<()> {
+        let mut words = value.split_ascii_whitespace();
+        if words.next() == Some("FID") && self.repair.len() < MAX_ENTRIES {
+            let (media, repair) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+            words.next().is_none().then(|| self.repair.push((media, repair)))?;
+        }
+        Some(())
     }
 
     /// `a=simulcast:send hi;mid,alt;~lo`: the rids in the order of preference (RFC 8853, 5.2). The line comes after the
@@ -323,12 +349,13 @@ impl Section {
         let formats = &self.formats;
         let place =
             |codec: &OfferedCodec| formats.iter().position(|format| format.parse() == Ok(codec.payload_type));
-        self.codecs.retain(|codec| place(codec).is_some());
+        self.codecs.retain(|codec| !codec.name.is_empty() && place(codec).is_some());
         self.codecs.sort_by_key(|codec| place(codec));
     }
 }
 
-pub(crate) fn split_line(line: &str) -> Option<(char, &str)> {
+/// A line's letter and value.
+pub(super) fn split_line(line: &str) -> Option<(char, &str)> {
     let (kind, value) = line.split_once('=')?;
     let mut chars = kind.chars();
     let kind = chars.next().filter(char::is_ascii_lowercase)?;
@@ -336,24 +363,21 @@ pub(crate) fn split_line(line: &str) -> Option<(char, &str)> {
 }
 
 /// An ICE ufrag or password: `min` to 256 of ALPHA DIGIT + / (RFC 8839, 5.4). Some senders use - and = too.
-pub(crate) fn ice_text(value: &str, min: usize) -> Option<String> {
+pub(super) fn ice_text(value: &str, min: usize) -> Option<String> {
     let value = value.trim();
     let ok = (min..=256).contains(&value.len())
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'=' | b'_'));
     ok.then(|| value.to_owned())
 }
 
-fn fingerprint(value: &str) -> Option<(String, String)> {
-    let (algorithm, hex) = value.trim().split_once(' ')?;
-    let hex = hex.trim();
-    let octets = hex.split(':').all(|octet| octet.len() == 2 && octet.bytes().all(|b| b.is_ascii_hexdigit()));
-    (octets && hex.len() <= 200 && token(algorithm))
-        .then(|| (algorithm.to_ascii_lowercase(), hex.to_ascii_uppercase()))
+/// The value of an `a=mid` line.
+pub(super) fn mid(value: &str) -> Option<String> {
+    let value = value.trim();
+    is_token(value).then(|| value.to_owned())
 }
 
-fn mid(value: &str) -> Option<String> {
-    let value = value.trim();
-    token(value).then(|| value.to_owned())
+fn payload_type(format: &str) -> Option<u8> {
+    format.parse().ok().filter(|payload_type| *payload_type < 128)
 }
 
 fn extension(value: &str) -> Option<(u16, String)> {
@@ -364,13 +388,13 @@ fn extension(value: &str) -> Option<(u16, String)> {
 }
 
 /// A token of RFC 8866, 9, at most 64 characters: it may stand in our own texts.
-fn token(value: &str) -> bool {
+pub(super) fn is_token(value: &str) -> bool {
     (1..=64).contains(&value.len())
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&b))
 }
 
 /// The first 80 characters, for messages.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

@@ -1,0 +1,124 @@
+//! The ICE-lite side of one session (RFC 8445, 2.5): whose checks are answered, with which password, over restarts.
+
+use std::net::SocketAddr;
+
+use super::demux::Ignored;
+use super::stun::{BindingRequest, IcePassword};
+
+/// The two ends of an ICE session: checks must name both (RFC 8445, 7.2.2) and be made with our password.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    ufrag: String,
+    remote_ufrag: String,
+    password: IcePassword,
+}
+
+impl Credentials {
+    /// Our ufrag and password, and the peer's ufrag.
+    pub(crate) fn new(ufrag: &str, pwd: &str, remote_ufrag: &str) -> Self {
+        Self {
+            ufrag: ufrag.to_owned(),
+            remote_ufrag: remote_ufrag.to_owned(),
+            password: IcePassword::new(pwd),
+        }
+    }
+
+    fn names(&self, request: &BindingRequest<'_>) -> bool {
+        request.local_ufrag() == self.ufrag && request.remote_ufrag() == self.remote_ufrag
+    }
+}
+
+/// The lite agent of one session.
+pub(crate) struct IceLite {
+    current: Credentials,
+    /// Those from before an ICE restart, until the first check with the new ones.
+    former: Option<Credentials>,
+}
+
+/// What became of an authentic check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// To be sent back to where the check came from.
+    pub(crate) answer: Vec<u8>,
+    pub(crate) verdict: Verdict,
+}
+
+/// What an authentic check means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The pair works. `nominated`: the peer chose it. `restarted`: the first check of a restarted session.
+    Works { nominated: bool, restarted: bool },
+    /// The peer takes itself for the controlled side; it will check again in the other role.
+    Conflict,
+}
+
+impl IceLite {
+    pub(crate) const fn new(credentials: Credentials) -> Self {
+        Self { current: credentials, former: None }
+    }
+
+    /// Begins an ICE restart: checks with the new credentials count from now on, the former ones until then.
+    pub(crate) fn restart(&mut self, credentials: Credentials) {
+        self.former = Some(std::mem::replace(&mut self.current, credentials));
+    }
+
+    /// Takes a STUN message that came from `from`. Strangers get no answer.
+    pub(crate) fn check(&mut self, bytes: &[u8], from: SocketAddr) -> Result<Checked, Ignored> {
+        let request = BindingRequest::parse(bytes).ok_or(Ignored::BadStun)?;
+        let is_current = self.current.names(&request);
+        let credentials = if is_current { Some(&self.current) } else { self.former.as_ref() };
+        let credentials = credentials.filter(|c| c.names(&request)).ok_or(Ignored::UnknownUfrag)?;
+        let password = &credentials.password;
+        if !request.is_authentic(password) {
+            return Err(Ignored::BadIntegrity);
+        }
+        if request.claims_controlled() {
+            return Ok(Checked { answer: request.role_conflict(password), verdict: Verdict::Conflict });
+        }
+        let answer = request.success(from, password);
+        let restarted = is_current && self.former.take().is_some();
+        Ok(Checked { answer, verdict: Verdict::Works { nominated: request.nominates(), restarted } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stun::tests::check;
+    use super::*;
+
+    fn give(ice: &mut IceLite, bytes: &[u8]) -> Result<Verdict, Ignored> {
+        let checked = ice.check(bytes, "192.0.2.1:1000".parse().unwrap())?;
+        assert!(checked.answer.len() > 20);
+        Ok(checked.verdict)
+    }
+
+    #[test]
+    fn only_who_names_both_ends_and_knows_the_password_is_answered() {
+        let mut ice = IceLite::new(Credentials::new("u", "p", "x"));
+        assert_eq!(give(&mut ice, &check("u:x", "wrong", false, false)), Err(Ignored::BadIntegrity));
+        assert_eq!(give(&mut ice, &check("v:x", "p", false, false)), Err(Ignored::UnknownUfrag));
+        assert_eq!(give(&mut ice, &check("u:y", "p", false, false)), Err(Ignored::UnknownUfrag));
+        assert_eq!(give(&mut ice, &[0; 20]), Err(Ignored::BadStun));
+        let works = |nominated| Ok(Verdict::Works { nominated, restarted: false });
+        assert_eq!(give(&mut ice, &check("u:x", "p", false, false)), works(false));
+        assert_eq!(give(&mut ice, &check("u:x", "p", true, false)), works(true));
+        assert_eq!(give(&mut ice, &check("u:x", "p", false, true)), Ok(Verdict::Conflict));
+    }
+
+    #[test]
+    fn a_restart_takes_effect_with_its_first_check() {
+        let mut ice = IceLite::new(Credentials::new("u", "p", "x"));
+        ice.restart(Credentials::new("new", "q", "y"));
+        let works = |restarted| Ok(Verdict::Works { nominated: false, restarted });
+        assert_eq!(
+            give(&mut ice, &check("u:x", "p", false, false)),
+            works(false),
+            "media flows on meanwhile"
+        );
+        assert_eq!(give(&mut ice, &check("new:x", "q", false, false)), Err(Ignored::UnknownUfrag));
+        assert_eq!(give(&mut ice, &check("new:y", "q", false, true)), Ok(Verdict::Conflict));
+        assert_eq!(give(&mut ice, &check("new:y", "q", false, false)), works(true));
+        assert_eq!(give(&mut ice, &check("new:y", "q", false, false)), works(false));
+        assert_eq!(give(&mut ice, &check("u:x", "p", false, false)), Err(Ignored::UnknownUfrag));
+    }
+}
