@@ -126,9 +126,10 @@ fn core_files() -> anyhow::Result<Vec<PathBuf>> {
         ["feed/owner", "feed/ring.rs", "feed/info.rs", "id.rs", "time.rs", "media.rs", "packet.rs"];
     files.retain(|file| {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let path = file.to_string_lossy();
+        // From the root on: what the checkout's own folders are called says nothing.
+        let path = format!("/{}", file.strip_prefix(&root).unwrap_or(file).display());
         let pure = path.contains("/core/")
-            || pure_in_shared.iter().any(|piece| path.contains(&format!("/shared/src/{piece}")));
+            || pure_in_shared.iter().any(|piece| path.starts_with(&format!("/shared/src/{piece}")));
         pure && !name.contains("test") && !path.contains("/tests/") && !path.contains("/simulation/")
     });
     Ok(files)

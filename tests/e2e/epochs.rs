@@ -199,8 +199,7 @@ async fn a_second_publisher_on_a_live_feed_is_refused_and_harms_nobody() -> anyh
     played?;
     let refused = format!("{:#}", refused.err().expect("a second publisher was let in"));
     assert!(refused.contains("409"), "{refused}");
-    let seen = scene::seen_up_to(&viewer, 149).await?;
-    scene::check_unbroken("WebRTC", seen.iter().map(|(number, _)| *number));
+    scene::seen_unbroken_up_to(&viewer, 149).await?;
     Ok(())
 }
 
