@@ -288,7 +288,10 @@ mod tests {
         store.end(at(1), &entries[0]);
         assert!(!entries[0].gone.is_cancelled());
         store.end(at(2), &entries[1]);
-        assert!(entries[0].gone.is_cancelled() && store.feed(&ids[0]).is_none(), "whoever holds it lets it go");
+        assert!(
+            entries[0].gone.is_cancelled() && store.feed(&ids[0]).is_none(),
+            "whoever holds it lets it go"
+        );
         assert!(!entries[1].gone.is_cancelled());
         store.begin(&ids[1]);
         assert!(entries[1].gone.is_cancelled() && !entries[2].gone.is_cancelled());

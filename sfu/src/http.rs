@@ -1,22 +1,24 @@
 //! What WHIP and WHEP have in common over HTTP: bodies of bounded size, content types, addresses, session names, and
 //! the problems that both can have.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bicast_shared::problem::Problem;
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt as _;
 
 /// The content type of offers and answers.
 pub(crate) const SDP: &str = "application/sdp";
 /// The content type of trickled candidates (RFC 8840).
 pub(crate) const SDP_FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-/// The largest body that is read.
+/// The largest body that is taken.
 pub(crate) const MAX_BODY: usize = 64 << 10;
+/// What is read of a larger one, and thrown away, so that its sender comes to the answer: a connection that is closed while
+/// it still sends is reset, and the answer lost (RFC 9112, 9.6).
+const MOST_READ: usize = 8 << 20;
 
 /// Reads a body as text, after checking what it claims to be.
 ///
@@ -28,24 +30,31 @@ pub(crate) async fn read_text(headers: &HeaderMap, want: &str, body: Body) -> Re
     if !essence.eq_ignore_ascii_case(want) {
         return Err(Problem::wrong_content_type(got, want));
     }
-    let bytes: Bytes = axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| unreadable(&error))?;
-    String::from_utf8(bytes.into()).map_err(|error| {
+    String::from_utf8(read(body).await?).map_err(|error| {
         let detail = format!("The body is not UTF-8 (byte {}).", error.utf8_error().valid_up_to());
         Problem::new(400, "bad-sdp", "Bad SDP", detail)
     })
 }
 
-/// What is wrong with a body that could not be read to its end.
-fn unreadable(error: &axum::Error) -> Problem {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return Problem::too_large(MAX_BODY);
+/// Reads a body to its end.
+async fn read(mut body: Body) -> Result<Vec<u8>, Problem> {
+    let (mut taken, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let detail = format!("The body could not be read to its end: {error}.");
+            Problem::new(400, "bad-body", "Broken body", detail)
+                .hint("Send the request again, with its whole body.")
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length > MOST_READ {
+            break;
         }
-        cause = error.source();
+        if length <= MAX_BODY {
+            taken.extend_from_slice(&data);
+        }
     }
-    let detail = format!("The body could not be read to its end: {error}.");
-    Problem::new(400, "bad-body", "Broken body", detail).hint("Send the request again, with its whole body.")
+    if length > MAX_BODY { Err(Problem::too_large(MAX_BODY)) } else { Ok(taken) }
 }
 
 /// The address that a request was sent to, where its Host says one: `localhost` is 127.0.0.1.
@@ -128,7 +137,8 @@ pub(crate) fn other_ice_session(current: &str, hint: &'static str) -> Response {
 mod tests {
     use std::io;
 
-    use http_body_util::{BodyExt as _, Full};
+    use bytes::Bytes;
+    use http_body_util::Full;
 
     use super::*;
 

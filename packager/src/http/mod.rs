@@ -469,7 +469,11 @@ mod tests {
     async fn only_a_proxy_of_ours_can_speak_for_others() {
         let proxied = |client| who("10.0.0.1", Some(client));
         assert_ne!(proxied("198.51.100.1").await, proxied("198.51.100.2").await);
-        assert_eq!(proxied("192.0.2.9, 198.51.100.1").await, proxied("198.51.100.1").await, "what the proxy added");
+        assert_eq!(
+            proxied("192.0.2.9, 198.51.100.1").await,
+            proxied("198.51.100.1").await,
+            "what the proxy added"
+        );
         let stranger = who("198.51.100.7", None).await;
         assert_eq!(who("198.51.100.7", Some("1.1.1.1")).await, stranger);
         assert_eq!(who("198.51.100.7", Some("2.2.2.2")).await, stranger);
