@@ -15,6 +15,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A TCP port could not be listened on.
+    #[error(
+        "cannot listen on TCP {address} (setting sfu.tcp_port, which follows sfu.udp_port unless set; \"off\" goes without ICE-TCP): {source}"
+    )]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// There is nothing to listen on.
     #[error("the setting sfu.bind is empty: name at least one address")]
     NothingToBind,

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::core::answer::{LocalEnd, negotiate, write};
+use crate::core::candidates::{Candidate, Transport};
 use crate::core::sdp::Offer;
 use crate::error::Error;
 use crate::port::{Owner, Port};
@@ -61,7 +62,7 @@ impl Fanout {
         let publisher = bus.publish(&feed, tracks, info).map_err(|_| Error::NothingToBind)?;
         let socket = Socket::new(socket)?;
         let local = socket.local();
-        let port = Port::new(vec![socket.duplicate()?], Vec::new(), Vec::new());
+        let port = Port::new(vec![socket.duplicate()?], Vec::new(), Vec::new(), Vec::new());
         let shared = Arc::new(Shared {
             config: Config::default(),
             bus,
@@ -84,7 +85,7 @@ impl Fanout {
                 ufrag: "",
                 pwd: "",
                 fingerprint: &shared.identity.fingerprint,
-                candidates: &[local],
+                candidates: &[Candidate { address: local, transport: Transport::Udp }],
                 stream: feed.as_str(),
             };
             // Not sent to anybody; a viewer costs its answer, too.

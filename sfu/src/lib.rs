@@ -2,8 +2,10 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `port` | the one UDP port: which datagram is whose |
-//! | `socket` | bound sockets, batches in and out |
+//! | `addresses` | which addresses peers are told |
+//! | `port` | the one port of all peers: which datagram is whose |
+//! | `socket` | bound UDP sockets, batches in and out |
+//! | `tcp` | ICE-TCP: listeners, whose a connection is, publishers' connections |
 //! | `handshake` | the DTLS server of one peer: publishers' and viewers' |
 //! | `ingest` | publishers (WHIP): one session task each, writes to the feed bus |
 //! | `whep` | viewers' HTTP routes |
@@ -12,6 +14,7 @@
 //! | `status` | what the other rooms are told |
 //! | [`fanout`] | the packet path alone, for measuring |
 
+mod addresses;
 mod config;
 mod core;
 mod error;
@@ -25,12 +28,13 @@ mod sfu;
 mod shared;
 mod socket;
 mod status;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod whep;
 mod worker;
 
-pub use config::{Config, Limits, Playout};
+pub use config::{Config, Limits, Playout, TcpPort};
 pub use error::Error;
 pub use ingest::IngestConfig;
 pub use sfu::Sfu;

@@ -1,8 +1,8 @@
-//! The one UDP port of all peers: who owns an incoming datagram, and what peers are told to send to.
+//! The one port of all peers, UDP and TCP: who owns an incoming datagram, and what peers are told to send to.
 //!
 //! A datagram's first byte says what it is (RFC 7983). STUN checks name their owner by USERNAME; everything else is
-//! found by its source address, and only an owner that authenticated a check from an address can have it
-//! ([`Registration::learn`]), so a forged check cannot steal a path.
+//! found by its source address over UDP, by its connection over TCP. Only an owner that authenticated a check from an
+//! address can have it ([`Registration::learn`]), so a forged check cannot steal a path.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -15,16 +15,31 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+use crate::addresses::reachable;
+use crate::core::candidates::{Candidate, Transport};
 use crate::core::demux::{Ignored, Kind};
 use crate::core::stun::BindingRequest;
 use crate::socket::{Patience, Socket};
+use crate::tcp::{Accepted, Refused};
 
 /// Addresses remembered for one owner; the oldest goes. A browser has a handful of candidate pairs.
 const MAX_ADDRESSES: usize = 8;
 
+/// Names a TCP connection of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(u64);
+
+/// How a datagram came, and how its answer goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    Udp,
+    Tcp(ConnectionId),
+}
+
 /// A datagram on its way to its owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Datagram {
+    pub(crate) via: Via,
     /// The address of ours that it was sent to.
     pub(crate) local: SocketAddr,
     /// Where it came from.
@@ -43,6 +58,15 @@ pub(crate) enum Owner {
     Peer(mpsc::Sender<Datagram>),
 }
 
+/// A worker's two doors. Bounded; what does not fit is dropped and counted.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    /// Datagrams of its viewers that came to another worker's socket.
+    pub(crate) datagrams: mpsc::Sender<Datagram>,
+    /// TCP connections of its viewers.
+    pub(crate) connections: mpsc::Sender<Accepted>,
+}
+
 /// The shared port. Cloning gives another handle.
 #[derive(Clone)]
 pub(crate) struct Port(Arc<Inner>);
@@ -50,11 +74,17 @@ pub(crate) struct Port(Arc<Inner>);
 struct Inner {
     /// One per bound address, for senders that are not workers.
     sockets: Vec<Socket>,
-    workers: Vec<mpsc::Sender<Datagram>>,
+    /// The addresses that TCP is listened on.
+    listening: Vec<SocketAddr>,
+    workers: Vec<Doors>,
     routes: RwLock<Routes>,
+    /// TCP connections that no worker owns: what is sent to them.
+    connections: RwLock<HashMap<ConnectionId, mpsc::Sender<Bytes>>>,
     public: Vec<IpAddr>,
     next_id: AtomicU64,
-    ignored: [AtomicU64; Ignored::NAMES.len()],
+    /// By transport, UDP first.
+    ignored: [[AtomicU64; Ignored::NAMES.len()]; 2],
+    refused: [AtomicU64; Refused::NAMES.len()],
 }
 
 #[derive(Default)]
@@ -64,26 +94,34 @@ struct Routes {
 }
 
 impl Port {
-    /// A port over bound sockets, one per address, with one inbox per worker. `public` replaces the addresses that
-    /// peers are told.
+    /// A port over bound sockets, one per address, and the addresses that TCP is listened on. `public` replaces the
+    /// addresses that peers are told.
     pub(crate) fn new(
         sockets: Vec<Socket>,
-        workers: Vec<mpsc::Sender<Datagram>>,
+        listening: Vec<SocketAddr>,
+        workers: Vec<Doors>,
         public: Vec<IpAddr>,
     ) -> Self {
         Self(Arc::new(Inner {
             sockets,
+            listening,
             workers,
             routes: RwLock::default(),
+            connections: RwLock::default(),
             public,
             next_id: AtomicU64::new(0),
             ignored: Default::default(),
+            refused: Default::default(),
         }))
+    }
+
+    fn next_id(&self) -> u64 {
+        self.0.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Makes `owner` the one for checks that name `local_ufrag`.
     pub(crate) fn register(&self, local_ufrag: &str, owner: Owner) -> Registration {
-        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_id();
         self.0.routes.write().by_ufrag.insert(local_ufrag.to_owned(), (id, owner.clone()));
         Registration {
             port: self.clone(),
@@ -94,14 +132,28 @@ impl Port {
         }
     }
 
-    /// Sends one datagram from the socket that `local` belongs to: for senders of low rate. It does not wait for a full
-    /// send buffer, because they are asynchronous tasks; what they send may be lost.
-    pub(crate) fn send(&self, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        self.socket(local, remote)
-            .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of this address family")
-            })?
-            .send(local, remote, bytes, None, &mut Patience::none())
+    /// Sends one datagram from the socket that `local` belongs to, or over its connection: for senders of low rate. It
+    /// does not wait for a full send buffer, because they are asynchronous tasks; what they send may be lost.
+    /// [`io::ErrorKind::NotConnected`] says that the connection is no more.
+    pub(crate) fn send(
+        &self,
+        via: Via,
+        local: SocketAddr,
+        remote: SocketAddr,
+        bytes: &Bytes,
+    ) -> io::Result<()> {
+        let Via::Tcp(id) = via else {
+            let no_family =
+                || io::Error::new(io::ErrorKind::AddrNotAvailable, "no socket of this address family");
+            let socket = self.socket(local, remote).ok_or_else(no_family)?;
+            return socket.send(local, remote, bytes, None, &mut Patience::none());
+        };
+        let connections = self.0.connections.read();
+        let connection = connections.get(&id).ok_or(io::ErrorKind::NotConnected)?;
+        connection.try_send(bytes.clone()).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => io::ErrorKind::WouldBlock.into(),
+            mpsc::error::TrySendError::Closed(_) => io::ErrorKind::NotConnected.into(),
+        })
     }
 
     fn socket(&self, local: SocketAddr, remote: SocketAddr) -> Option<&Socket> {
@@ -113,53 +165,27 @@ impl Port {
         })
     }
 
-    /// The addresses it is bound to.
+    /// The UDP addresses it is bound to.
     pub(crate) fn local_addrs(&self) -> Vec<SocketAddr> {
         self.0.sockets.iter().map(Socket::local).collect()
     }
 
+    /// The addresses that TCP is listened on.
+    pub(crate) fn listening(&self) -> &[SocketAddr] {
+        &self.0.listening
+    }
+
     /// The host candidates for SDP, best first. `request_host` is the address that the peer used for HTTP, where it
-    /// is one: it reaches this machine for certain.
-    pub(crate) fn candidates(&self, request_host: Option<IpAddr>) -> Vec<SocketAddr> {
-        let mut found: Vec<SocketAddr> = Vec::new();
-        let mut add = |address: SocketAddr| {
-            if !found.contains(&address) {
-                found.push(address);
-            }
-        };
-        let sockets = &self.0.sockets;
-        let port_for = |ip: IpAddr| {
-            let same = |socket: &&Socket| socket.local().is_ipv4() == ip.is_ipv4();
-            sockets.iter().find(same).map(|socket| SocketAddr::new(ip, socket.local().port()))
-        };
-        if !self.0.public.is_empty() {
-            self.0.public.iter().filter_map(|ip| port_for(*ip)).for_each(&mut add);
-            return found;
-        }
-        let over_loopback = request_host.is_some_and(|ip| ip.is_loopback());
-        let mut interfaces: Vec<IpAddr> = Vec::new();
-        if sockets.iter().any(|socket| socket.local().ip().is_unspecified()) {
-            interfaces.extend(request_host);
-            interfaces
-                .extend(if_addrs::get_if_addrs().unwrap_or_default().iter().map(if_addrs::Interface::ip));
-            // A browser on this machine: the interface that cannot be down.
-            interfaces.sort_by_key(|ip| Some(*ip) != request_host && ip.is_loopback() != over_loopback);
-        }
-        for socket in sockets {
-            let bound = socket.local();
-            if bound.ip().is_unspecified() {
-                let usable = |ip: &&IpAddr| {
-                    ip.is_ipv4() == bound.is_ipv4()
-                        && !ip.is_unspecified()
-                        && !is_link_local(**ip)
-                        && (over_loopback || !ip.is_loopback())
-                };
-                interfaces.iter().filter(usable).for_each(|ip| add(SocketAddr::new(*ip, bound.port())));
-            } else {
-                add(bound);
-            }
-        }
-        found
+    /// is one.
+    pub(crate) fn candidates(&self, request_host: Option<IpAddr>) -> Vec<Candidate> {
+        let bound = self.local_addrs();
+        [(bound.as_slice(), Transport::Udp), (self.listening(), Transport::TcpPassive)]
+            .into_iter()
+            .flat_map(|(bound, transport)| {
+                let told = reachable(bound, &self.0.public, request_host);
+                told.into_iter().map(move |address| Candidate { address, transport })
+            })
+            .collect()
     }
 
     /// Who takes this datagram.
@@ -176,29 +202,76 @@ impl Port {
         routes.by_address.get(&remote).map(|(_, owner)| owner.clone()).ok_or(Ignored::UnknownAddress)
     }
 
+    /// Who takes the connection whose first frame this is.
+    pub(crate) fn route_connection(&self, first: &[u8]) -> Result<Owner, Ignored> {
+        let request = BindingRequest::parse(first).ok_or(Ignored::BadStun)?;
+        let routes = self.0.routes.read();
+        let owner = routes.by_ufrag.get(request.local_ufrag());
+        owner.map(|(_, owner)| owner.clone()).ok_or(Ignored::UnknownUfrag)
+    }
+
     /// Hands a datagram to its owner's queue.
     pub(crate) fn deliver(&self, owner: &Owner, datagram: Datagram) -> Result<(), Ignored> {
         let queue = match owner {
-            Owner::Worker(index) => self.0.workers.get(*index).ok_or(Ignored::OwnerGone)?,
+            Owner::Worker(index) => &self.0.workers.get(*index).ok_or(Ignored::OwnerGone)?.datagrams,
             Owner::Peer(queue) => queue,
         };
-        queue.try_send(datagram).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Ignored::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => Ignored::OwnerGone,
-        })
+        queue.try_send(datagram).map_err(|error| refused(&error))
+    }
+
+    /// Hands a connection to its worker.
+    pub(crate) fn deliver_connection(&self, worker: usize, connection: Accepted) -> Result<(), Ignored> {
+        let doors = self.0.workers.get(worker).ok_or(Ignored::OwnerGone)?;
+        doors.connections.try_send(connection).map_err(|error| refused(&error))
+    }
+
+    /// A name for a new connection.
+    pub(crate) fn name_connection(&self) -> ConnectionId {
+        ConnectionId(self.next_id())
+    }
+
+    /// Makes what is sent to a connection reach `queue`, until [`Self::disconnect`].
+    pub(crate) fn connect(&self, id: ConnectionId, queue: mpsc::Sender<Bytes>) {
+        self.0.connections.write().insert(id, queue);
+    }
+
+    /// Nothing reaches the connection any more; whoever reads its queue sees the end of it.
+    pub(crate) fn disconnect(&self, id: ConnectionId) {
+        self.0.connections.write().remove(&id);
     }
 
     /// Counts a datagram that nobody took. One atomic add: garbage must stay cheap.
-    pub(crate) fn ignore(&self, reason: Ignored) {
-        self.0.ignored[reason as usize].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn ignore(&self, via: Via, reason: Ignored) {
+        self.0.ignored[usize::from(via != Via::Udp)][reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a TCP connection that was closed before its session took it.
+    pub(crate) fn refuse(&self, reason: Refused, remote: SocketAddr) {
+        self.0.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%remote, ?reason, "a TCP connection was refused");
+    }
+
+    /// How many were refused for a reason.
+    #[cfg(test)]
+    pub(crate) fn refused(&self, reason: Refused) -> u64 {
+        self.0.refused[reason as usize].load(Ordering::Relaxed)
     }
 
     /// Moves the counts to the metrics recorder.
     pub(crate) fn publish_counts(&self) {
-        for (name, count) in Ignored::NAMES.iter().zip(&self.0.ignored) {
-            let count = count.swap(0, Ordering::Relaxed);
+        for (reason, count) in Refused::NAMES.iter().zip(&self.0.refused) {
+            let count = count.load(Ordering::Relaxed);
             if count > 0 {
-                metrics::counter!("bicast_udp_ignored_total", "reason" => *name).increment(count);
+                metrics::counter!("bicast_tcp_refused_total", "reason" => *reason).absolute(count);
+            }
+        }
+        let names = ["bicast_udp_ignored_total", "bicast_tcp_ignored_total"];
+        for (counter, counts) in names.into_iter().zip(&self.0.ignored) {
+            for (reason, count) in Ignored::NAMES.iter().zip(counts) {
+                let count = count.swap(0, Ordering::Relaxed);
+                if count > 0 {
+                    metrics::counter!(counter, "reason" => *reason).increment(count);
+                }
             }
         }
     }
@@ -256,11 +329,10 @@ fn remove_if_own(map: &mut HashMap<SocketAddr, (u64, Owner)>, address: &SocketAd
     }
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        // Without a scope id, which SDP cannot carry, nobody could send there.
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+fn refused<T>(error: &mpsc::error::TrySendError<T>) -> Ignored {
+    match error {
+        mpsc::error::TrySendError::Full(_) => Ignored::QueueFull,
+        mpsc::error::TrySendError::Closed(_) => Ignored::OwnerGone,
     }
 }
 
@@ -275,8 +347,8 @@ mod tests {
             .filter_map(|address| Socket::bind_group(address.parse().unwrap(), 1).ok())
             .flatten()
             .collect();
-        let (inbox, _) = mpsc::channel(1);
-        Port::new(sockets, vec![inbox], public.iter().map(|ip| ip.parse().unwrap()).collect())
+        let listening = vec!["127.0.0.1:443".parse().unwrap()];
+        Port::new(sockets, listening, Vec::new(), public.iter().map(|ip| ip.parse().unwrap()).collect())
     }
 
     fn is_worker(route: &Result<Owner, Ignored>, index: usize) -> bool {
@@ -330,6 +402,7 @@ mod tests {
         let owner = Owner::Peer(queue);
         let remote: SocketAddr = "192.0.2.1:1000".parse().unwrap();
         let datagram = || Datagram {
+            via: Via::Udp,
             local: remote,
             remote,
             received: bicast_shared::clock::now(),
@@ -340,17 +413,43 @@ mod tests {
     }
 
     #[test]
-    fn candidates_are_the_configured_ones_or_what_is_bound() {
-        let bound = port(&[]).local_addrs();
-        let port = port(&["203.0.113.9"]);
-        let told = port.candidates(Some("127.0.0.1".parse().unwrap()));
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].ip().to_string(), "203.0.113.9");
-        assert!(!bound.is_empty());
-        let sockets = Socket::bind_group("0.0.0.0:0".parse().unwrap(), 1).unwrap();
-        let any = Port::new(sockets, Vec::new(), Vec::new());
-        let local = any.candidates(Some("127.0.0.1".parse().unwrap()));
-        assert_eq!(local[0].ip().to_string(), "127.0.0.1");
-        assert!(any.candidates(None).iter().all(|address| !address.ip().is_loopback()));
+    fn candidates_over_udp_come_first_and_the_configured_addresses_hold_for_both() {
+        let told = |port: &Port| -> Vec<String> {
+            let candidates = port.candidates(Some("127.0.0.1".parse().unwrap()));
+            candidates.iter().map(|c| format!("{:?} {}", c.transport, c.address.ip())).collect()
+        };
+        let own = told(&port(&[]));
+        assert_eq!(
+            (own[0].as_str(), own.last().unwrap().as_str()),
+            ("Udp 127.0.0.1", "TcpPassive 127.0.0.1")
+        );
+        assert_eq!(told(&port(&["203.0.113.9"])), ["Udp 203.0.113.9", "TcpPassive 203.0.113.9"]);
+    }
+
+    #[test]
+    fn a_connection_is_sent_to_until_it_is_no_more() {
+        let port = port(&[]);
+        let remote: SocketAddr = "192.0.2.1:1000".parse().unwrap();
+        let id = port.name_connection();
+        let send = || port.send(Via::Tcp(id), remote, remote, &Bytes::from_static(&[1]));
+        assert_eq!(send().unwrap_err().kind(), io::ErrorKind::NotConnected);
+        let (queue, mut reader) = mpsc::channel(1);
+        port.connect(id, queue);
+        send().unwrap();
+        assert_eq!(send().unwrap_err().kind(), io::ErrorKind::WouldBlock, "bounded");
+        assert_eq!(reader.try_recv().unwrap()[..], [1]);
+        port.disconnect(id);
+        assert_eq!(reader.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+        assert_ne!(id, port.name_connection());
+    }
+
+    #[test]
+    fn a_connection_is_whose_check_comes_first() {
+        let port = port(&[]);
+        let _a = port.register("a", Owner::Worker(1));
+        let route = |bytes: &[u8]| port.route_connection(bytes);
+        assert!(is_worker(&route(&check("a:x", "p", false, false)), 1));
+        assert_eq!(route(&check("b:x", "p", false, false)).err(), Some(Ignored::UnknownUfrag));
+        assert_eq!(route(&[22, 254, 253]).err(), Some(Ignored::BadStun));
     }
 }

@@ -1,6 +1,7 @@
 //! The room: opens the port, starts the workers, and closes everything in order.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,13 +18,14 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, TcpPort};
 use crate::error::Error;
 use crate::ingest;
-use crate::port::Port;
+use crate::port::{Doors, Port};
 use crate::shared::{Identity, Shared};
 use crate::socket::Socket;
 use crate::status::{StatusBoard, WorkerReport, live_edge};
+use crate::tcp;
 use crate::whep::{self, Whep};
 use crate::worker::Worker;
 use crate::worker::run::{Command, Inboxes, run};
@@ -31,6 +33,8 @@ use crate::worker::seat::Seats;
 
 /// Datagrams that wait for a worker because they came to another one's socket.
 const INBOX: usize = 1_024;
+/// TCP connections that wait for a worker.
+const CONNECTIONS: usize = 256;
 /// HTTP requests that wait for a worker.
 const COMMANDS: usize = 64;
 /// How long peers are given to be told goodbye.
@@ -62,11 +66,18 @@ impl Sfu {
             count => count,
         };
         let mut sockets = bind(&config, workers)?;
-        let (inboxes, inbox_readers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(INBOX)).unzip();
-        let (commands, command_readers): (Vec<_>, Vec<_>) =
-            (0..workers).map(|_| mpsc::channel(COMMANDS)).unzip();
-        let own = sockets.first().into_iter().flatten().map(Socket::duplicate).collect::<Result<_, _>>()?;
-        let port = Port::new(own, inboxes, config.public_addresses.clone());
+        let own: Vec<Socket> =
+            sockets.first().into_iter().flatten().map(Socket::duplicate).collect::<Result<_, _>>()?;
+        let (listeners, listening) = listen(&config, &own)?;
+        let (mut doors, mut commands, mut inboxes) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..workers {
+            let (datagrams, connections) = (mpsc::channel(INBOX), mpsc::channel(CONNECTIONS));
+            let (sender, receiver) = mpsc::channel(COMMANDS);
+            doors.push(Doors { datagrams: datagrams.0, connections: connections.0 });
+            commands.push(sender);
+            inboxes.push(Inboxes { datagrams: datagrams.1, connections: connections.1, commands: receiver });
+        }
+        let port = Port::new(own, listening, doors, config.public_addresses.clone());
         let shared = Arc::new(Shared {
             config,
             bus,
@@ -79,8 +90,7 @@ impl Sfu {
         let failed = CancellationToken::new();
         let mut threads = Vec::new();
         let mut reports = Vec::new();
-        let readers = inbox_readers.into_iter().zip(command_readers);
-        for (index, (datagrams, commands)) in readers.enumerate() {
+        for (index, inboxes) in inboxes.into_iter().enumerate() {
             let (shared, sockets) = (shared.clone(), std::mem::take(&mut sockets[index]));
             let report: Arc<Mutex<WorkerReport>> = Arc::default();
             reports.push(report.clone());
@@ -89,7 +99,7 @@ impl Sfu {
                 let closing = shared.closing.clone();
                 watched(index, &closing, &failed, || {
                     let worker = Worker::new(index, shared, sockets, report, changed);
-                    run(worker, Inboxes { datagrams, commands })
+                    run(worker, inboxes)
                 });
             });
             threads.push(thread?);
@@ -97,8 +107,9 @@ impl Sfu {
         let (status_sender, status) = watch::channel(Arc::default());
         tokio::spawn(follow(shared.clone(), StatusBoard::new(reports), changed, status_sender));
         let whep = Whep { shared: shared.clone(), seats: Seats::default(), workers: commands.into() };
-        let addresses = shared.port.local_addrs();
-        tracing::info!(?addresses, workers, "WebRTC is listening");
+        tcp::listen(&shared, listeners)?;
+        let (udp, tcp) = (shared.port.local_addrs(), shared.port.listening());
+        tracing::info!(?udp, ?tcp, workers, "WebRTC is listening");
         Ok(Self { shared, whep, status, threads: Mutex::new(threads), failed })
     }
 
@@ -126,6 +137,17 @@ impl Sfu {
     /// them, so that the process should end with an error and be started anew.
     pub async fn failed(&self) {
         self.failed.cancelled().await;
+    }
+
+    /// The TCP addresses it listens on; none without ICE-TCP.
+    pub fn tcp_addrs(&self) -> Vec<SocketAddr> {
+        self.shared.port.listening().to_vec()
+    }
+
+    /// How many TCP connections were refused for a reason, since the start.
+    #[cfg(test)]
+    pub(crate) fn refused(&self, reason: tcp::Refused) -> u64 {
+        self.shared.port.refused(reason)
     }
 
     /// Says goodbye to all peers and stops. Waits at most a few seconds.
@@ -201,6 +223,8 @@ fn check(config: &Config) -> Result<(), Error> {
     };
     in_range("sfu.workers", config.workers as u64, 0..=1_024, "at most 1024, 0 for one per core")?;
     let limits = &config.limits;
+    let connections = limits.tcp_connections as u64;
+    in_range("sfu.limits.tcp_connections", connections, 1..=1_000_000, "1 to 1,000,000")?;
     in_range("sfu.limits.handshake_seconds", limits.handshake_seconds, 1..=120, "1 to 120 seconds")?;
     in_range("sfu.limits.consent_seconds", limits.consent_seconds, 5..=600, "5 to 600 seconds")
 }
@@ -227,9 +251,32 @@ fn bind(config: &Config, workers: usize) -> Result<Vec<Vec<Socket>>, Error> {
     if by_worker.iter().any(Vec::is_empty) { Err(Error::NothingToBind) } else { Ok(by_worker) }
 }
 
-fn has_no_ipv6(error: &std::io::Error) -> bool {
+/// Listens on TCP at every address that UDP has got.
+fn listen(config: &Config, udp: &[Socket]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), Error> {
+    let (mut listeners, mut listening): (Vec<TcpListener>, Vec<SocketAddr>) = (Vec::new(), Vec::new());
+    for socket in udp.iter().map(Socket::local) {
+        let Some(port) = config.tcp_port.number(socket.port()) else { break };
+        // "Any port" is the same for all addresses.
+        let port = listening.first().map_or(port, SocketAddr::port);
+        let address = SocketAddr::new(socket.ip(), port);
+        let any_udp = config.tcp_port == TcpPort::Same && config.udp_port == 0;
+        let listener = match tcp::bind(address) {
+            // A port that UDP was given by chance may be somebody else's over TCP.
+            Err(error) if any_udp && listening.is_empty() && error.kind() == io::ErrorKind::AddrInUse => {
+                tcp::bind(SocketAddr::new(socket.ip(), 0))
+            }
+            other => other,
+        };
+        let listener = listener.map_err(|source| Error::Listen { address, source })?;
+        listening.push(listener.local_addr()?);
+        listeners.push(listener);
+    }
+    Ok((listeners, listening))
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
     // EAFNOSUPPORT has no kind of its own.
-    error.kind() == std::io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
 }
 
 /// Publishes the status.

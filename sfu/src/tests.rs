@@ -1,6 +1,8 @@
 //! Viewers against a running [`Sfu`]: real sockets, an independent WebRTC stack at the other end.
 
+pub(crate) mod net;
 pub(crate) mod peer;
+mod tcp;
 mod viewer;
 
 use std::collections::HashMap;
@@ -23,9 +25,10 @@ use bicast_shared::time::ClockRate;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use self::net::Net;
 use self::viewer::{Received, Viewer};
 use crate::core::sdp::tests::VIEWER as CHROMIUM;
-use crate::{Config, Sfu};
+use crate::{Config, Limits, Sfu, TcpPort};
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 const AUDIO: StreamKey = StreamKey::new(TrackId(1), RenditionId(0));
@@ -68,7 +71,13 @@ impl Reply {
 
 impl Rig {
     async fn new(ip: &str) -> Self {
-        let config = Config { udp_port: 0, bind: vec![ip.parse().unwrap()], workers: 2, ..Config::default() };
+        Self::with(ip, |_| {}).await
+    }
+
+    async fn with(ip: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config =
+            Config { udp_port: 0, bind: vec![ip.parse().unwrap()], workers: 2, ..Config::default() };
+        change(&mut config);
         let settings =
             FeedSettings { publisher_grace: Duration::from_millis(300), ..FeedSettings::default() };
         let bus = FeedBus::new(settings, RingLimits::default());
@@ -124,7 +133,17 @@ impl Rig {
     /// A connected viewer and its session's path. Every `lose`th RTP packet does not reach it; 0 for none.
     async fn watch(&self, rtx: bool, lose: usize) -> (Viewer, Reply) {
         let ip = self.sfu.udp_addrs()[0].ip();
-        let (mut viewer, offer) = Viewer::new(ip, rtx, lose).await;
+        self.watch_over(Net::udp(ip).await, rtx, lose).await
+    }
+
+    /// The same over TCP.
+    async fn watch_by_tcp(&self) -> (Viewer, Reply) {
+        let ip = self.sfu.tcp_addrs()[0].ip();
+        self.watch_over(Net::tcp(ip), true, 0).await
+    }
+
+    async fn watch_over(&self, net: Net, rtx: bool, lose: usize) -> (Viewer, Reply) {
+        let (mut viewer, offer) = Viewer::new(net, rtx, lose);
         let reply = self.post(&offer).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         viewer.begin(&reply.text);
@@ -206,12 +225,12 @@ fn check(received: &[Received], expected: &HashMap<Vec<u8>, (u32, bool)>, last: 
     rows.len()
 }
 
-async fn whole_path(ip: &str) {
+async fn whole_path(ip: &str, tcp: bool) {
     let rig = Rig::new(ip).await;
     let mut source = rig.publish();
     // Joining in the middle of a group: the stored one comes first.
     source.run(20).await;
-    let (viewer, _) = rig.watch(true, 0).await;
+    let (viewer, _) = if tcp { rig.watch_by_tcp().await } else { rig.watch(true, 0).await };
     source.run(200).await;
     let last = |source: &Source, key| {
         source.stamped.iter().rfind(|packet| packet.key == key).unwrap().payload.to_vec()
@@ -235,12 +254,12 @@ async fn whole_path(ip: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_gets_every_packet_with_its_media_time_over_ipv4() {
-    whole_path("127.0.0.1").await;
+    whole_path("127.0.0.1", false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_gets_every_packet_with_its_media_time_over_ipv6() {
-    whole_path("::1").await;
+    whole_path("::1", false).await;
 }
 
 async fn lossy_path(rtx: bool) {

@@ -72,6 +72,7 @@ impl Config {
         seconds("feed.publisher_grace", self.feed.publisher_grace, 0.0, 86_400.0)?;
         seconds("feed.segment_target", self.feed.segment_target, 1.0, 10.0)?;
         seconds("feed.part_target", self.feed.part_target, 0.1, 1.0)?;
+        in_range("sfu.limits.tcp_connections", self.sfu.limits.tcp_connections, 1, 1_000_000, "")?;
         in_range("sfu.limits.handshake_seconds", self.sfu.limits.handshake_seconds, 1, 120, " s")?;
         in_range("sfu.limits.consent_seconds", self.sfu.limits.consent_seconds, 5, 600, " s")?;
         in_range("sfu.ingest.connect_seconds", self.sfu.ingest.connect_seconds, 1, 600, " s")?;

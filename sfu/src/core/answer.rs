@@ -3,16 +3,15 @@
 //! Every line of the answer was tried in browsers; the comments name those whose absence or presence matters.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use bicast_shared::feed::info::FeedInfo;
 use bicast_shared::id::{RenditionId, StreamKey};
 use bicast_shared::media::{Codec, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
+use super::candidates::{self, Candidate};
 use super::fingerprint::{Fingerprint, HASHES};
 use super::format;
-use super::fragment::candidate_line;
 use super::rewrite::TrackSpec;
 use super::sdp::{Offer, OfferedCodec, Section};
 use crate::config::Playout;
@@ -274,7 +273,7 @@ pub(crate) struct LocalEnd<'a> {
     pub(crate) pwd: &'a str,
     /// SHA-256 of our certificate.
     pub(crate) fingerprint: &'a str,
-    pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) candidates: &'a [Candidate],
     /// The name of the media stream: what the page sees as the stream's id.
     pub(crate) stream: &'a str,
 }
@@ -368,10 +367,7 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
             line(format_args!("a=ssrc:{ssrc} msid:{} {}", end.stream, section.media));
         }
         if !std::mem::replace(&mut transport_told, true) {
-            for (n, candidate) in end.candidates.iter().enumerate() {
-                line(format_args!("{}", candidate_line(n, *candidate)));
-            }
-            line(format_args!("a=end-of-candidates"));
+            candidates::lines(end.candidates).for_each(|candidate| line(format_args!("{candidate}")));
         }
     }
     out

@@ -2,6 +2,7 @@ use bicast_shared::feed::info::{Cadence, FeedState};
 use bicast_shared::id::{Epoch, TrackId};
 use bicast_shared::time::ProgramTime;
 
+use super::super::candidates::tests::udp;
 use super::super::sdp::tests::VIEWER as CHROMIUM;
 use super::*;
 
@@ -40,7 +41,7 @@ fn agree(text: &str, feed: &FeedInfo) -> Result<Agreement, Refusal> {
 fn answer(text: &str, feed: &FeedInfo) -> String {
     let offer = Offer::parse(text).unwrap();
     let agreement = agree(text, feed).unwrap();
-    let candidates = ["127.0.0.1:8189".parse().unwrap(), "[::1]:8189".parse().unwrap()];
+    let candidates = [udp("127.0.0.1:8189"), udp("[::1]:8189")];
     let end = LocalEnd {
         session: 7,
         ufrag: "uuuu",

@@ -19,7 +19,7 @@ impl Kind {
     }
 }
 
-/// Why a datagram was not taken: the `reason` of `bicast_udp_ignored_total`.
+/// Why a datagram was not taken: the `reason` of `bicast_udp_ignored_total` and `bicast_tcp_ignored_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Ignored {

@@ -4,8 +4,8 @@
 //! A lite agent sends no checks, it answers whoever knows the password: candidates are checked, counted and forgotten.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
+use super::candidates::{self, Candidate};
 use super::sdp::{ice_text, mid, shorten, split_line};
 
 /// Candidates in one fragment. A laptop with many interfaces has about 30.
@@ -92,27 +92,17 @@ impl Fragment {
     }
 
     /// The answer to a restart: our new credentials, and our candidates again.
-    pub(crate) fn answer(&self, ufrag: &str, pwd: &str, candidates: &[SocketAddr]) -> String {
+    pub(crate) fn answer(&self, ufrag: &str, pwd: &str, candidates: &[Candidate]) -> String {
         let mut out = String::new();
         let media = self.media.as_deref().unwrap_or("audio 9 UDP/TLS/RTP/SAVPF 0");
         let mid = self.mid.as_deref().unwrap_or("0");
         let _ = write!(out, "a=ice-lite\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n");
         let _ = write!(out, "m={media}\r\na=mid:{mid}\r\n");
-        for (n, candidate) in candidates.iter().enumerate() {
-            let _ = write!(out, "{}\r\n", candidate_line(n, *candidate));
+        for line in candidates::lines(candidates) {
+            let _ = write!(out, "{line}\r\n");
         }
-        out.push_str("a=end-of-candidates\r\n");
         out
     }
-}
-
-/// A host candidate as SDP writes it; `n` counts them, best first.
-pub(crate) fn candidate_line(n: usize, candidate: SocketAddr) -> String {
-    // RFC 8445, 5.1.2.1: type preference 126, a local preference of its own for each, component 1.
-    let preference = 65_535_u32.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
-    let priority = (126 << 24) | (preference << 8) | 255;
-    let (ip, port) = (candidate.ip(), candidate.port());
-    format!("a=candidate:{} 1 udp {priority} {ip} {port} typ host", n + 1)
 }
 
 /// `foundation component transport priority address port typ type ...` (RFC 8839, 5.1). The address may be a name
@@ -128,6 +118,7 @@ fn is_candidate(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::candidates::tests::{tcp, udp};
     use super::*;
 
     const TRICKLE: &str = "a=ice-ufrag:EsAw\r
@@ -151,11 +142,11 @@ a=end-of-candidates\r
         let fragment = Fragment::parse(TRICKLE).unwrap();
         assert_eq!(fragment.restarts("EsAw"), None);
         assert_eq!(fragment.restarts("Other"), Some("EsAw"));
-        let answer = fragment.answer("uuuu", "pppppppppppppppppppppp", &["[::1]:5".parse().unwrap()]);
+        let answer = fragment.answer("uuuu", "pppppppppppppppppppppp", &[udp("[::1]:5"), tcp("[::1]:6")]);
         assert!(
             answer.contains("a=ice-ufrag:uuuu\r\n") && answer.contains("m=audio 9 RTP/AVP 0\r\na=mid:0\r\n")
         );
-        assert!(answer.contains("a=candidate:1 1 udp 2130706431 ::1 5 typ host\r\n"));
+        assert!(answer.contains("a=candidate:1 1 udp 2130706431 ::1 5 typ host\r\na=candidate:2 1 tcp "));
         let bare = Fragment::parse("a=candidate:1 1 tcp 5 a.local 9 typ host\r\n").unwrap();
         assert_eq!(bare.restarts("EsAw"), None);
     }

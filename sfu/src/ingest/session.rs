@@ -1,5 +1,6 @@
 //! One publisher's session: a task that owns the transport and the receiver, and writes to the feed.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,16 @@ use super::core::negotiate::Negotiation;
 use super::core::receiver::{Output, Receiver};
 use super::counts::Reported;
 use super::standby::Waiting;
-use super::transport::{Input, Transport};
+use super::transport::{Input, Transmit, Transport};
+use crate::core::demux::{Ignored, Kind};
 use crate::core::fragment::Fragment;
 use crate::core::ice::Credentials;
 use crate::handshake::Failure;
 use crate::http::{etag, random_name};
-use crate::port::{Datagram, Owner, Registration};
+use crate::port::{Datagram, Owner, Registration, Via};
 use crate::shared::Shared;
+use crate::tcp::Refused;
+use crate::tcp::authentic::Authentic;
 
 /// Datagrams waiting for the session. 20 ms of 50 Mbit/s; what does not fit is dropped, counted and repaired by NACK.
 pub(crate) const INBOX: usize = 512;
@@ -127,6 +131,8 @@ struct Running {
     next_report: Instant,
     reported: Reported,
     former_registration: Option<Registration>,
+    /// TCP connections that are the publisher's.
+    connections: Authentic,
 }
 
 /// What happened.
@@ -154,6 +160,7 @@ impl Running {
             next_report: now + REPORT,
             reported: Reported::default(),
             former_registration: None,
+            connections: Authentic::default(),
         }
     }
 
@@ -256,20 +263,43 @@ impl Running {
     fn datagram(&mut self, datagram: &Datagram) -> Option<End> {
         let now = datagram.received;
         let Session { transport, shared, .. } = &mut self.session;
-        let input = match transport.handle_datagram(now, datagram, &shared.identity) {
+        let stranger = match datagram.via {
+            Via::Tcp(id) if !self.connections.contains(id) => Some(id),
+            _ => None,
+        };
+        // Over TCP, too, nothing counts before a check was authentic.
+        let input = match (stranger, Kind::of(&datagram.bytes)) {
+            (Some(_), Some(Kind::Dtls | Kind::Rtp)) => Err(Ignored::UnknownAddress),
+            _ => transport.handle_datagram(now, datagram, &shared.identity),
+        };
+        let input = match input {
             Ok(input) => input,
             Err(reason) => {
-                shared.port.ignore(reason);
+                shared.port.ignore(datagram.via, reason);
+                if let Some(id) = stranger {
+                    shared.port.refuse(Refused::NotAuthentic, datagram.remote);
+                    shared.port.disconnect(id);
+                }
                 return None;
             }
         };
         match input {
             Input::Nothing => return None,
             Input::Checked { remote, restarted } => {
-                if !self.session.registration.knows(remote) {
-                    tracing::debug!(feed = %self.session.feed, %remote, "publisher checked a path");
+                match datagram.via {
+                    Via::Udp => {
+                        if !self.session.registration.knows(remote) {
+                            tracing::debug!(feed = %self.session.feed, %remote, "publisher checked a path");
+                        }
+                        self.session.registration.learn(remote);
+                    }
+                    Via::Tcp(id) => {
+                        let in_use = self.session.transport.connection();
+                        if let Some(oldest) = self.connections.add(id, in_use) {
+                            self.session.shared.port.disconnect(oldest);
+                        }
+                    }
                 }
-                self.session.registration.learn(remote);
                 if restarted {
                     self.former_registration = None;
                 }
@@ -355,11 +385,14 @@ impl Running {
         }
         while let Some(transmit) = self.session.transport.poll_transmit() {
             // A full buffer or an unreachable publisher: what matters is sent again, by us or by the publisher.
-            if let Err(error) =
-                self.session.shared.port.send(transmit.local, transmit.remote, &transmit.bytes)
-            {
+            let Transmit { via, local, remote, bytes } = transmit;
+            if let Err(error) = self.session.shared.port.send(via, local, remote, &bytes) {
+                if let (Via::Tcp(id), io::ErrorKind::NotConnected) = (via, error.kind()) {
+                    self.connections.remove(id);
+                    self.session.transport.lose(id);
+                }
                 metrics::counter!("bicast_ingest_send_errors_total").increment(1);
-                tracing::debug!(feed = %self.session.feed, remote = %transmit.remote, %error, "cannot send");
+                tracing::debug!(feed = %self.session.feed, %remote, %error, "cannot send");
             }
         }
     }

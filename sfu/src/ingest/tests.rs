@@ -19,6 +19,7 @@ use bicast_shared::packet::MediaPacket;
 use bytes::Bytes;
 use quinn_udp::RecvMeta;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -28,9 +29,11 @@ use super::config::IngestConfig;
 use super::whip;
 use crate::config::Config;
 use crate::core::sdp::tests::PUBLISHER as CHROMIUM;
-use crate::port::{Datagram, Port};
+use crate::core::stun::tests::check;
+use crate::port::{Datagram, Port, Via};
 use crate::shared::{Identity, Shared};
 use crate::socket::Socket;
+use crate::tcp::{self, Refused};
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 const AUDIO: StreamKey = StreamKey::new(TrackId(1), RenditionId(0));
@@ -46,7 +49,8 @@ impl Rig {
         let address: SocketAddr = bind.parse().unwrap();
         let sockets = Socket::bind_group(address, 1).unwrap();
         let readers: Vec<Socket> = sockets.iter().map(|socket| socket.duplicate().unwrap()).collect();
-        let port = Port::new(sockets, Vec::new(), Vec::new());
+        let listener = tcp::bind(address).unwrap();
+        let port = Port::new(sockets, vec![listener.local_addr().unwrap()], Vec::new(), Vec::new());
         for reader in readers {
             tokio::spawn(pump(port.clone(), reader));
         }
@@ -60,6 +64,7 @@ impl Rig {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        tcp::listen(&shared, vec![listener]).unwrap();
         let router = whip::router(shared.clone());
         Self { shared, router }
     }
@@ -106,8 +111,21 @@ impl Rig {
 
     /// A publisher that is connected to `feed`, and its session's path.
     async fn publish(&self, feed: &str) -> (Publisher, String) {
-        let port = self.shared.port.local_addrs()[0];
-        let (mut publisher, offer) = Publisher::new(port.ip()).await;
+        let ip = self.shared.port.local_addrs()[0].ip();
+        self.publish_by(Publisher::new(ip).await, feed).await
+    }
+
+    /// The same over TCP.
+    async fn publish_by_tcp(&self, feed: &str) -> (Publisher, String) {
+        let ip = self.shared.port.listening()[0].ip();
+        self.publish_by(Publisher::over_tcp(ip), feed).await
+    }
+
+    async fn publish_by(
+        &self,
+        (mut publisher, offer): (Publisher, String),
+        feed: &str,
+    ) -> (Publisher, String) {
         let reply = self.post(feed, &offer).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
         publisher.begin(&reply.text);
@@ -166,6 +184,7 @@ async fn pump(port: Port, socket: Socket) {
         for (meta, buffer) in meta.iter().zip(&buffers).take(received) {
             for bytes in buffer[..meta.len].chunks(meta.stride.max(1)) {
                 let datagram = Datagram {
+                    via: Via::Udp,
                     local: socket.local_for(meta.dst_ip),
                     remote: meta.addr,
                     received: clock::now(),
@@ -173,7 +192,7 @@ async fn pump(port: Port, socket: Socket) {
                 };
                 match port.route(bytes, meta.addr) {
                     Ok(owner) => drop(port.deliver(&owner, datagram)),
-                    Err(reason) => port.ignore(reason),
+                    Err(reason) => port.ignore(Via::Udp, reason),
                 }
             }
         }
@@ -189,9 +208,12 @@ async fn read(subscriber: &mut FeedSubscriber, count: usize) -> Vec<MediaPacket>
     packets
 }
 
-async fn media_arrives(bind: &str) {
+async fn media_arrives(bind: &str, tcp: bool) {
     let rig = Rig::new(bind, IngestConfig::default());
-    let (publisher, _) = rig.publish("demo").await;
+    let (publisher, _) = match tcp {
+        true => rig.publish_by_tcp("demo").await,
+        false => rig.publish("demo").await,
+    };
     let info = rig.shared.bus.feed(&"demo".parse().unwrap()).unwrap().info();
     let who = info.publisher.clone().unwrap();
     assert_eq!(who.protocol, "whip");
@@ -217,12 +239,49 @@ async fn media_arrives(bind: &str) {
 
 #[tokio::test]
 async fn media_arrives_in_order_over_ipv4() {
-    media_arrives("127.0.0.1:0").await;
+    media_arrives("127.0.0.1:0", false).await;
 }
 
 #[tokio::test]
 async fn media_arrives_in_order_over_ipv6() {
-    media_arrives("[::1]:0").await;
+    media_arrives("[::1]:0", false).await;
+}
+
+#[tokio::test]
+async fn media_arrives_in_order_over_tcp_and_ipv4() {
+    media_arrives("127.0.0.1:0", true).await;
+}
+
+#[tokio::test]
+async fn media_arrives_in_order_over_tcp_and_ipv6() {
+    media_arrives("[::1]:0", true).await;
+}
+
+#[tokio::test]
+async fn a_publisher_over_tcp_is_asked_told_and_sent_home_as_any_other() {
+    let rig = Rig::on_loopback();
+    let (publisher, path) = rig.publish_by_tcp("demo").await;
+    let mut video = rig.subscribe("demo", VIDEO);
+    publisher.video(0, 0, vec![0x65, 0]);
+    publisher.video(2, 6_000, vec![0x61, 2]);
+    assert_eq!(publisher.nacked().await, 1);
+    read(&mut video, 2).await;
+    rig.shared.bus.feed(&"demo".parse().unwrap()).unwrap().request_keyframe(TrackId(0));
+    publisher.keyframe_requested().await;
+    assert_eq!(rig.request("DELETE", &path, &[], "").await.status, StatusCode::OK);
+    publisher.closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_only_names_a_publisher_is_not_its() {
+    let rig = Rig::on_loopback();
+    let (_publisher, path) = rig.publish("demo").await;
+    let tag = rig.patch(&path, Some("\"?\""), "a=mid:0\r\n").await.etag.unwrap();
+    let check = check(&format!("{}:x", tag.trim_matches('"')), "guess", true, false);
+    let mut stream = tokio::net::TcpStream::connect(rig.shared.port.listening()[0]).await.unwrap();
+    stream.write_all(&rtc_shared::tcp_framing::frame_packet(&check)).await.unwrap();
+    assert_eq!(stream.read(&mut [0; 100]).await.unwrap_or(0), 0, "closed without an answer");
+    rig.until("demo", |rig, _| rig.shared.port.refused(Refused::NotAuthentic) == 1).await;
 }
 
 #[tokio::test]

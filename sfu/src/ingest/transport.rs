@@ -23,7 +23,7 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::ice::{Credentials, IceLite, Verdict};
 use crate::core::ssrcs::{Limits, Ssrcs};
 use crate::handshake::{Failure, Handshake, SrtpKeys, Step};
-use crate::port::Datagram;
+use crate::port::{ConnectionId, Datagram, Via};
 use crate::shared::Identity;
 
 /// Packets that may arrive late, in SRTP's replay window: as many as ingest takes.
@@ -52,6 +52,7 @@ pub(crate) enum Input {
 /// A datagram to send.
 #[derive(Debug)]
 pub(crate) struct Transmit {
+    pub(crate) via: Via,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) bytes: Bytes,
@@ -68,6 +69,7 @@ pub(crate) struct Transport {
 
 #[derive(Clone, Copy)]
 struct Path {
+    via: Via,
     local: SocketAddr,
     remote: SocketAddr,
     nominated: bool,
@@ -146,6 +148,21 @@ impl Transport {
         self.transmits.pop_front()
     }
 
+    /// Its TCP connection is no more: nothing is sent until its next check, which may come by another.
+    pub(crate) fn lose(&mut self, id: ConnectionId) {
+        if self.connection() == Some(id) {
+            self.path = None;
+        }
+    }
+
+    /// The TCP connection that it uses, if it uses one.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        self.path.and_then(|path| match path.via {
+            Via::Udp => None,
+            Via::Tcp(id) => Some(id),
+        })
+    }
+
     /// Where the publisher is.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         self.path.map(|path| path.remote)
@@ -153,12 +170,14 @@ impl Transport {
 
     fn check(&mut self, datagram: &Datagram) -> Result<Input, Ignored> {
         let checked = self.ice.check(&datagram.bytes, datagram.remote)?;
-        let (local, remote) = (datagram.local, datagram.remote);
-        self.transmits.push_back(Transmit { local, remote, bytes: checked.answer.into() });
+        let Datagram { via, local, remote, .. } = *datagram;
+        self.transmits.push_back(Transmit { via, local, remote, bytes: checked.answer.into() });
         let Verdict::Works { nominated, restarted } = checked.verdict else { return Ok(Input::Nothing) };
-        // Before the nomination the last checked path serves: the handshake need not wait for it.
-        if nominated || restarted || self.path.is_none_or(|path| !path.nominated) {
-            self.path = Some(Path { local, remote, nominated });
+        // Before the nomination the last checked path serves: the handshake need not wait for it. But not a TCP one
+        // where there is UDP: publishers check both at once.
+        let as_good = |old: Path| !old.nominated && (via == Via::Udp || old.via != Via::Udp);
+        if nominated || restarted || self.path.is_none_or(as_good) {
+            self.path = Some(Path { via, local, remote, nominated });
         }
         Ok(Input::Checked { remote, restarted })
     }
@@ -205,8 +224,8 @@ impl Transport {
     }
 
     fn send(&mut self, datagrams: impl IntoIterator<Item = Bytes>) {
-        let Some(Path { local, remote, .. }) = self.path else { return };
-        let transmits = datagrams.into_iter().map(|bytes| Transmit { local, remote, bytes });
+        let Some(Path { via, local, remote, .. }) = self.path else { return };
+        let transmits = datagrams.into_iter().map(|bytes| Transmit { via, local, remote, bytes });
         self.transmits.extend(transmits);
     }
 }
@@ -248,6 +267,7 @@ mod tests {
 
     fn datagram(from: &str, bytes: Vec<u8>) -> Datagram {
         Datagram {
+            via: Via::Udp,
             local: "127.0.0.1:8189".parse().unwrap(),
             remote: from.parse().unwrap(),
             received: bicast_shared::clock::now(),

@@ -2,11 +2,11 @@
 //! at the RTCP that arrives.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bicast_shared::clock;
 use bytes::BytesMut;
+use rtc::ice::network_type::NetworkType;
 use rtc::interceptor::{Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPacket};
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
@@ -19,20 +19,19 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
-use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use rtc::shared::{TaggedBytesMut, TransportContext};
 use rtc_rtcp::packet::Packet as RtcpPacket;
-use tokio::net::UdpSocket;
+
+use super::net::Net;
 
 pub(crate) const VIDEO_PT: u8 = 102;
 pub(crate) const RTX_PT: u8 = 103;
 pub(crate) const AUDIO_PT: u8 = 111;
 
-/// A peer connection and its socket.
+/// A peer connection and what it sends over.
 pub(crate) struct Peer {
     pub(crate) connection: RTCPeerConnection,
-    socket: UdpSocket,
-    /// Where the last datagram came from.
-    server: Option<SocketAddr>,
+    net: Net,
 }
 
 /// What came about.
@@ -44,14 +43,13 @@ pub(crate) enum Came {
 }
 
 impl Peer {
-    /// A peer on a new socket on `local`'s address that is told of RTCP by `heard`.
-    pub(crate) async fn new(
-        local: SocketAddr,
+    /// A peer that is told of RTCP by `heard`.
+    pub(crate) fn new(
+        net: Net,
         media: MediaEngine,
         interceptors: Registry,
         heard: impl FnMut(&dyn RtcpPacket) + Send + Sync + 'static,
     ) -> Self {
-        let socket = UdpSocket::bind(local).await.unwrap();
         let connection = RTCPeerConnectionBuilder::new()
             .with_media_engine(media)
             // Retransmissions come 60 packets later here, near the default window of 64.
@@ -59,18 +57,21 @@ impl Peer {
                 SettingEngineBuilder::new()
                     .with_include_loopback_candidate(true)
                     .with_srtp_replay_protection_window(1_024)
+                    .with_network_types(match net {
+                        Net::Udp { .. } => vec![NetworkType::Udp4, NetworkType::Udp6],
+                        Net::Tcp { .. } => vec![NetworkType::Tcp4, NetworkType::Tcp6],
+                    })
                     .build(),
             )
             .with_interceptor_registry(interceptors.with(Slot::from(14_000), Tap::new(heard)))
             .build(clock::now())
             .unwrap();
-        Self { connection, socket, server: None }
+        Self { connection, net }
     }
 
-    /// The offer, with one candidate: the socket's address.
+    /// The offer, with one candidate.
     pub(crate) fn offer(&mut self) -> String {
-        let local = self.socket.local_addr().unwrap();
-        let candidate = format!("candidate:1 1 udp 2130706431 {} {} typ host", local.ip(), local.port());
+        let candidate = self.net.candidate();
         let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
         self.connection.add_local_candidate(candidate).unwrap();
         let offer = self.connection.create_offer(None).unwrap();
@@ -78,23 +79,24 @@ impl Peer {
         offer.sdp
     }
 
-    pub(crate) fn answered(&mut self, answer: &str) {
+    pub(crate) async fn answered(&mut self, answer: &str) {
+        self.net.answered(answer).await;
         let answer = RTCSessionDescription::answer(answer.to_owned()).unwrap();
         self.connection.set_remote_description(clock::now(), answer).unwrap();
     }
 
-    /// Waits for a datagram or a timer, at most 50 ms.
-    pub(crate) async fn next(&mut self) -> Came {
+    /// Breaks a TCP connection and opens another.
+    pub(crate) async fn reconnect(&mut self, answer: &str) {
+        self.net.reconnect(answer).await;
+    }
+
+    /// Waits for a datagram or a timer, at most 50 ms. One that is `deaf` reads nothing.
+    pub(crate) async fn next(&mut self, deaf: bool) -> Came {
         let now = clock::now();
         let wake = self.connection.poll_timeout().unwrap_or(now + Duration::from_secs(1));
         let wake = wake.clamp(now + Duration::from_millis(1), now + Duration::from_millis(50));
-        let mut buffer = vec![0; 2_048];
         tokio::select! {
-            Ok((size, from)) = self.socket.recv_from(&mut buffer) => {
-                buffer.truncate(size);
-                self.server = Some(from);
-                Came::Datagram(buffer)
-            }
+            datagram = self.net.receive(), if !deaf => Came::Datagram(datagram),
             () = tokio::time::sleep_until(wake.into()) => {
                 let _ = self.connection.handle_timeout(clock::now());
                 Came::Timeout
@@ -107,9 +109,9 @@ impl Peer {
         let _ = self.connection.handle_read(TaggedBytesMut {
             now: clock::now(),
             transport: TransportContext {
-                local_addr: self.socket.local_addr().unwrap(),
-                peer_addr: self.server.unwrap(),
-                transport_protocol: TransportProtocol::UDP,
+                local_addr: self.net.local(),
+                peer_addr: self.net.server(),
+                transport_protocol: self.net.protocol(),
                 ecn: None,
             },
             message: BytesMut::from(datagram),
@@ -118,13 +120,13 @@ impl Peer {
 
     /// Sends bytes as they are to where the last datagram came from.
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
-        let _ = self.socket.send_to(bytes, self.server.unwrap()).await;
+        self.net.send(bytes, self.net.server()).await;
     }
 
     /// Sends what the connection wants to send. Tells whether it has just connected.
     pub(crate) async fn flush(&mut self) -> bool {
         while let Some(message) = self.connection.poll_write() {
-            let _ = self.socket.send_to(&message.message, message.transport.peer_addr).await;
+            self.net.send(&message.message, message.transport.peer_addr).await;
         }
         let mut connected = false;
         while let Some(event) = self.connection.poll_event() {

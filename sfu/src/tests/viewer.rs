@@ -1,6 +1,5 @@
 //! A viewer on `rtc`'s own peer connection, with a lossy network in front of it.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use rtc::peer_connection::configuration::interceptor_registry::configure_nack;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtc_rtcp::sender_report::SenderReport;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use super::net::Net;
 use super::peer::{AUDIO_PT, Came, Peer, VIDEO_PT, media};
 
 /// A packet that arrived.
@@ -46,24 +46,45 @@ pub(super) struct Seen {
 /// Handle of a viewer that runs in a task.
 pub(super) struct Viewer {
     seen: Arc<Mutex<Seen>>,
+    wishes: watch::Sender<Wishes>,
     begin: Option<oneshot::Sender<String>>,
+}
+
+/// What the test wants of a running viewer.
+#[derive(Clone, Copy, Default)]
+struct Wishes {
+    /// It reads nothing.
+    deaf: bool,
+    /// How often its TCP connection broke.
+    breaks: usize,
 }
 
 impl Viewer {
     /// A viewer and its offer. Every `lose`th RTP packet is lost on the way to it.
-    pub(super) async fn new(ip: IpAddr, rtx: bool, lose: usize) -> (Self, String) {
+    pub(super) fn new(net: Net, rtx: bool, lose: usize) -> (Self, String) {
         let seen: Arc<Mutex<Seen>> = Arc::default();
-        let mut peer = build(ip, rtx, seen.clone()).await;
+        let mut peer = build(net, rtx, seen.clone());
         let offer = peer.offer();
         let (begin, answer) = oneshot::channel();
-        let run = Run { peer, seen: seen.clone(), lose, count: 0 };
+        let (wishes, wished) = watch::channel(Wishes::default());
+        let run = Run { peer, seen: seen.clone(), wished, lose, count: 0 };
         tokio::spawn(run.run(answer));
-        (Self { seen, begin: Some(begin) }, offer)
+        (Self { seen, wishes, begin: Some(begin) }, offer)
     }
 
     /// Begins with the answer.
     pub(super) fn begin(&mut self, answer: &str) {
         self.begin.take().unwrap().send(answer.to_owned()).unwrap();
+    }
+
+    /// Whether it reads what comes.
+    pub(super) fn listens(&self, listens: bool) {
+        self.wishes.send_modify(|wishes| wishes.deaf = !listens);
+    }
+
+    /// Breaks its TCP connection; it opens another.
+    pub(super) fn break_connection(&self) {
+        self.wishes.send_modify(|wishes| wishes.breaks += 1);
     }
 
     /// Waits up to 10 s.
@@ -112,6 +133,7 @@ impl Viewer {
 struct Run {
     peer: Peer,
     seen: Arc<Mutex<Seen>>,
+    wished: watch::Receiver<Wishes>,
     lose: usize,
     count: usize,
 }
@@ -119,13 +141,18 @@ struct Run {
 impl Run {
     async fn run(mut self, answer: oneshot::Receiver<String>) {
         let Ok(answer) = answer.await else { return };
-        self.peer.answered(&answer);
+        self.peer.answered(&answer).await;
+        let mut broken = 0;
         loop {
+            let Wishes { deaf, breaks } = *self.wished.borrow();
+            if std::mem::replace(&mut broken, breaks) != breaks {
+                self.peer.reconnect(&answer).await;
+            }
             if self.peer.flush().await {
                 self.seen.lock().connected = true;
             }
             self.read();
-            let Came::Datagram(bytes) = self.peer.next().await else { continue };
+            let Came::Datagram(bytes) = self.peer.next(deaf).await else { continue };
             if self.is_lost(&bytes) {
                 continue;
             }
@@ -169,15 +196,14 @@ impl Run {
     }
 }
 
-async fn build(ip: IpAddr, rtx: bool, seen: Arc<Mutex<Seen>>) -> Peer {
+fn build(net: Net, rtx: bool, seen: Arc<Mutex<Seen>>) -> Peer {
     let mut media = media(rtx);
     let interceptors = configure_nack(Registry::new(), &mut media);
-    let mut peer = Peer::new(SocketAddr::new(ip, 0), media, interceptors, move |packet| {
+    let mut peer = Peer::new(net, media, interceptors, move |packet| {
         if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
             seen.lock().reports.push((report.ssrc, report.ntp_time, report.rtp_time));
         }
-    })
-    .await;
+    });
     for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Recvonly,

@@ -61,6 +61,24 @@ impl Batch {
         self.sizes.len()
     }
 
+    /// Gives every packet to `take`, which tells whether it takes it, and leaves the batch empty.
+    pub(crate) fn pour(&mut self, mut take: impl FnMut(&[u8]) -> bool) -> Sent {
+        let mut sent = Sent::default();
+        let mut rest = self.bytes.as_slice();
+        for size in &self.sizes {
+            let (packet, behind) = rest.split_at((*size).min(rest.len()));
+            rest = behind;
+            if take(packet) {
+                sent.add(1, packet.len());
+            } else {
+                sent.dropped += 1;
+            }
+        }
+        self.bytes.clear();
+        self.sizes.clear();
+        sent
+    }
+
     /// Sends everything and leaves the batch empty.
     pub(crate) fn send(&mut self, socket: &Socket, from: SocketAddr, to: SocketAddr) -> Sent {
         let mut sent = Sent::default();
@@ -155,6 +173,26 @@ mod tests {
             assert_eq!(to.recv(&mut buffer).unwrap(), *size);
             assert!(buffer[..*size].iter().all(|byte| usize::from(*byte) == n));
         }
+        assert_eq!(batch.len(), 0);
+    }
+
+    #[test]
+    fn packets_are_poured_out_one_by_one() {
+        let mut batch = Batch::default();
+        for size in [5_usize, 3, 9] {
+            let filled = batch.push(|out| {
+                out.resize(out.len() + size, size.to_be_bytes()[7]);
+                Ok(Some(size))
+            });
+            assert_eq!(filled, Ok(true));
+        }
+        let mut taken = Vec::new();
+        let sent = batch.pour(|packet| {
+            taken.push(packet.to_vec());
+            packet.len() != 3
+        });
+        assert_eq!(taken, [vec![5; 5], vec![3; 3], vec![9; 9]]);
+        assert_eq!((sent.packets, sent.bytes, sent.dropped), (2, 14, 1));
         assert_eq!(batch.len(), 0);
     }
 }

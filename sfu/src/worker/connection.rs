@@ -16,7 +16,7 @@ use crate::core::ice::{Credentials, IceLite, Verdict};
 use crate::core::seal::Sealer;
 use crate::core::ssrcs::{Limits, Ssrcs};
 use crate::handshake::{Handshake, SrtpKeys, Step};
-use crate::port::{Datagram, Registration};
+use crate::port::{Datagram, Registration, Via};
 use crate::shared::Identity;
 
 /// RTCP senders of one viewer; browsers have one or two.
@@ -111,7 +111,9 @@ impl Connection {
         let checked = self.ice.check(&datagram.bytes, datagram.remote)?;
         out.push(checked.answer.into());
         let Verdict::Works { nominated, restarted } = checked.verdict else { return Ok(Input::Nothing) };
-        self.registration.learn(datagram.remote);
+        if datagram.via == Via::Udp {
+            self.registration.learn(datagram.remote);
+        }
         if restarted {
             self.former = None;
         }

@@ -13,7 +13,8 @@ use tokio::task::AbortHandle;
 
 use super::Worker;
 use super::batch::Sent;
-use super::viewer::{Viewer, Wire};
+use super::path::Output;
+use super::viewer::Viewer;
 use crate::core::history::History;
 use crate::status::FeedReport;
 
@@ -190,16 +191,18 @@ impl Worker {
             return;
         }
         let Some(stream) = feed.streams.get(&key) else { return };
-        let mut wire = Wire { sockets: &self.sockets, batch: &mut self.batch };
+        let mut output = Output { sockets: &self.sockets, links: &mut self.links, batch: &mut self.batch };
         let (mut sent, mut wants_keyframe, mut failed) = (Sent::default(), false, Vec::new());
         for &slot in &stream.viewers {
             let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { continue };
-            let visit = viewer.forward(now, key, &stream.history, from, &mut wire);
+            let visit = viewer.forward(now, key, &stream.history, from, &mut output);
             sent.packets += visit.sent.packets;
             sent.bytes += visit.sent.bytes;
             sent.dropped += visit.sent.dropped;
             sent.calls += visit.sent.calls;
             wants_keyframe |= visit.wants_keyframe.is_some();
+            self.counts.lags += visit.lags;
+            self.counts.left_out += visit.left_out;
             if visit.behind {
                 self.behind.insert(slot);
             }

@@ -4,20 +4,35 @@
 //! | module | holds |
 //! |---|---|
 //! | [`run`] | the thread: sockets, inbox, commands, feeds, timers, all on one [`Worker`] |
-//! | [`viewer`] | one viewer: where it stands in each stream, what it is owed |
+//! | [`viewer`] | one viewer: what it is owed |
+//! | [`forward`] | how its packets reach it |
+//! | [`track`] | where a viewer stands in a stream |
+//! | [`reports`] | RTCP reports, both ways |
+//! | [`datagrams`] | what comes from viewers, and what is sent to them beside media |
 //! | [`connection`] | ICE-lite, DTLS, SRTP keys of one viewer, without input or output |
+//! | [`path`] | where a viewer is reached, and what takes its packets there |
 //! | [`batch`] | sealed packets, sent in runs |
 //! | [`stats`] | what is counted of a viewer |
+//! | [`links`], [`tcp`] | viewers' TCP connections: their state and their tasks |
 //! | [`seat`] | the directory of all viewers and their bounds |
 
 pub(crate) mod batch;
 pub(crate) mod connection;
+pub(crate) mod datagrams;
 pub(crate) mod feeds;
+pub(crate) mod forward;
+pub(crate) mod links;
+pub(crate) mod path;
+pub(crate) mod reports;
 pub(crate) mod run;
 pub(crate) mod seat;
 pub(crate) mod stats;
+pub(crate) mod tcp;
+#[cfg(test)]
+mod tcp_tests;
 #[cfg(test)]
 mod tests;
+pub(crate) mod track;
 pub(crate) mod viewer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,22 +43,23 @@ use std::time::{Duration, Instant};
 use bicast_shared::clock;
 use bicast_shared::feed::bus::Feed;
 use bicast_shared::id::FeedId;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use rtc_srtp::config::SessionKeys;
 use tokio::sync::Notify;
 
 use self::batch::{Batch, Sent};
-use self::connection::{Connection, Input};
+use self::connection::Connection;
+use self::datagrams::socket_for;
 use self::feeds::WorkerFeed;
+use self::links::Links;
+use self::path::{Output, Path, Wire};
 use self::seat::Seat;
-use self::viewer::{Path, Viewer, Visit, Wire};
+use self::viewer::{Viewer, Visit};
 use crate::core::answer::Agreement;
-use crate::core::demux::{Ignored, Kind};
 use crate::core::ice::Credentials;
-use crate::port::{Datagram, Owner, Registration};
+use crate::port::Registration;
 use crate::shared::Shared;
-use crate::socket::{Patience, Socket};
+use crate::socket::Socket;
 use crate::status::WorkerReport;
 
 /// Addresses that one viewer is known by; the oldest goes.
@@ -72,6 +88,7 @@ pub(crate) struct Worker {
     by_session: HashMap<String, usize>,
     by_ufrag: HashMap<String, usize>,
     by_address: HashMap<SocketAddr, usize>,
+    links: Links,
     feeds: BTreeMap<FeedId, WorkerFeed>,
     timers: BTreeSet<(Instant, usize)>,
     /// Viewers that are behind: visited every [`PACE`].
@@ -91,6 +108,8 @@ struct Counts {
     dropped: u64,
     calls: u64,
     repaired: u64,
+    lags: u64,
+    left_out: u64,
 }
 
 impl Worker {
@@ -110,6 +129,7 @@ impl Worker {
             by_session: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
+            links: Links::default(),
             feeds: BTreeMap::new(),
             timers: BTreeSet::new(),
             behind: BTreeSet::new(),
@@ -190,8 +210,8 @@ impl Worker {
         viewer.missing = agreement.missing;
         viewer.sealer = Some(sealer);
         let slot = self.insert(viewer);
-        let socket = socket_for(&self.sockets, local, remote);
-        self.checked(now, slot, Path { socket, local, remote, nominated: true });
+        let wire = Wire::Udp { socket: socket_for(&self.sockets, local, remote) };
+        self.checked(now, slot, Path { wire, local, remote, nominated: true });
         self.connected(now, slot);
         self.schedule(slot);
         Some(())
@@ -241,147 +261,6 @@ impl Worker {
         }
     }
 
-    /// Takes a datagram from one of its sockets: its own viewers' are handled, others are passed to their owners.
-    pub(crate) fn receive(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
-        let own = match Kind::of(bytes) {
-            Some(Kind::Dtls | Kind::Rtp) => self.by_address.contains_key(&remote),
-            _ => false,
-        };
-        let owner = if own { Ok(Owner::Worker(self.index)) } else { self.shared.port.route(bytes, remote) };
-        let result = owner.and_then(|owner| {
-            let bytes = Bytes::copy_from_slice(bytes);
-            let datagram = Datagram { local, remote, received: now, bytes };
-            match owner {
-                Owner::Worker(index) if index == self.index => self.handle(now, &datagram),
-                other => self.shared.port.deliver(&other, datagram),
-            }
-        });
-        if let Err(reason) = result {
-            self.shared.port.ignore(reason);
-        }
-    }
-
-    /// Takes a datagram of one of its viewers that came to another worker's socket.
-    pub(crate) fn handle_forwarded(&mut self, now: Instant, datagram: &Datagram) {
-        if let Err(reason) = self.handle(now, datagram) {
-            self.shared.port.ignore(reason);
-        }
-    }
-
-    fn handle(&mut self, now: Instant, datagram: &Datagram) -> Result<(), Ignored> {
-        let slot = if Kind::of(&datagram.bytes) == Some(Kind::Stun) {
-            let request =
-                crate::core::stun::BindingRequest::parse(&datagram.bytes).ok_or(Ignored::BadStun)?;
-            self.by_ufrag.get(request.local_ufrag())
-        } else {
-            self.by_address.get(&datagram.remote)
-        };
-        let slot = *slot.ok_or(Ignored::OwnerGone)?;
-        let shared = self.shared.clone();
-        let viewer = self.viewers.get_mut(slot).and_then(Option::as_mut).ok_or(Ignored::OwnerGone)?;
-        self.batch.begin_visit();
-        let mut answers = Vec::new();
-        let input = viewer.connection.handle(now, datagram, &shared.identity, &mut answers);
-        let back = Path {
-            socket: socket_for(&self.sockets, datagram.local, datagram.remote),
-            local: datagram.local,
-            remote: datagram.remote,
-            nominated: false,
-        };
-        // Also what could not be taken may have an answer: the alert that tells the viewer why.
-        self.transmit(back, &answers);
-        if input.is_err() {
-            self.schedule(slot);
-        }
-        match input? {
-            Input::Nothing => {}
-            Input::Checked { nominated } => self.checked(now, slot, Path { nominated, ..back }),
-            Input::Connected(sealer) => {
-                if let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) {
-                    viewer.sealer = Some(sealer);
-                }
-                self.connected(now, slot);
-            }
-            Input::Rtcp(compound) => self.rtcp(now, slot, &compound),
-            Input::Closed => self.remove(now, slot, "closed-by-viewer"),
-            Input::Failed(why) => self.remove(now, slot, why),
-        }
-        self.schedule(slot);
-        Ok(())
-    }
-
-    /// Media and keys go to where an authentic check came from. DTLS begins before the nomination (Chromium nominates
-    /// 40 to 90 ms later), so the first path serves until one is chosen; the newest choice wins, which is how a viewer
-    /// that roams moves over.
-    fn checked(&mut self, now: Instant, slot: usize, path: Path) {
-        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
-        viewer.heard = now;
-        if viewer
-            .path
-            .is_none_or(|old| path.nominated || !old.nominated && !viewer.connection.is_established())
-        {
-            viewer.path = Some(path);
-        }
-        if self.by_address.insert(path.remote, slot) != Some(slot) {
-            viewer.addresses.retain(|address| *address != path.remote);
-            viewer.addresses.push_back(path.remote);
-            if viewer.addresses.len() > MAX_ADDRESSES
-                && let Some(oldest) = viewer.addresses.pop_front()
-                && self.by_address.get(&oldest) == Some(&slot)
-            {
-                self.by_address.remove(&oldest);
-            }
-        }
-    }
-
-    fn connected(&mut self, now: Instant, slot: usize) {
-        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
-        viewer.established = Some(now);
-        viewer.report_due = now + Duration::from_millis(300);
-        viewer.seat.settle();
-        let took = now.saturating_duration_since(viewer.started);
-        metrics::counter!("bicast_viewer_joins_total").increment(1);
-        metrics::histogram!("bicast_viewer_connect_seconds").record(took);
-        tracing::debug!(session = %viewer.id, feed = %viewer.feed, ?took, "viewer connected");
-        self.attach(now, slot);
-        self.publish_report();
-    }
-
-    fn rtcp(&mut self, now: Instant, slot: usize, compound: &[u8]) {
-        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
-        let mut answers = Vec::new();
-        let visit = viewer.handle_rtcp(now, compound, &mut answers);
-        if visit.wants_keyframe.is_some() {
-            metrics::counter!("bicast_viewer_keyframe_requests_total").increment(1);
-        }
-        self.send_rtcp(slot, &answers);
-        self.account(slot, &visit);
-        if visit.behind {
-            self.catch_up(now, slot);
-        }
-    }
-
-    /// Protects and sends compound RTCP packets to a viewer.
-    fn send_rtcp(&mut self, slot: usize, compounds: &[Vec<u8>]) {
-        let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
-        let Some(path) = viewer.path else { return };
-        let sealed: Vec<Bytes> =
-            compounds.iter().filter_map(|compound| viewer.connection.seal_rtcp(compound)).collect();
-        self.transmit(path, &sealed);
-    }
-
-    fn transmit(&self, path: Path, datagrams: &[Bytes]) {
-        let Some(socket) = self.sockets.get(path.socket) else { return };
-        let mut patience = Patience::default();
-        for datagram in datagrams {
-            let sent = socket.send(path.local, path.remote, datagram, None, &mut patience);
-            if let Err(error) = sent {
-                tracing::debug!(%error, remote = %path.remote, "cannot send");
-                metrics::counter!("bicast_udp_send_errors_total").increment(1);
-            }
-        }
-    }
-
     /// Visits a viewer that is behind.
     fn catch_up(&mut self, now: Instant, slot: usize) {
         let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else {
@@ -389,8 +268,8 @@ impl Worker {
             return;
         };
         let feed = self.feeds.get(&viewer.feed);
-        let mut wire = Wire { sockets: &self.sockets, batch: &mut self.batch };
-        let visit = viewer.catch_up(now, |key| feed.and_then(|feed| feed.history(key)), &mut wire);
+        let mut output = Output { sockets: &self.sockets, links: &mut self.links, batch: &mut self.batch };
+        let visit = viewer.catch_up(now, |key| feed.and_then(|feed| feed.history(key)), &mut output);
         if !viewer.is_behind() {
             self.behind.remove(&slot);
         }
@@ -470,6 +349,8 @@ impl Worker {
     fn account(&mut self, slot: usize, visit: &Visit) {
         self.counts.add(&visit.sent);
         self.counts.repaired += visit.repaired;
+        self.counts.lags += visit.lags;
+        self.counts.left_out += visit.left_out;
         if visit.behind {
             self.behind.insert(slot);
         }
@@ -494,6 +375,7 @@ impl Worker {
             viewer.connection.close(now, &mut out);
             self.transmit(path, &out);
         }
+        viewer.connections.take().into_iter().for_each(|id| self.links.close(id));
         for address in &viewer.addresses {
             if self.by_address.get(address) == Some(&slot) {
                 self.by_address.remove(address);
@@ -532,6 +414,8 @@ impl Worker {
         metrics::counter!("bicast_viewer_packets_dropped_total").increment(counts.dropped);
         metrics::counter!("bicast_viewer_send_calls_total").increment(counts.calls);
         metrics::counter!("bicast_viewer_retransmissions_total").increment(counts.repaired);
+        metrics::counter!("bicast_viewer_lags_total").increment(counts.lags);
+        metrics::counter!("bicast_viewer_left_out_frames_total").increment(counts.left_out);
         let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         let worker = self.index.to_string();
         metrics::gauge!("bicast_worker_viewers", "worker" => worker.clone())
@@ -554,10 +438,4 @@ impl Counts {
         self.dropped += sent.dropped;
         self.calls += sent.calls;
     }
-}
-
-/// The socket that datagrams to `local` came to: the one bound to it, else one of the address family.
-fn socket_for(sockets: &[Socket], local: SocketAddr, remote: SocketAddr) -> usize {
-    let exact = sockets.iter().position(|socket| socket.local().ip() == local.ip());
-    exact.or_else(|| sockets.iter().position(|s| s.local().is_ipv4() == remote.is_ipv4())).unwrap_or(0)
 }

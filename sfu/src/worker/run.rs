@@ -18,9 +18,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
-use super::{Joining, Worker};
+use super::{Joining, Worker, tcp};
 use crate::port::{Datagram, Registration};
 use crate::socket::Socket;
+use crate::tcp::Accepted;
 
 /// Packets are collected up to the end of a frame or this long, so that a viewer is visited once for several of them.
 const COLLECT: Duration = Duration::from_micros(1_500);
@@ -31,6 +32,9 @@ const BUFFERS: usize = 8;
 const DATAGRAM: usize = 1_600;
 /// Receive calls before other tasks have their turn.
 const RECEIVES: usize = 16;
+
+/// How long TCP connections may take to be told goodbye.
+const GOODBYE: Duration = Duration::from_millis(100);
 
 /// What the HTTP side asks of a worker.
 pub(crate) enum Command {
@@ -56,6 +60,7 @@ pub(crate) enum Command {
 /// What reaches a worker from outside.
 pub(crate) struct Inboxes {
     pub(crate) datagrams: mpsc::Receiver<Datagram>,
+    pub(crate) connections: mpsc::Receiver<Accepted>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
@@ -71,12 +76,14 @@ pub(crate) fn run(worker: Worker, inboxes: Inboxes) -> io::Result<()> {
             spawn_local(receive(hub.clone(), Arc::new(socket), readiness));
         }
         spawn_local(forwarded(hub.clone(), inboxes.datagrams));
+        spawn_local(tcp::connections(hub.clone(), inboxes.connections));
         spawn_local(timers(hub.clone()));
         spawn_local(counts(hub.clone()));
         let mut commands = inboxes.commands;
         while let Some(command) = commands.recv().await {
             if let Command::Close(done) = command {
                 hub.worker.borrow_mut().close(clock::now());
+                hub.write_goodbyes().await;
                 let _ = done.send(());
                 break;
             }
@@ -88,9 +95,9 @@ pub(crate) fn run(worker: Worker, inboxes: Inboxes) -> io::Result<()> {
 
 /// The worker's state and the timer task's bell.
 #[derive(Clone)]
-struct Hub {
-    worker: Rc<RefCell<Worker>>,
-    changed: Rc<Notify>,
+pub(super) struct Hub {
+    pub(super) worker: Rc<RefCell<Worker>>,
+    pub(super) changed: Rc<Notify>,
 }
 
 impl Hub {
@@ -122,6 +129,14 @@ impl Hub {
             }
         }
         self.changed.notify_one();
+    }
+
+    /// Lets the tasks of TCP connections write what stands in their outboxes. Those that can, do so at once.
+    async fn write_goodbyes(&self) {
+        let deadline = tokio::time::Instant::now() + GOODBYE;
+        while !self.worker.borrow().links.is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Starts readers for the streams of a feed that have none.

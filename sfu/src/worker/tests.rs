@@ -25,22 +25,22 @@ use crate::core::sdp::Offer;
 use crate::core::sdp::tests::VIEWER as CHROMIUM;
 use crate::core::seal::tests::keys;
 use crate::core::stun::tests::check;
-use crate::port::Port;
+use crate::port::{Owner, Port};
 use crate::shared::Identity;
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 
-struct Rig {
-    worker: Worker,
+pub(super) struct Rig {
+    pub(super) worker: Worker,
     publisher: FeedPublisher,
-    seats: Seats,
-    now: Instant,
+    pub(super) seats: Seats,
+    pub(super) now: Instant,
     screen: UdpSocket,
-    context: Context,
+    pub(super) context: Context,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bus = FeedBus::new(FeedSettings::default(), RingLimits::default());
         let fmtp = "packetization-mode=1;profile-level-id=42e01f".to_owned();
         let tracks = vec![TrackInfo::single(TrackId(0), Codec::H264, ClockRate::VIDEO, 0, fmtp)];
@@ -50,7 +50,7 @@ impl Rig {
         let shared = Arc::new(Shared {
             config: Config::default(),
             bus,
-            port: Port::new(vec![socket.duplicate().unwrap()], Vec::new(), Vec::new()),
+            port: Port::new(vec![socket.duplicate().unwrap()], Vec::new(), Vec::new(), Vec::new()),
             identity: Identity::generate().unwrap(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -86,7 +86,7 @@ impl Rig {
     }
 
     /// A viewer that is connected.
-    fn connect(&mut self) {
+    pub(super) fn connect(&mut self) {
         let (agreement, registration, seat) = self.parts("viewer");
         let feed = self.publisher.feed().clone();
         let local = self.worker.sockets[0].local();
@@ -108,7 +108,7 @@ impl Rig {
     }
 
     /// Somebody else who keeps the stream's history on this worker but never connects.
-    fn keep_history(&mut self) {
+    pub(super) fn keep_history(&mut self) {
         let (agreement, registration, seat) = self.parts("other");
         let feed = self.publisher.feed().clone();
         let joining = Joining {
@@ -137,14 +137,14 @@ impl Rig {
     }
 
     /// Packets `from` to `to` of the stream; frames of ten packets, `keyframes` says which begin a group.
-    fn forward(&mut self, from: i64, to: i64, keyframes: impl Fn(i64) -> bool, hole: bool) {
+    pub(super) fn forward(&mut self, from: i64, to: i64, keyframes: impl Fn(i64) -> bool, hole: bool) {
         let mut packets: Vec<MediaPacket> =
             (from..to).map(|n| packet(n, n / 10 * 3_000, n % 10 == 0 && keyframes(n))).collect();
         let feed = self.publisher.feed().id().clone();
         self.worker.forward(self.now, &feed, VIDEO, &mut packets, hole);
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
         self.worker.handle_timeout(self.now);
     }

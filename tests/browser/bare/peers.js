@@ -3,8 +3,14 @@
 
 import { age, draw, CLOCK, NUMBER, read, side, wallClock } from './barcode.js';
 
+/** As if nothing but TCP got through: an answer without its UDP candidates, with another TCP port where one is given. */
+function withoutUdp(sdp, overTcp) {
+  const tcp = sdp.replace(/^a=candidate:\S+ \d+ udp .*\r\n/gim, '');
+  return overTcp === true ? tcp : tcp.replace(/^(a=candidate:.*) \d+ typ host tcptype passive/gm, `$1 ${overTcp} typ host tcptype passive`);
+}
+
 /** POSTs an offer and takes the answer. Returns the session's URL and when the POST was sent. */
-async function exchange(pc, url) {
+async function exchange(pc, url, { overTcp = false } = {}) {
   await pc.setLocalDescription(await pc.createOffer());
   const posted = performance.now();
   const response = await fetch(url, {
@@ -14,12 +20,13 @@ async function exchange(pc, url) {
   });
   if (response.status !== 201) throw new Error(`${url}: ${response.status}: ${await response.text()}`);
   const session = new URL(response.headers.get('Location'), url).href;
-  await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
+  const sdp = await response.text();
+  await pc.setRemoteDescription({ type: 'answer', sdp: overTcp ? withoutUdp(sdp, overTcp) : sdp });
   return { session, posted };
 }
 
 /** Watches by WHEP. Every decoded frame is kept: RTP timestamp, number and clock in the picture, when it was decoded. */
-export async function watchWhep(url, video, { decoded = true } = {}) {
+export async function watchWhep(url, video, { decoded = true, overTcp = false } = {}) {
   const pc = new RTCPeerConnection();
   const state = { pc, frames: [], painted: [], posted: null, session: null };
   pc.addTransceiver('video', { direction: 'recvonly' });
@@ -29,7 +36,7 @@ export async function watchWhep(url, video, { decoded = true } = {}) {
     if (track.kind === 'video' && decoded) collect(track, state);
   };
   watchPaint(video, state);
-  Object.assign(state, await exchange(pc, url));
+  Object.assign(state, await exchange(pc, url, { overTcp }));
   return state;
 }
 
@@ -168,12 +175,12 @@ function tone() {
 }
 
 /** Publishes a canvas by WHIP. */
-export async function publish(url, canvas, { bitrate = 2_500_000, sound = true } = {}) {
+export async function publish(url, canvas, { bitrate = 2_500_000, sound = true, overTcp = false } = {}) {
   const pc = new RTCPeerConnection();
   const drawing = picture(canvas);
   await prepareSender(pc, drawing.track, bitrate);
   if (sound) pc.addTransceiver(tone(), { direction: 'sendonly' });
-  return { pc, drawing, ...(await exchange(pc, url)) };
+  return { pc, drawing, ...(await exchange(pc, url, { overTcp })) };
 }
 
 /** The floor: canvas -> encoder -> decoder -> video element in one page, no server between. */

@@ -2,13 +2,12 @@
 //! full size.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use bicast_shared::media::{Codec, TrackKind};
 
 use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken};
+use crate::core::candidates::{self, Candidate};
 use crate::core::format::is_stereo;
-use crate::core::fragment::candidate_line;
 use crate::core::sdp::{OfferedCodec, parameter};
 
 /// Our side of the transport.
@@ -23,7 +22,7 @@ pub(crate) struct Local {
     /// SHA-256 fingerprint of our certificate, in capitals with colons.
     pub(crate) fingerprint: String,
     /// Where we can be reached, best first.
-    pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) candidates: Vec<Candidate>,
 }
 
 /// What the answer tells an encoder about its bitrate, in kbit/s (`x-google-*`: libwebrtc's own parameters).
@@ -58,7 +57,7 @@ pub(crate) fn answer(decided: &Negotiation, local: &Local, hints: BitrateHints) 
             Plan::Take(taken) => {
                 section(&mut text, taken, local, hints);
                 if std::mem::take(&mut first) {
-                    candidates(&mut text, &local.candidates);
+                    candidates::lines(&local.candidates).for_each(|candidate| line(&mut text, &candidate));
                 }
             }
         }
@@ -75,7 +74,7 @@ pub(crate) fn restart_fragment(decided: &Negotiation, local: &Local) -> String {
         media(&mut text, taken, &[taken.offered.payload_type]);
         line(&mut text, &format!("a=mid:{}", taken.mid));
         credentials(&mut text, local);
-        candidates(&mut text, &local.candidates);
+        candidates::lines(&local.candidates).for_each(|candidate| line(&mut text, &candidate));
     }
     text
 }
@@ -112,13 +111,6 @@ fn media(text: &mut String, taken: &Taken, payload_types: &[u8]) {
 fn credentials(text: &mut String, local: &Local) {
     line(text, &format!("a=ice-ufrag:{}", local.ufrag));
     line(text, &format!("a=ice-pwd:{}", local.pwd));
-}
-
-fn candidates(text: &mut String, addresses: &[SocketAddr]) {
-    for (n, address) in addresses.iter().enumerate() {
-        line(text, &candidate_line(n, *address));
-    }
-    line(text, "a=end-of-candidates");
 }
 
 fn rtpmap(text: &mut String, offered: &OfferedCodec) {
@@ -203,6 +195,7 @@ fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
 mod tests {
     use super::super::negotiate::tests::decide;
     use super::*;
+    use crate::core::candidates::tests::udp;
     use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
 
     fn local() -> Local {
@@ -211,7 +204,7 @@ mod tests {
             ufrag: "OurU".into(),
             pwd: "our-password-of-24-chars".into(),
             fingerprint: "AB:CD".into(),
-            candidates: vec!["127.0.0.1:8189".parse().unwrap(), "[::1]:8189".parse().unwrap()],
+            candidates: vec![udp("127.0.0.1:8189"), udp("[::1]:8189")],
         }
     }
 

@@ -1,6 +1,6 @@
 //! A publisher on `rtc`'s own peer connection: the other end of everything that ingest does itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use rtc_rtcp::sender_report::SenderReport;
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::tests::net::Net;
 use crate::tests::peer::{AUDIO_PT, Came, Peer, VIDEO_PT, h264, media, opus};
 
 const VIDEO_SSRC: u32 = 0x1000;
@@ -50,8 +51,17 @@ enum Command {
 impl Publisher {
     /// A publisher and its offer.
     pub(super) async fn new(ip: IpAddr) -> (Self, String) {
+        Self::over(Net::udp(ip).await)
+    }
+
+    /// The same over TCP.
+    pub(super) fn over_tcp(ip: IpAddr) -> (Self, String) {
+        Self::over(Net::tcp(ip))
+    }
+
+    fn over(net: Net) -> (Self, String) {
         let seen: Arc<Mutex<Seen>> = Arc::default();
-        let (mut peer, senders) = build(ip, seen.clone()).await;
+        let (mut peer, senders) = build(net, seen.clone());
         let offer = peer.offer();
         let (commands, queue) = mpsc::unbounded_channel();
         let (begin, answer) = oneshot::channel();
@@ -166,7 +176,7 @@ impl Run {
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) {
         let Ok(answer) = answer.await else { return };
-        self.peer.answered(&answer);
+        self.peer.answered(&answer).await;
         let mut closing = false;
         loop {
             if self.peer.flush().await {
@@ -177,7 +187,7 @@ impl Run {
                 return;
             }
             tokio::select! {
-                came = self.peer.next() => {
+                came = self.peer.next(false) => {
                     let Came::Datagram(bytes) = came else { continue };
                     if bytes[0] == 21 {
                         self.seen.lock().closed = true;
@@ -218,7 +228,7 @@ impl Run {
     }
 }
 
-async fn build(ip: IpAddr, seen: Arc<Mutex<Seen>>) -> (Peer, [RTCRtpSenderId; 2]) {
+fn build(net: Net, seen: Arc<Mutex<Seen>>) -> (Peer, [RTCRtpSenderId; 2]) {
     let heard = move |packet: &dyn RtcpPacket| {
         let mut seen = seen.lock();
         if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
@@ -228,7 +238,7 @@ async fn build(ip: IpAddr, seen: Arc<Mutex<Seen>>) -> (Peer, [RTCRtpSenderId; 2]
             seen.keyframe_requests += 1;
         }
     };
-    let mut peer = Peer::new(SocketAddr::new(ip, 0), media(false), Registry::new(), heard).await;
+    let mut peer = Peer::new(net, media(false), Registry::new(), heard);
     let mut add = |kind, ssrc, codec: RTCRtpCodec| {
         let coding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
