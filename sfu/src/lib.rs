@@ -34,3 +34,4 @@ pub use config::{Config, Limits, Playout};
 pub use error::Error;
 pub use ingest::IngestConfig;
 pub use sfu::Sfu;
+pub use socket::BUFFER_BYTES as UDP_BUFFER_BYTES;
