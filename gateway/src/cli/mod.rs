@@ -1,6 +1,7 @@
 //! The commands.
 
 mod config;
+mod doctor;
 mod serve;
 
 use std::io::IsTerminal;
@@ -50,6 +51,8 @@ enum Command {
     Publish(Box<bicast_publish::Args>),
     /// Print the configuration that `serve` would run with, or one to begin with
     Config(config::ConfigArgs),
+    /// Look for what keeps viewers away: addresses, ports, NAT, kernel settings
+    Doctor(Box<doctor::DoctorArgs>),
 }
 
 impl Cli {
@@ -62,6 +65,7 @@ impl Cli {
             Command::Serve(args) => block_on(serve::run(*args))?,
             Command::Publish(args) => block_on(bicast_publish::run(*args))?,
             Command::Config(args) => config::run(&args)?,
+            Command::Doctor(args) => return block_on(doctor::run(*args)),
         }
         Ok(ExitCode::SUCCESS)
     }
