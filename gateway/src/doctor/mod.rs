@@ -135,7 +135,8 @@ async fn ask(report: &mut Report, endpoint: &Endpoint, named: bool, config: &Res
         }
         Presence::Nothing { why, free } => {
             report.add(absent(&endpoint.origin(), &why, free && here && !named));
-            report.findings.extend(own.map(ports::check).unwrap_or_default());
+            // Whoever holds the port without speaking HTTP may be the server itself, behind its proxy.
+            report.findings.extend(own.filter(|_| free).map(ports::check).unwrap_or_default());
             return here;
         }
     };
@@ -163,6 +164,11 @@ fn absent(origin: &str, why: &str, expected: bool) -> Finding {
         let text = format!("Nothing runs at {origin}: what peers would be told is seen when it does.");
         let finding = Finding::new(Area::Server, "reachable", Level::Note, text);
         return finding.next("Start it and call this again:").command("bicast serve");
+    }
+    if why.contains("certificate") {
+        let text = format!("{origin} has no certificate that clients take: {why}.");
+        return Finding::new(Area::Server, "certificate", Level::Problem, text)
+            .next("Get one for this name from an authority that browsers know (Caddy and certbot do it by themselves).");
     }
     let text = format!("Nothing answers at {origin}: {why}.");
     Finding::new(Area::Server, "reachable", Level::Problem, text)
@@ -216,6 +222,13 @@ mod tests {
         assert!(another_port(&config, &udp(9000)).unwrap().text.contains("9000"));
         config.sfu.udp_port = 0;
         assert_eq!(another_port(&config, &udp(9000)), None);
+    }
+
+    #[test]
+    fn who_is_absent_is_told_from_who_cannot_be_trusted() {
+        assert_eq!(absent("http://h", "connection refused", true).level, Level::Note);
+        assert_eq!(absent("http://h", "connection refused", false).check, "reachable");
+        assert_eq!(absent("https://h", "invalid peer certificate: Expired", false).check, "certificate");
     }
 
     #[test]
