@@ -199,6 +199,7 @@ impl Source {
                 media_time,
                 decode_time: None,
                 map_version: 0,
+                program_time: bicast_shared::time::ProgramTime::default(),
                 keyframe: frame == 0,
                 segment: None,
                 segment_start: MediaTime(0),

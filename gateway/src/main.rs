@@ -9,7 +9,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             bicast::cli::report(&error);
-            ExitCode::FAILURE
+            bicast::cli::exit_code(&error)
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::core::reorder::Patience;
 pub struct Config {
     /// Seconds of media that playlists list (20 to 86,400).
     pub window_seconds: u32,
-    /// Megabytes of media kept per feed. When they are reached before `window_seconds`, the window is shorter.
+    /// Megabytes of media kept per feed. When they are reached before `window_seconds`, the window is shorter. Playlists that
+    /// were ended because their feed went on with other kinds of tracks may keep as much again, for the length of the window.
     pub max_megabytes_per_feed: u32,
     /// Playlist and part requests that may wait at the same time, over all feeds. One more is answered 503.
     pub max_waiting_requests: u32,

@@ -8,6 +8,7 @@ use bicast_shared::clock;
 use bicast_shared::feed::bus::{Feed, FeedBus, FeedSubscriber, StartAt};
 use bicast_shared::feed::info::{FeedInfo, FeedState};
 use bicast_shared::id::{FeedId, SegmentNumber};
+use bicast_shared::media::TrackKind;
 use bicast_shared::packet::MediaPacket;
 use bicast_shared::status::{LiveEdge, PackagedRendition, PackagerFeedStatus};
 use bicast_shared::time::{MediaTime, ProgramTime};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::core::feed::FeedPackager;
+use crate::core::instance::Totals;
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
 use crate::store::{FeedEntry, Store};
 
@@ -57,7 +59,8 @@ struct Streams {
 }
 
 impl Streams {
-    /// Subscribes to what the feed has and is not read yet.
+    /// Subscribes to what the feed has and is not read yet. Two streams at most: a kind of track keeps its id for the feed's
+    /// life, and one stream of each kind is read.
     fn follow(&mut self, feed: &Feed, core: &FeedPackager) {
         for key in core.streams() {
             if self.readers.iter().all(|reader| reader.key() != key) {
@@ -91,7 +94,8 @@ impl Streams {
     /// What has come, in the order of arrival over all streams.
     fn drain(&mut self) -> Vec<MediaPacket> {
         for reader in &mut self.readers {
-            reader.try_read(&mut self.batch, BATCH);
+            // All of it: an epoch that begins in the one stream ends the one before in the other.
+            while reader.try_read(&mut self.batch, BATCH) == BATCH {}
         }
         self.batch.sort_by_key(|packet| packet.stamp.bus_sequence);
         std::mem::take(&mut self.batch)
@@ -105,10 +109,10 @@ impl FeedTask {
         let mut info = self.feed.watch();
         let mut core = FeedPackager::new(self.store.config.limits(), self.feed.info());
         let mut streams = Streams::default();
-        let mut counted = Counted::default();
+        let mut counted = Totals::default();
         let mut ended = false;
         while !ended {
-            let wake = core.poll_timeout();
+            let wake = [core.poll_timeout(), self.entry.next_expiry()].into_iter().flatten().min();
             tokio::select! {
                 () = streams.ready() => {}
                 changed = info.changed() => ended |= changed.is_err(),
@@ -125,23 +129,33 @@ impl FeedTask {
             if ended {
                 core.end();
             }
+            while let Some(over) = core.take_over() {
+                // Before the new instance is published: who waits for the old one finds its end.
+                self.store.retire(now, &self.entry, over);
+            }
+            self.entry.expire(now);
             if core.take_changed() {
                 self.publish(&core, &mut counted);
             }
         }
         tracing::info!(feed = %id, "packaging has ended");
-        self.store.end(clock::now(), &self.entry);
+        // What is served from now on is the last snapshot; the cores' own window and the bus's rings are of no more use.
+        drop((core, streams, info));
+        let Self { feed, store, entry, stop } = self;
+        drop(feed);
+        store.end(clock::now(), &entry);
         tokio::select! {
-            () = tokio::time::sleep(self.store.config.window()) => {}
-            () = self.stop.cancelled() => return,
+            () = tokio::time::sleep(store.config.window()) => {}
+            () = entry.gone() => return,
+            () = stop.cancelled() => return,
         }
-        self.store.forget(&id, &self.entry);
+        store.forget(&id, &entry);
     }
 
-    fn publish(&self, core: &FeedPackager, counted: &mut Counted) {
+    fn publish(&self, core: &FeedPackager, counted: &mut Totals) {
         let snapshot = core.snapshot();
-        let status = status(&snapshot, self.entry.viewers(clock::now()));
-        counted.count(core.written(), &snapshot);
+        let status = status(&snapshot, &self.feed.info(), self.entry.viewers(clock::now()));
+        count(counted, core.totals());
         self.store.publish(&self.entry, snapshot);
         self.store.status.send_modify(|all| {
             Arc::make_mut(all).feeds.insert(self.feed.id().clone(), status);
@@ -178,38 +192,22 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// What the metrics have been told.
-#[derive(Default)]
-struct Counted {
-    parts: u64,
-    segments: u64,
-    lost: u64,
-    discontinuities: u64,
+/// Tells the metrics what was written since `told`.
+fn count(told: &mut Totals, new: Totals) {
+    metrics::counter!("bicast_hls_parts_total").increment(new.parts.saturating_sub(told.parts));
+    metrics::counter!("bicast_hls_segments_total").increment(new.segments.saturating_sub(told.segments));
+    metrics::counter!("bicast_hls_lost_access_units_total").increment(new.lost.saturating_sub(told.lost));
+    metrics::counter!("bicast_hls_discontinuities_total")
+        .increment(new.discontinuities.saturating_sub(told.discontinuities));
+    *told = new;
 }
 
-impl Counted {
-    fn count(&mut self, written: (u64, u64), snapshot: &FeedSnapshot) {
-        let new = Self {
-            parts: written.0,
-            segments: written.1,
-            lost: snapshot.lost_access_units,
-            discontinuities: snapshot.discontinuities,
-        };
-        metrics::counter!("bicast_hls_parts_total").increment(new.parts.saturating_sub(self.parts));
-        metrics::counter!("bicast_hls_segments_total").increment(new.segments.saturating_sub(self.segments));
-        metrics::counter!("bicast_hls_lost_access_units_total").increment(new.lost.saturating_sub(self.lost));
-        metrics::counter!("bicast_hls_discontinuities_total")
-            .increment(new.discontinuities.saturating_sub(self.discontinuities));
-        *self = new;
-    }
-}
-
-fn status(snapshot: &FeedSnapshot, viewers: u32) -> PackagerFeedStatus {
+fn status(snapshot: &FeedSnapshot, info: &FeedInfo, viewers: u32) -> PackagerFeedStatus {
     let main = snapshot.renditions.first();
     PackagerFeedStatus {
         playable: snapshot.playable(),
         viewers,
-        live_edge: main.and_then(live_edge),
+        live_edge: main.and_then(|main| live_edge(main, info)),
         newest: main
             .and_then(RenditionSnapshot::newest_part)
             .map(|(number, part)| (SegmentNumber(number), u32::try_from(part).unwrap_or(u32::MAX))),
@@ -221,12 +219,16 @@ fn status(snapshot: &FeedSnapshot, viewers: u32) -> PackagerFeedStatus {
     }
 }
 
-fn live_edge(rendition: &RenditionSnapshot) -> Option<LiveEdge> {
+/// Where the newest part ends, on the clock that the feed's media times are told in: its picture's, also where only the sound
+/// is packaged.
+fn live_edge(rendition: &RenditionSnapshot, info: &FeedInfo) -> Option<LiveEdge> {
+    let master = info.track(TrackKind::Video).or(info.tracks.first())?.clock_rate;
     let newest = rendition.segments.last()?;
     let nanos = bicast_shared::time::scale(newest.ticks, 1_000_000_000, rendition.timescale);
     let since = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
     let program_time = newest.head.program_time + since;
-    Some(LiveEdge { media_time: MediaTime(rendition.edge), program_time })
+    let ticks = bicast_shared::time::scale(rendition.edge, i64::from(master.hz()), rendition.timescale);
+    Some(LiveEdge { media_time: MediaTime(ticks), program_time })
 }
 
 fn packaged(rendition: &RenditionSnapshot) -> PackagedRendition {
@@ -242,5 +244,42 @@ fn packaged(rendition: &RenditionSnapshot) -> PackagedRendition {
         resolution,
         frame_rate,
         bandwidth: rendition.bandwidth().1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bicast_shared::feed::info::FeedSettings;
+    use bicast_shared::feed::owner::FeedOwner;
+    use bicast_shared::id::TrackId;
+    use bicast_shared::media::{Codec, TrackInfo};
+    use bicast_shared::time::ClockRate;
+
+    use super::*;
+    use crate::core::testing::segment;
+
+    #[test]
+    fn the_live_edge_of_sound_beside_an_unpackaged_picture_is_told_on_the_pictures_clock() {
+        let owner = FeedOwner::new("demo".parse().unwrap(), FeedSettings::default(), ProgramTime::default());
+        let track = |id, codec, rate| TrackInfo::single(TrackId(id), codec, rate, 2, String::new());
+        let sound = track(1, Codec::Opus, ClockRate::OPUS);
+        let rendition = RenditionSnapshot {
+            name: "audio0".into(),
+            codecs: "opus".into(),
+            media: RenditionMedia::Audio { channels: 2 },
+            timescale: 48_000,
+            segments: vec![Arc::new(segment(3, 4, true))],
+            removed: Vec::new(),
+            discontinuity_sequence: 0,
+            edge: 480_960,
+        };
+        for (tracks, ticks) in
+            [(vec![track(0, Codec::Vp8, ClockRate::VIDEO), sound.clone()], 901_800), (vec![sound], 480_960)]
+        {
+            let info = FeedInfo { tracks, ..owner.info() };
+            assert_eq!(live_edge(&rendition, &info).unwrap().media_time, MediaTime(ticks));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What HTTP requests are answered from: per feed the newest snapshot behind a `watch`, with its texts rendered once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -13,6 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::core::playlist::{self, MediaRequest};
@@ -22,6 +23,8 @@ use crate::core::snapshot::FeedSnapshot;
 const VIEWER_TIME: Duration = Duration::from_secs(10);
 /// Viewers told apart per feed; more are not counted.
 const MOST_VIEWERS: usize = 100_000;
+/// Instances of a feed that are over and still served. All together may hold as much media as the one that lives.
+const MOST_OVER: usize = 8;
 
 /// Everything that is served.
 pub(crate) struct Store {
@@ -35,8 +38,12 @@ pub(crate) struct Store {
 /// One feed's entry. A feed that begins again under its id gets a new one.
 pub(crate) struct FeedEntry {
     pub(crate) published: watch::Sender<Arc<Published>>,
+    /// Instances that are over, with the time until which they are served, oldest first.
+    over: Mutex<VecDeque<(Instant, Arc<Published>)>>,
     viewers: Mutex<HashMap<u64, Instant>>,
     ended: OnceLock<Instant>,
+    /// Cancelled when nobody can find it any more.
+    gone: CancellationToken,
 }
 
 /// A snapshot and the texts made of it.
@@ -104,7 +111,33 @@ impl Published {
 impl FeedEntry {
     fn new() -> Self {
         let published = watch::Sender::new(Arc::new(Published::new(FeedSnapshot::default(), 0)));
-        Self { published, viewers: Mutex::default(), ended: OnceLock::new() }
+        let (over, viewers, ended) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        Self { published, over, viewers, ended, gone: CancellationToken::new() }
+    }
+
+    /// Waits until nobody can find it any more: another feed took its id, or too many had ended.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// The playlists of this instance, be it the one that lives or one that is over.
+    pub(crate) fn instance(&self, name: &str) -> Option<Arc<Published>> {
+        let current = self.published.borrow().clone();
+        if current.snapshot.instance == name {
+            return Some(current);
+        }
+        let over = self.over.lock();
+        over.iter().map(|(_, published)| published).find(|one| one.snapshot.instance == name).cloned()
+    }
+
+    /// When the next instance that is over is no longer served.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.over.lock().front().map(|(until, _)| *until)
+    }
+
+    /// Forgets the instances whose time is over.
+    pub(crate) fn expire(&self, now: Instant) {
+        self.over.lock().retain(|(until, _)| now < *until);
     }
 
     /// Notes that somebody asked for a media playlist.
@@ -141,13 +174,29 @@ impl Store {
     /// A feed begins: its entry replaces that of a feed which ended under the same id.
     pub(crate) fn begin(&self, id: &FeedId) -> Arc<FeedEntry> {
         let entry = Arc::new(FeedEntry::new());
-        self.feeds.write().insert(id.clone(), entry.clone());
+        if let Some(before) = self.feeds.write().insert(id.clone(), entry.clone()) {
+            before.gone.cancel();
+        }
         entry
     }
 
     pub(crate) fn publish(&self, entry: &FeedEntry, snapshot: FeedSnapshot) {
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
         entry.published.send_replace(Arc::new(Published::new(snapshot, version)));
+    }
+
+    /// An instance of a feed is over: it is served for the length of its window, as a feed is that ended.
+    pub(crate) fn retire(&self, now: Instant, entry: &FeedEntry, last: FeedSnapshot) {
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        let mut over = entry.over.lock();
+        over.push_back((now + self.config.window(), Arc::new(Published::new(last, version))));
+        let most = self.config.limits().bytes;
+        let too_much = |over: &VecDeque<(Instant, Arc<Published>)>| {
+            over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.bytes()).sum::<usize>() > most
+        };
+        while over.len() > 1 && too_much(&over) {
+            over.pop_front();
+        }
     }
 
     /// A feed has ended. The longest ended ones go when there are too many.
@@ -160,7 +209,12 @@ impl Store {
             ended.sort();
             let surplus = ended.len().saturating_sub(self.config.max_ended_feeds as usize);
             let gone = ended.into_iter().take(surplus).map(|(_, id)| id);
-            gone.inspect(|id| drop(feeds.remove(id))).collect()
+            let remove = |id: &FeedId| {
+                if let Some(entry) = feeds.remove(id) {
+                    entry.gone.cancel();
+                }
+            };
+            gone.inspect(remove).collect()
         };
         gone.iter().for_each(|id| self.forget_status(id));
     }
@@ -206,7 +260,39 @@ impl Drop for Waiting {
 mod tests {
     use super::*;
     use crate::core::snapshot::{RenditionMedia, RenditionSnapshot};
-    use crate::core::testing::segment;
+    use crate::core::testing::{at, segment};
+
+    #[test]
+    fn an_instance_that_is_over_is_served_for_its_window_and_not_too_many_are() {
+        let store = Store::new(Config { window_seconds: 60, ..Config::default() });
+        let entry = FeedEntry::new();
+        let named = |name: &str| FeedSnapshot { instance: name.into(), ..FeedSnapshot::default() };
+        store.publish(&entry, named("now"));
+        for n in 0..=MOST_OVER {
+            store.retire(at(n as i64), &entry, named(&format!("old{n}")));
+        }
+        assert!(entry.instance("now").is_some() && entry.instance("old1").is_some());
+        assert!(entry.instance("old0").is_none() && entry.instance("other").is_none());
+        assert_eq!(entry.next_expiry(), Some(at(60_001)));
+        entry.expire(at(60_001));
+        assert!(entry.instance("old1").is_none() && entry.instance("old2").is_some());
+        entry.expire(at(99_000));
+        assert_eq!(entry.next_expiry(), None);
+    }
+
+    #[test]
+    fn an_ended_feed_goes_when_too_many_have_ended_or_another_takes_its_id() {
+        let store = Store::new(Config { max_ended_feeds: 1, ..Config::default() });
+        let ids: Vec<FeedId> = ["a", "b", "c"].iter().map(|id| id.parse().unwrap()).collect();
+        let entries: Vec<Arc<FeedEntry>> = ids.iter().map(|id| store.begin(id)).collect();
+        store.end(at(1), &entries[0]);
+        assert!(!entries[0].gone.is_cancelled());
+        store.end(at(2), &entries[1]);
+        assert!(entries[0].gone.is_cancelled() && store.feed(&ids[0]).is_none(), "whoever holds it lets it go");
+        assert!(!entries[1].gone.is_cancelled());
+        store.begin(&ids[1]);
+        assert!(entries[1].gone.is_cancelled() && !entries[2].gone.is_cancelled());
+    }
 
     fn published(version: u64) -> Published {
         let rendition = RenditionSnapshot {

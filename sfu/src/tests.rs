@@ -1,5 +1,6 @@
 //! Viewers against a running [`Sfu`]: real sockets, an independent WebRTC stack at the other end.
 
+pub(crate) mod peer;
 mod viewer;
 
 use std::collections::HashMap;

@@ -94,7 +94,8 @@ number!(
     RenditionId(u8)
 );
 number!(
-    /// One publisher's stay on a feed, counted from 0.
+    /// One publisher's stay on a feed, counted from 0. A stay has several when the publisher's clock jumps, or when another
+    /// of its tracks begins to decide where segments begin.
     Epoch(u32)
 );
 number!(

@@ -1,8 +1,9 @@
-"""Publishes numbered pictures (H.264 by libx264) and silence (Opus) over WHIP for some seconds."""
+"""Publishes numbered pictures (H.264 by libx264) and silence (Opus) over WHIP until it is told to end (SIGTERM)."""
 
 import argparse
 import asyncio
 import fractions
+import signal
 import time
 
 from aiortc import AudioStreamTrack, MediaStreamTrack, RTCPeerConnection, RTCRtpSender
@@ -59,9 +60,10 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--whip", required=True)
     parser.add_argument("--local", required=True)
-    parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
     common.gather_only(args.local)
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
 
     connection = RTCPeerConnection()
     track = Numbered()
@@ -71,7 +73,7 @@ async def main() -> None:
     connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
     session = await common.exchange(connection, args.whip)
     await common.connected(connection)
-    await asyncio.sleep(args.seconds)
+    await told.wait()
     await common.leave(connection, session)
     common.report(sent=track.number)
 

@@ -1,4 +1,5 @@
-"""Watches over WHEP for some seconds and reports every decoded frame: the number in the picture and its RTP timestamp."""
+"""Watches over WHEP, for some seconds or until so many frames have come, and reports every decoded frame: the number in the
+picture and its RTP timestamp."""
 
 import argparse
 import asyncio
@@ -23,9 +24,8 @@ def read_number(frame: VideoFrame) -> int | None:
     return sum(1 << bit for bit in range(common.BITS) if middle[bit])
 
 
-async def watch(track, seen: list, until: float) -> None:
-    loop = asyncio.get_running_loop()
-    while loop.time() < until:
+async def watch(track, seen: list, done) -> None:
+    while not done():
         frame = await asyncio.wait_for(track.recv(), 30)
         if track.kind == "video":
             seen.append((read_number(frame), frame.pts))
@@ -38,6 +38,7 @@ async def main() -> None:
     parser.add_argument("--whep", required=True)
     parser.add_argument("--local", required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--frames", type=int)
     args = parser.parse_args()
     common.gather_only(args.local)
 
@@ -48,10 +49,15 @@ async def main() -> None:
     audio = connection.addTransceiver("audio", direction="recvonly")
     session = await common.exchange(connection, args.whep)
     await common.connected(connection)
-    until = asyncio.get_running_loop().time() + args.seconds
+    loop = asyncio.get_running_loop()
+    until = loop.time() + args.seconds
     pictures, sounds = [], []
+
+    def done() -> bool:
+        return loop.time() >= until or (args.frames is not None and len(pictures) >= args.frames)
+
     await asyncio.gather(
-        watch(video.receiver.track, pictures, until), watch(audio.receiver.track, sounds, until)
+        watch(video.receiver.track, pictures, done), watch(audio.receiver.track, sounds, done)
     )
     await common.leave(connection, session)
     common.report(frames=pictures, sounds=len(sounds))

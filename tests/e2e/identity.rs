@@ -2,9 +2,9 @@
 //! whatever the encoder's clocks and sender reports do.
 
 use bicast_tests::clip::Clip;
-use bicast_tests::peer::Kind;
+use bicast_tests::peer::{Kind, RtpViewer};
 use bicast_tests::playback::{Playback, Reports};
-use bicast_tests::server::Server;
+use bicast_tests::server::{LOOPBACK, Server};
 
 use crate::scene::{self, FEED};
 
@@ -20,9 +20,8 @@ async fn check(playback: Playback) -> anyhow::Result<()> {
     let last = playback.first_number + u32::try_from(playback.pictures)? - 30;
     let video = scene::video_up_to(&server, last).await?;
     let audio = scene::audio(&server).await?;
-    let seen = scene::seen_up_to(&viewer, last + 29).await?;
+    let seen = scene::seen_unbroken_up_to(&viewer, last + 29).await?;
     let compared = scene::compare(&seen, &video.numbered());
-    scene::check_unbroken("WebRTC", seen.iter().map(|(number, _)| *number));
     scene::check_unbroken("HLS", video.frames.iter().filter_map(|frame| frame.number));
     assert!(
         compared > playback.pictures / 2,
@@ -121,19 +120,17 @@ async fn with_b_frames_on_presentation_times() -> anyhow::Result<()> {
 /// A feed with a picture only has the same timeline rules.
 #[tokio::test]
 async fn with_one_track_only() -> anyhow::Result<()> {
-    use bicast_tests::peer::{RtpPublisher, RtpViewer};
-    use bicast_tests::server::LOOPBACK;
-
     let clip = Clip::open("small.mp4")?;
     let server = Server::start().await?;
-    let (whip, whep) = (server.url(&format!("/whip/{FEED}")), server.url(&format!("/whep/{FEED}")));
-    let mut publisher = RtpPublisher::connect(&whip, LOOPBACK[0], &[Kind::Video]).await?;
+    let mut publisher = scene::publisher_of(&server, &[Kind::Video]).await?;
+    let whep = server.url(&format!("/whep/{FEED}"));
     let viewer = RtpViewer::connect(&whep, LOOPBACK[0], &[Kind::Video]).await?;
     let playback = Playback { reports: Reports::None, ..Playback::default() };
     playback.run_video(&clip, &mut publisher).await?;
     let last = u32::try_from(playback.pictures)? - 1;
     let video = scene::video_up_to(&server, last - 29).await?;
-    let compared = scene::compare(&scene::seen_up_to(&viewer, last).await?, &video.numbered());
+    let seen = scene::seen_unbroken_up_to(&viewer, last).await?;
+    let compared = scene::compare(&seen, &video.numbered());
     assert!(compared > playback.pictures / 2, "only {compared} frames were compared");
     video.check_contiguous()?;
     server.check_unharmed().await

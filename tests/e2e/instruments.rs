@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use bicast_tests::{asset, barcode, cmaf};
+use bicast_tests::{asset, barcode, cmaf, process};
 use bytes::Bytes;
 
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = process::run(Command::new(program).args(arguments), &[]).unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bicast_shared::clock;
 use bicast_tests::barcode;
 use bicast_tests::clip::Clip;
-use bicast_tests::peer::{Kind, RtpPublisher};
+use bicast_tests::hls;
+use bicast_tests::peer::{Kind, RtpPublisher, RtpViewer};
 use bicast_tests::playback::Playback;
-use bicast_tests::server::Server;
+use bicast_tests::server::{LOOPBACK, Server};
 use bytes::Bytes;
 
 use crate::scene::{self, FEED};
@@ -113,10 +114,9 @@ async fn without_parameter_sets_hls_waits_and_webrtc_goes_on() -> anyhow::Result
     })
     .await?;
     let video = scene::video_up_to(&server, 500).await?;
-    let seen = scene::seen_up_to(&viewer, 539).await?;
+    let seen = scene::seen_unbroken_up_to(&viewer, 539).await?;
     let first = video.frames.iter().find_map(|frame| frame.number).unwrap();
     assert!(first >= 240, "frame {first} is in HLS, which nobody could have decoded");
-    scene::check_unbroken("WebRTC", seen.iter().map(|(number, _)| *number));
     let compared = scene::compare(&seen, &video.numbered());
     assert!(compared > 150, "only {compared} frames on both paths");
     server.check_unharmed().await
@@ -141,8 +141,7 @@ async fn a_new_resolution_begins_a_new_init_segment_and_the_timeline_runs_on() -
     assert_eq!(video.inits.len(), 2, "init segments:\n{}", video.playlist.text);
     assert_eq!(video.playlist.discontinuities(), 1, "{}", video.playlist.text);
     scene::check_unbroken("HLS", video.frames.iter().filter_map(|frame| frame.number));
-    let seen = scene::seen_up_to(&viewer, 539).await?;
-    scene::check_unbroken("WebRTC", seen.iter().map(|(number, _)| *number));
+    let seen = scene::seen_unbroken_up_to(&viewer, 539).await?;
     let compared = scene::compare(&seen, &video.numbered());
     assert!(compared > 300, "only {compared} frames on both paths");
     // Both halves decode with their own init segment.
@@ -151,5 +150,131 @@ async fn a_new_resolution_begins_a_new_init_segment_and_the_timeline_runs_on() -
     let feed = server.feed(FEED).await?;
     let size = &feed["tracks"][0]["renditions"][0]["resolution"];
     assert_eq!((size["width"].as_u64(), size["height"].as_u64()), (Some(480), Some(272)), "{feed:#}");
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_feed_of_sound_only_is_on_both_paths_at_the_same_times() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let (whip, whep) = (server.url(&format!("/whip/{FEED}")), server.url(&format!("/whep/{FEED}")));
+    let mut publisher = RtpPublisher::connect(&whip, LOOPBACK[0], &[Kind::Audio]).await?;
+    server.feed_is(FEED, "the feed has its publisher", |feed| !feed["publisher"].is_null()).await?;
+    let viewer = RtpViewer::connect(&whep, LOOPBACK[0], &[Kind::Audio]).await?;
+    // The timestamps wrap after 3 s.
+    scene::send_sound(&mut publisher, 0, 450, 0_u32.wrapping_sub(3 * 48_000)).await?;
+
+    let sound = scene::sound_up_to(&server, 420).await?;
+    let compared = scene::compare_sound(&viewer.audio(), &sound);
+    assert!(compared > 350, "only {compared} of 450 packets were compared");
+    let numbers = |packet: &[u8]| u32::try_from(scene::sent_sound(packet)?).ok();
+    scene::check_unbroken("HLS", sound.frames.iter().filter_map(|frame| numbers(&frame.sample.data)));
+    let heard = viewer.audio();
+    scene::check_unbroken("WebRTC", heard.iter().filter_map(|packet| numbers(&packet.payload)));
+    sound.check_contiguous()?;
+    assert_eq!((sound.playlist.discontinuities(), sound.playlist.target_duration), (0, 2));
+    assert!(sound.playlist.text.contains("#EXT-X-INDEPENDENT-SEGMENTS"), "{}", sound.playlist.text);
+    let feed = server.feed(FEED).await?;
+    assert_eq!(feed["cadence"]["rule"], "audio-only", "{feed:#}");
+    assert_eq!(feed["paths"]["hls"]["available"], true, "{feed:#}");
+    server.check_unharmed().await
+}
+
+/// Sends sound and, where `shown` says so, pictures, for as long as `pictures` of them would take.
+async fn send_both(
+    clip: &Clip,
+    pictures: usize,
+    to: &mut RtpPublisher,
+    shown: impl Fn(usize) -> bool,
+) -> anyhow::Result<()> {
+    let playback = Playback::default();
+    let began = clock::now();
+    let mut sounds = 0_u16;
+    for n in 0..pictures {
+        let at = Duration::from_micros(33_333 * u64::try_from(n)?);
+        while Duration::from_millis(20) * u32::from(sounds) <= at {
+            tokio::time::sleep_until((began + Duration::from_millis(20) * u32::from(sounds)).into()).await;
+            let [high, low] = sounds.to_be_bytes();
+            let packet = Bytes::copy_from_slice(&[0xf8, high, low]);
+            to.frame(Kind::Audio, playback.audio_start + u32::from(sounds) * 960, &[packet]).await?;
+            sounds += 1;
+        }
+        tokio::time::sleep_until((began + at).into()).await;
+        if shown(n) {
+            let payloads = clip.payloads(clip.looped(n).0, u32::try_from(n)?);
+            to.frame(Kind::Video, playback.timestamp(clip, n), &payloads).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_camera_that_is_turned_on_late_finds_its_sound_on_hls() -> anyhow::Result<()> {
+    let clip = Clip::open("small.mp4")?;
+    let server = Server::start().await?;
+    let mut publisher = scene::publisher(&server).await?;
+    let viewer = scene::viewer(&server).await?;
+    let multivariant = server.url(&format!("/hls/{FEED}/multivariant.m3u8"));
+    let dark = async {
+        let sound = scene::sound_up_to(&server, 250).await?;
+        let alone = hls::renditions(&multivariant).await?;
+        anyhow::ensure!(alone.len() == 1, "not the sound alone: {alone:?}");
+        sound.check_contiguous()?;
+        let feed = server.feed(FEED).await?;
+        anyhow::ensure!(feed["cadence"]["rule"] == "audio-only", "{feed:#}");
+        anyhow::Ok(alone[0].clone())
+    };
+    // The clip's keyframes are two seconds apart: the first one shown is one.
+    let (sent, sound_alone) = tokio::join!(send_both(&clip, 480, &mut publisher, |n| n >= 240), dark);
+    sent?;
+    let video = scene::video_up_to(&server, 450).await?;
+    let compared = scene::compare(&viewer.numbered(), &video.numbered());
+    assert!(compared > 150, "only {compared} of 240 pictures were compared");
+    video.check_contiguous()?;
+    let both = hls::renditions(&multivariant).await?;
+    assert_eq!(both.len(), 2, "{both:?}");
+    let over = hls::playlist(&sound_alone?).await?;
+    assert!(over.ended, "{}", over.text);
+    // Over WebRTC nothing happened to the sound.
+    let heard = viewer.audio();
+    let numbers = heard.iter().filter_map(|packet| u32::try_from(scene::sent_sound(&packet.payload)?).ok());
+    scene::check_unbroken("WebRTC", numbers);
+    assert!(heard.windows(2).all(|pair| pair[1].timestamp == pair[0].timestamp.wrapping_add(960)));
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_camera_that_is_turned_off_for_a_while_does_not_stop_its_sound_on_hls() -> anyhow::Result<()> {
+    let clip = Clip::open("small.mp4")?;
+    let server = Server::start().await?;
+    let mut publisher = scene::publisher(&server).await?;
+    let viewer = scene::viewer(&server).await?;
+    // An encoder that does not answer is given segments of up to 10 s: longer than that it has to be dark.
+    let dark = 120..500;
+    let sent = send_both(&clip, 600, &mut publisher, |n| !dark.contains(&n));
+    let meanwhile = async {
+        // 12 s of sound, 8 s of which had no picture.
+        scene::sound_up_to(&server, 600).await
+    };
+    let (sent, heard) = tokio::join!(sent, meanwhile);
+    sent?;
+    let newest = heard?.frames.iter().rev().find_map(|frame| scene::sent_sound(&frame.sample.data));
+    assert!(newest < Some(840), "the sound came when the picture was back: {newest:?}");
+    // From its next keyframe on the picture is there again.
+    let video = scene::video_up_to(&server, 560).await?;
+    let numbered = video.numbered();
+    assert!((540..560).all(|n| numbered.contains_key(&n)), "{:?}", numbered.keys().max());
+    let compared = scene::compare(&viewer.numbered(), &numbered);
+    assert!(compared > 130, "only {compared} pictures were compared");
+    video.check_contiguous()?;
+    let sound = scene::audio(&server).await?;
+    sound.check_contiguous()?;
+    let numbers = sound.frames.iter().filter_map(|f| u32::try_from(scene::sent_sound(&f.sample.data)?).ok());
+    scene::check_unbroken("HLS", numbers);
+    for playlist in [&video.playlist, &sound.playlist] {
+        assert_eq!(playlist.discontinuities(), 0, "{}", playlist.text);
+        assert!(playlist.segments.windows(2).all(|pair| pair[1].number == pair[0].number + 1));
+    }
+    let last = |playlist: &hls::MediaPlaylist| playlist.segments.last().map(|segment| segment.number);
+    assert!(last(&sound.playlist) >= last(&video.playlist), "the same numbers for the same time");
     server.check_unharmed().await
 }

@@ -2,13 +2,17 @@
 //! every packet, and the comparison of what both paths say of the same frames.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use bicast_shared::clock;
 use bicast_tests::clip::Clip;
 use bicast_tests::hls::{self, Window};
-use bicast_tests::peer::{Kind, RtpPublisher, RtpViewer};
+use bicast_tests::peer::{Kind, Received, RtpPublisher, RtpViewer};
 use bicast_tests::playback::{Playback, sound_number};
 use bicast_tests::server::{LOOPBACK, Server};
 use bicast_tests::wait::{self, GENEROUS};
+use bytes::Bytes;
 
 /// The feed that tests publish.
 pub(crate) const FEED: &str = "test";
@@ -18,7 +22,13 @@ pub(crate) const BOTH: [Kind; 2] = [Kind::Video, Kind::Audio];
 
 /// A publisher of video and sound on the feed, over IPv4. The feed is there when this returns.
 pub(crate) async fn publisher(server: &Server) -> anyhow::Result<RtpPublisher> {
-    let publisher = RtpPublisher::connect(&server.url(&format!("/whip/{FEED}")), LOOPBACK[0], &BOTH).await?;
+    publisher_of(server, &BOTH).await
+}
+
+/// The same with tracks of these kinds only.
+pub(crate) async fn publisher_of(server: &Server, kinds: &[Kind]) -> anyhow::Result<RtpPublisher> {
+    let whip = server.url(&format!("/whip/{FEED}"));
+    let publisher = RtpPublisher::connect(&whip, LOOPBACK[0], kinds).await?;
     // The client's end of DTLS is done a moment before the server's.
     server.feed_is(FEED, "the feed has its publisher", |feed| !feed["publisher"].is_null()).await?;
     Ok(publisher)
@@ -47,10 +57,25 @@ pub(crate) async fn video_up_to(server: &Server, last: u32) -> anyhow::Result<Wi
     .await
 }
 
-/// The marked frames that a viewer has, once it has the frame `last`.
+/// The marked frames that a viewer has, once it has the frame `last`. Older ones may still be missing.
 pub(crate) async fn seen_up_to(viewer: &RtpViewer, last: u32) -> anyhow::Result<Vec<(u32, u32)>> {
     wait::until(&format!("the viewer has frame {last}"), GENEROUS, || async {
         let seen = viewer.numbered();
+        let newest = seen.last().map(|(number, _)| *number);
+        anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
+        Ok(Some(seen))
+    })
+    .await
+}
+
+/// The marked frames that a viewer has, once it has every one from its first up to `last`: a packet that is lost on the way
+/// and sent again comes after newer ones.
+pub(crate) async fn seen_unbroken_up_to(viewer: &RtpViewer, last: u32) -> anyhow::Result<Vec<(u32, u32)>> {
+    wait::until(&format!("the viewer has every frame up to {last}"), GENEROUS, || async {
+        let seen = viewer.numbered();
+        if let Some(problem) = first_break(seen.iter().map(|(number, _)| *number)) {
+            anyhow::bail!("{problem}");
+        }
         let newest = seen.last().map(|(number, _)| *number);
         anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
         Ok(Some(seen))
@@ -64,6 +89,52 @@ pub(crate) async fn audio(server: &Server) -> anyhow::Result<Window> {
     let renditions = hls::renditions(&multivariant).await?;
     anyhow::ensure!(renditions.len() == 2, "not two renditions: {renditions:?}");
     hls::window(&renditions[1]).await
+}
+
+/// Everything that the HLS path holds of the sound, once it holds the packet `last`.
+pub(crate) async fn sound_up_to(server: &Server, last: i64) -> anyhow::Result<Window> {
+    let multivariant = server.hls_plays(FEED).await?;
+    wait::until(&format!("sound {last} is in HLS"), GENEROUS, || async {
+        let sound = hls::renditions(&multivariant).await?.pop().context("no rendition")?;
+        let window = hls::window(&sound).await?;
+        let newest = window.frames.iter().rev().find_map(|frame| sent_sound(&frame.sample.data));
+        anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
+        Ok(Some(window))
+    })
+    .await
+}
+
+/// The number of a packet of sound that a test sent; none for silence that was filled in.
+pub(crate) fn sent_sound(packet: &[u8]) -> Option<i64> {
+    sound_number(packet).filter(|number| *number < 60_000)
+}
+
+/// Sends `count` packets of sound that carry their numbers from `first` on, in real time. Its timestamps begin with `start`.
+pub(crate) async fn send_sound(
+    to: &mut RtpPublisher,
+    first: u16,
+    count: u16,
+    start: u32,
+) -> anyhow::Result<()> {
+    let began = clock::now();
+    for n in 0..count {
+        tokio::time::sleep_until((began + Duration::from_millis(20) * u32::from(n)).into()).await;
+        let [high, low] = (first + n).to_be_bytes();
+        let packet = Bytes::copy_from_slice(&[0xf8, high, low]);
+        to.frame(Kind::Audio, start.wrapping_add(u32::from(n) * 960), &[packet]).await?;
+    }
+    Ok(())
+}
+
+/// Compares as [`compare`] does, packets of sound of a feed whose sound is its master clock.
+pub(crate) fn compare_sound(seen: &[Received], in_hls: &Window) -> usize {
+    let times = in_hls.frames.iter().filter_map(|frame| {
+        Some((u32::try_from(sent_sound(&frame.sample.data)?).ok()?, frame.sample.presentation))
+    });
+    let seen = seen
+        .iter()
+        .filter_map(|packet| Some((u32::try_from(sent_sound(&packet.payload)?).ok()?, packet.timestamp)));
+    compare(&seen.collect::<Vec<_>>(), &times.collect())
 }
 
 /// Compares the RTP timestamp that a viewer saw with the presentation time in CMAF, for every frame that both have, and
@@ -90,14 +161,21 @@ pub(crate) fn compare(seen: &[(u32, u32)], in_hls: &HashMap<u32, i64>) -> usize 
 
 /// Checks that each number follows the one before it: nothing lost, nothing repeated.
 pub(crate) fn check_unbroken(what: &str, numbers: impl IntoIterator<Item = u32>) {
-    let mut before: Option<u32> = None;
+    let problem = first_break(numbers);
+    assert!(problem.is_none(), "{what}: {}", problem.unwrap_or_default());
+}
+
+/// The first number that does not follow the one before it, in words.
+fn first_break(numbers: impl IntoIterator<Item = u32>) -> Option<String> {
+    let mut numbers = numbers.into_iter();
+    let Some(mut before) = numbers.next() else { return Some("no frame at all".into()) };
     for number in numbers {
-        if let Some(before) = before {
-            assert_eq!(number, before + 1, "{what}: frame {number} follows frame {before}");
+        if number != before + 1 {
+            return Some(format!("frame {number} follows frame {before}"));
         }
-        before = Some(number);
+        before = number;
     }
-    assert!(before.is_some(), "{what}: no frame at all");
+    None
 }
 
 /// How far sound is from its picture in CMAF, in seconds, at the end of the window: positive where it is late. 0 is
@@ -112,8 +190,11 @@ pub(crate) fn sound_is_late(playback: &Playback, clip: &Clip, video: &Window, au
     let number = usize::try_from(frame.number.unwrap() - playback.first_number).unwrap();
     // What CMAF says of capture time zero, once by the picture and once by the sound.
     let by_picture = at(frame.sample.presentation, 90_000.0) - playback.picture_captured(clip, number);
-    let sound = audio.frames.last().unwrap();
-    let number = sound_number(&sound.sample.data).expect("a sound that was not sent");
+    // Behind the last sound there may be silence that nobody sent.
+    let mut sounds = audio.frames.iter().rev();
+    let (sound, number) = sounds
+        .find_map(|frame| Some((frame, sound_number(&frame.sample.data)?)))
+        .expect("a sound that was sent");
     let by_sound = at(sound.sample.presentation, 48_000.0) - playback.sound_captured(number);
     by_sound - by_picture
 }

@@ -49,7 +49,7 @@ async fn a_port_in_use_is_an_error_that_names_the_port() -> anyhow::Result<()> {
         (tcp.local_addr()?.port(), 0, tcp.local_addr()?.port()),
         (0, udp.local_addr()?.port(), udp.local_addr()?.port()),
     ] {
-        let mut process = Server::spawn(http_port, udp_port, &[])?;
+        let (mut process, _) = Server::spawn(http_port, udp_port, &[])?;
         let status = process.ended(bicast_tests::wait::GENEROUS).await?;
         let said = process.output();
         assert!(!status.success(), "it started on a port in use: {said}");

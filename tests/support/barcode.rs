@@ -2,12 +2,12 @@
 //! box is 48 pixels wide and high where the picture is wide enough, else an even share of the width. Read from what a
 //! decoder makes of a stream, so it also shows that the stream decodes.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::Context as _;
 
 use crate::hls::Window;
+use crate::process;
 
 /// Bits of the number.
 pub const BITS: usize = 20;
@@ -21,23 +21,14 @@ const STRIP: &str = "crop=w='21*min(48,floor(iw/42)*2)':h='min(48,floor(iw/42)*2
 /// frame in the order of presentation. `None` where the picture has no barcode.
 ///
 /// # Errors
-/// Where ffmpeg cannot decode it without a complaint.
+/// Where ffmpeg cannot decode it without a complaint, or not in a minute.
 pub fn read(stream: &[u8]) -> anyhow::Result<Vec<Option<u32>>> {
-    let mut ffmpeg = Command::new("ffmpeg")
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
         .args(["-hide_banner", "-loglevel", "error", "-threads", "1", "-i", "pipe:0", "-map", "0:v:0"])
         .args(["-vf", STRIP, "-fps_mode", "passthrough"])
-        .args(["-f", "rawvideo", "pipe:1"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start ffmpeg")?;
-    let mut input = ffmpeg.stdin.take().context("no stdin")?;
-    let stream = stream.to_vec();
-    // ffmpeg may stop reading early (a broken stream): it then says why on stderr.
-    let feeder = std::thread::spawn(move || drop(input.write_all(&stream)));
-    let output = ffmpeg.wait_with_output()?;
-    let _ = feeder.join();
+        .args(["-f", "rawvideo", "pipe:1"]);
+    let output = process::run(&mut ffmpeg, stream)?;
     let complaint = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success() && complaint.is_empty(), "ffmpeg complains: {complaint}");
     Ok(output.stdout.chunks_exact(BOXES).map(number).collect())
@@ -66,10 +57,18 @@ pub fn of_window(window: &Window) -> anyhow::Result<Vec<Option<u32>>> {
         }
         let read = read(&stream)?;
         anyhow::ensure!(read.len() == run, "{run} frames were sent, {} were decoded", read.len());
-        // The decoder gives them in the order of presentation.
-        let mut shown: Vec<usize> = (0..run).collect();
-        shown.sort_by_key(|&n| frames[n].sample.presentation);
-        for (number, n) in read.into_iter().zip(shown) {
+        // The decoder gives them in the order of presentation. A still frame follows the picture that it repeats, also where
+        // a later picture arrived so late that its time lies before the still frame's.
+        let mut place = i64::MIN;
+        let mut shown: Vec<(i64, usize)> = Vec::new();
+        for (n, frame) in frames.iter().enumerate() {
+            if !frame.sample.disposable {
+                place = frame.sample.presentation;
+            }
+            shown.push((place, n));
+        }
+        shown.sort_unstable();
+        for (number, (_, n)) in read.into_iter().zip(shown) {
             numbers[begin + n] = number;
         }
         begin += run;

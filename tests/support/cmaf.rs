@@ -15,6 +15,8 @@ pub struct Init {
     default_duration: u32,
     /// `trex`'s default sample size.
     default_size: u32,
+    /// `trex`'s default sample flags.
+    default_flags: u32,
 }
 
 /// One sample.
@@ -26,6 +28,11 @@ pub struct Sample {
     pub presentation: i64,
     /// Its duration.
     pub duration: u32,
+    /// Whether it says that decoding can begin here.
+    pub sync: bool,
+    /// Whether it says that nothing depends on it (`sample_is_depended_on` is 2): of bicast's video these are the still
+    /// frames that it fills a hole with, and never a publisher's own.
+    pub disposable: bool,
     /// Its bytes.
     pub data: Bytes,
 }
@@ -47,6 +54,7 @@ pub fn init(bytes: &[u8]) -> anyhow::Result<Init> {
         sample_entry: String::from_utf8_lossy(entry).into_owned(),
         default_duration: u32_at(trex, 12)?,
         default_size: u32_at(trex, 16)?,
+        default_flags: u32_at(trex, 20)?,
     })
 }
 
@@ -74,7 +82,7 @@ fn fragment(
     let traf = find(moof, b"traf").context("no traf")?;
     let tfhd = find(traf, b"tfhd").context("no tfhd")?;
     let flags = u32_at(tfhd, 0)? & 0x00ff_ffff;
-    let (mut duration, mut size) = (init.default_duration, init.default_size);
+    let (mut duration, mut size, mut usual) = (init.default_duration, init.default_size, init.default_flags);
     let mut at = 8;
     for (bit, skip) in [(0x1, 8), (0x2, 4)] {
         at += if flags & bit != 0 { skip } else { 0 };
@@ -85,6 +93,10 @@ fn fragment(
     }
     if flags & 0x10 != 0 {
         size = u32_at(tfhd, at)?;
+        at += 4;
+    }
+    if flags & 0x20 != 0 {
+        usual = u32_at(tfhd, at)?;
     }
     let tfdt = find(traf, b"tfdt").context("no tfdt")?;
     let mut decode = match tfdt.first() {
@@ -103,7 +115,11 @@ fn fragment(
         anyhow::ensure!(flags & 0x1 != 0, "trun without a data offset");
         let offset = i64::from(u32_at(trun, at)?.cast_signed());
         at += 4;
-        at += if flags & 0x4 != 0 { 4 } else { 0 };
+        let mut first = None;
+        if flags & 0x4 != 0 {
+            first = Some(u32_at(trun, at)?);
+            at += 4;
+        }
         let mut data = usize::try_from(i64::try_from(moof_start)? + offset)?;
         for _ in 0..count {
             let mut field = |bit: u32, default: u32| -> anyhow::Result<u32> {
@@ -115,7 +131,7 @@ fn fragment(
             };
             let duration = field(0x100, duration)?;
             let size = usize::try_from(field(0x200, size)?)?;
-            field(0x400, 0)?;
+            let kind = field(0x400, first.take().unwrap_or(usual))?;
             let composition = field(0x800, 0)?;
             let composition =
                 if version == 0 { i64::from(composition) } else { i64::from(composition.cast_signed()) };
@@ -124,6 +140,8 @@ fn fragment(
                 decode,
                 presentation: i64::try_from(decode)? + composition,
                 duration,
+                sync: kind & 1 << 16 == 0,
+                disposable: kind >> 22 & 3 == 2,
                 data: file.slice(data..data + size),
             });
             data += size;
@@ -174,23 +192,31 @@ mod tests {
 
     #[test]
     fn times_are_decode_time_and_signed_composition_offset() {
-        let init =
-            Init { timescale: 90_000, sample_entry: "avc1".into(), default_duration: 7, default_size: 0 };
+        let init = Init {
+            timescale: 90_000,
+            sample_entry: "avc1".into(),
+            default_duration: 7,
+            default_size: 0,
+            default_flags: 0,
+        };
         let tfhd = boxed(b"tfhd", &[0, 2, 0, 0, 0, 0, 0, 1]);
         let tfdt = boxed(b"tfdt", &[1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 5]);
-        let mut trun = vec![1, 0, 0x0b, 0x01, 0, 0, 0, 2];
-        let sizes: [(i32, i32, i32); 2] = [(3_000, 2, -3_000), (3_001, 3, 6_000)];
-        let moof_size = 8 + 8 + tfhd.len() + tfdt.len() + 8 + 12 + 24;
+        let mut trun = vec![1, 0, 0x0f, 0x01, 0, 0, 0, 2];
+        let samples: [(i32, i32, i32, i32); 2] =
+            [(3_000, 2, 2 << 24, -3_000), (3_001, 3, 0x0181_0000, 6_000)];
+        let moof_size = 8 + 8 + tfhd.len() + tfdt.len() + 8 + 12 + 32;
         trun.extend_from_slice(&u32::try_from(moof_size + 8).unwrap().to_be_bytes());
-        for (duration, size, offset) in sizes {
-            for field in [duration, size, offset] {
+        for (duration, size, flags, offset) in samples {
+            for field in [duration, size, flags, offset] {
                 trun.extend_from_slice(&field.to_be_bytes());
             }
         }
         let traf = boxed(b"traf", &[tfhd, tfdt, boxed(b"trun", &trun)].concat());
         let file = Bytes::from([boxed(b"moof", &traf), boxed(b"mdat", b"aabbb")].concat());
-        let samples = samples(&init, &file).unwrap();
+        let samples = super::samples(&init, &file).unwrap();
         assert_eq!(samples.len(), 2);
+        assert_eq!((samples[0].disposable, samples[1].disposable), (false, true));
+        assert_eq!((samples[0].sync, samples[1].sync), (true, false));
         assert_eq!(samples[0].presentation, (1 << 32) + 5 - 3_000);
         assert_eq!(samples[1].decode, (1 << 32) + 5 + 3_000);
         assert_eq!(samples[1].presentation, (1 << 32) + 5 + 9_000);

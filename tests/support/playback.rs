@@ -63,10 +63,16 @@ fn sound(number: i64) -> Bytes {
     Bytes::copy_from_slice(&[0xf8, low[6], low[7]])
 }
 
-/// The number of a packet that `sound` made.
+/// The packet that bicast writes where sound is missing: 20 ms of silence. No [`sound`] of the first 20 minutes is like it.
+const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+
+/// The number of a packet that `sound` made; none of silence, which nobody sent.
 #[must_use]
 pub fn sound_number(packet: &[u8]) -> Option<i64> {
     let [0xf8, high, low] = packet else { return None };
+    if packet == SILENCE {
+        return None;
+    }
     Some(i64::from(u16::from_be_bytes([*high, *low])))
 }
 
@@ -179,4 +185,18 @@ fn wrap(ticks: i64) -> u32 {
 #[expect(clippy::cast_precision_loss, reason = "minutes of ticks are exact in an f64")]
 fn as_f64(number: i64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sound_is_read_back_and_silence_is_none() {
+        for number in [0, 1, 255, 256, 65_533] {
+            assert_eq!(sound_number(&sound(number)), Some(number));
+        }
+        assert_eq!(sound_number(&SILENCE), None);
+        assert_eq!(sound_number(&[0xf8, 0xff]), None);
+    }
 }

@@ -1,14 +1,17 @@
 //! Children that end with the test: publishers, players, peers in other languages.
 
 use std::fs::File;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bicast_shared::clock;
 
-use crate::wait;
+use crate::wait::{self, GENEROUS};
 
 /// A running child with its output in a file. Dropping it kills it; a test that panics prints the output's end first.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl Process {
     pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
         let done = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
         anyhow::ensure!(done.success(), "kill -TERM {} failed", self.child.id());
-        self.ended(wait::GENEROUS).await
+        self.ended(GENEROUS).await
     }
 
     /// Kills it (SIGKILL), so that it can say goodbye to nobody.
@@ -113,4 +116,52 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs a program to its end with `input` on its standard input. One that takes longer than [`GENEROUS`] is killed: it waits
+/// for something that never comes.
+///
+/// # Errors
+/// Where it cannot be started or does not end in time, with what it wrote on its standard error. Any exit status is a result.
+pub fn run(command: &mut Command, input: &[u8]) -> anyhow::Result<Output> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    let stdout = read(child.stdout.take().context("no stdout")?);
+    let stderr = read(child.stderr.take().context("no stderr")?);
+    let input = input.to_vec();
+    // It may stop reading early (a broken stream): it then says why on stderr.
+    let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let deadline = clock::now() + GENEROUS;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if clock::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let _ = feeder.join();
+    let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+    let status = status.with_context(|| {
+        format!("{name} did not end within {} s: {}", GENEROUS.as_secs(), String::from_utf8_lossy(&stderr))
+    })?;
+    Ok(Output { status, stdout, stderr })
+}
+
+/// Reads a pipe to its end, so that the program behind it never waits for room in it.
+fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
 }

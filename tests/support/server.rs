@@ -1,11 +1,12 @@
 //! The built `bicast`, started on free ports.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context as _;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http;
@@ -30,6 +31,8 @@ pub fn bicast() -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// The file in which a started one says where it listens.
+const READY: &str = "ready.json";
 /// The loopback addresses that tests use.
 pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
@@ -38,9 +41,17 @@ pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(I
 pub struct Server {
     /// The process, with its log.
     pub process: Process,
-    port: u16,
+    /// Where it serves HTTP: on each of [`LOOPBACK`], each with a port of its own.
+    http: [SocketAddr; 2],
     /// The UDP port of its WebRTC.
     pub udp: u16,
+}
+
+/// What `--ready-file` says.
+#[derive(Deserialize)]
+struct Ready {
+    http: Vec<SocketAddr>,
+    udp: Vec<SocketAddr>,
 }
 
 impl Server {
@@ -58,42 +69,50 @@ impl Server {
     /// As [`Server::start`].
     pub async fn start_with(arguments: &[&str]) -> anyhow::Result<Self> {
         let mut why = None;
-        // Between finding a free port and using it somebody else may take it.
+        // It asks the system for a free UDP port on IPv4 and takes the same on IPv6, where a peer of another test may sit.
         for _ in 0..3 {
             match Self::try_start(arguments).await {
-                Ok(server) => return Ok(server),
-                Err(error) => why = Some(error),
+                Err(error) if format!("{error:#}").contains("already in use") => why = Some(error),
+                result => return result,
             }
         }
         Err(why.context("never tried")?)
     }
 
     async fn try_start(arguments: &[&str]) -> anyhow::Result<Self> {
-        let (port, udp) = (free_tcp()?, free_udp()?);
-        let process = Self::spawn(port, udp, arguments)?;
-        let mut server = Self { process, port, udp };
-        let ready = server.url("/readyz");
-        wait::until("bicast is ready", GENEROUS, || {
-            let (ready, running) = (ready.clone(), server.process.running());
-            async move {
-                anyhow::ensure!(running, "it ended");
-                Ok(http::get(&ready).await?.success().ok())
-            }
+        let (mut process, folder) = Self::spawn(0, 0, arguments)?;
+        let said = wait::until("bicast is ready", GENEROUS, || {
+            // Asked first: what a process wrote before it ended counts.
+            let running = process.running();
+            let said = std::fs::read(folder.join(READY));
+            std::future::ready(match said {
+                Ok(said) => Ok(Some(Some(said))),
+                Err(_) if running => Ok(None),
+                Err(_) => Ok(Some(None)),
+            })
         })
         .await
-        .with_context(|| server.process.output())?;
-        Ok(server)
+        .with_context(|| process.output())?;
+        let said = said.with_context(|| format!("it ended: {}", process.output()))?;
+        let Ready { http, udp } = serde_json::from_slice(&said)?;
+        let [v4, v6] = LOOPBACK.map(|host| http.iter().find(|address| address.ip() == host).copied());
+        let http = [v4.context("no HTTP over IPv4")?, v6.context("no HTTP over IPv6")?];
+        let udp = udp.first().context("no UDP port")?.port();
+        Ok(Self { process, http, udp })
     }
 
-    /// Starts one on these ports and leaves it to itself: for tests of starts that fail.
+    /// Starts one on these ports (0 takes a free one) and leaves it to itself: for tests of starts that fail. Tells its
+    /// folder, too.
     ///
     /// # Errors
     /// Where it cannot be started.
-    pub fn spawn(port: u16, udp: u16, arguments: &[&str]) -> anyhow::Result<Process> {
+    pub fn spawn(port: u16, udp: u16, arguments: &[&str]) -> anyhow::Result<(Process, PathBuf)> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = crate::root().join(format!("target/test-logs/{}-server-{number}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
+        // Of a process that once had this number.
+        let _ = std::fs::remove_file(folder.join(READY));
         // The file that bicast reads when none is named.
         let web_root = crate::root().join("web-demo/dist");
         let config = format!(
@@ -101,11 +120,11 @@ impl Server {
         );
         std::fs::write(folder.join("bicast.toml"), config)?;
         let mut command = Command::new(bicast()?);
-        command.arg("serve").args(arguments).current_dir(folder);
+        command.args(["serve", "--ready-file", READY]).args(arguments).current_dir(&folder);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BICAST_")) {
             command.env_remove(name);
         }
-        Process::start("bicast", &mut command)
+        Ok((Process::start("bicast", &mut command)?, folder))
     }
 
     /// A URL of it on 127.0.0.1.
@@ -114,10 +133,10 @@ impl Server {
         self.url_on(LOOPBACK[0], path)
     }
 
-    /// A URL of it on `host`.
+    /// A URL of it on `host`, one of [`LOOPBACK`].
     #[must_use]
     pub fn url_on(&self, host: IpAddr, path: &str) -> String {
-        format!("http://{}{path}", SocketAddr::new(host, self.port))
+        format!("http://{}{path}", self.http[usize::from(host.is_ipv6())])
     }
 
     /// The feed's description (`GET /v1/feeds/{id}`).
@@ -211,12 +230,4 @@ impl Server {
         anyhow::ensure!(panics == 0.0 && !log.contains("panicked"), "it panicked:\n{log}");
         Ok(())
     }
-}
-
-fn free_tcp() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))?.local_addr()?.port())
-}
-
-fn free_udp() -> anyhow::Result<u16> {
-    Ok(UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?.local_addr()?.port())
 }

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod bench;
 mod config;
 mod doctor;
 mod serve;
@@ -53,6 +54,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Look for what keeps viewers away: addresses, ports, NAT, kernel settings
     Doctor(Box<doctor::DoctorArgs>),
+    /// Measure a server
+    Bench(bench::BenchArgs),
 }
 
 impl Cli {
@@ -66,6 +69,7 @@ impl Cli {
             Command::Publish(args) => block_on(bicast_publish::run(*args))?,
             Command::Config(args) => config::run(&args)?,
             Command::Doctor(args) => return block_on(doctor::run(*args)),
+            Command::Bench(args) => bench::run(args)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -85,6 +89,13 @@ pub fn report(error: &anyhow::Error) {
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let label = if coloured { "\u{1b}[1;31merror\u{1b}[0m" } else { "error" };
     eprintln!("{label}: {}", words(error));
+}
+
+/// What a failed command ends with: 3 for a measurement that does not count, so that scripts tell it from one that could
+/// not be made.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<bicast_load::Void>() { ExitCode::from(3) } else { ExitCode::FAILURE }
 }
 
 fn words(error: &anyhow::Error) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use expect_test::expect;
 use serde_json::Value;
 
-use crate::support::{self, Running, bicast};
+use crate::support::{Running, bicast};
 
 #[test]
 fn it_starts_on_free_ports_and_says_which() {
@@ -129,11 +129,10 @@ fn config_prints_what_serve_would_run_with() {
 fn a_signal_ends_it_in_order_and_soon() {
     for signal in ["TERM", "INT"] {
         let running = Running::start("signal", &[]);
-        let began = support::now();
         running.signal(signal);
         let ended = running.wait();
         assert_eq!(ended.status, Some(0), "{signal}\n{}", ended.stderr);
-        assert!(began.elapsed() < Duration::from_secs(2), "nobody watches: nothing to wait for");
+        assert!(!ended.stderr.contains("letting HLS players see"), "nobody watches: nothing to wait for");
         let steps = [
             "ending; a second signal ends at once",
             "no new sessions are taken",
@@ -154,7 +153,9 @@ fn a_signal_ends_it_in_order_and_soon() {
 #[cfg(unix)]
 #[test]
 fn an_open_connection_does_not_hold_the_end_up() {
-    let running = Running::start("held", &[]);
+    // As long as the server would wait for a client by itself: longer than this test.
+    let patient = ["--set", "http.header_timeout=600", "--set", "http.request_timeout=600"];
+    let running = Running::start("held", &patient);
     let _idle = running.connect();
     let mut half = running.connect();
     std::io::Write::write_all(
@@ -162,10 +163,8 @@ fn an_open_connection_does_not_hold_the_end_up() {
         b"POST /whip/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nv=0",
     )
     .unwrap();
-    let began = support::now();
     running.signal("TERM");
     assert_eq!(running.wait().status, Some(0));
-    assert!(began.elapsed() < Duration::from_secs(4));
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before a test gives up: long enough for a machine that does four other things.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The monotonic clock.
 pub(crate) fn now() -> Instant {
@@ -28,8 +29,25 @@ pub(crate) fn bicast(args: &[&str]) -> Finished {
     finish(spawn(args))
 }
 
+/// A process whose output is read while it runs: one that nobody reads stands still when the pipe is full.
+struct Child {
+    process: std::process::Child,
+    stdout: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<Vec<u8>>,
+}
+
 fn spawn(args: &[&str]) -> Child {
-    command(args).spawn().expect("the binary was built")
+    let mut process = command(args).spawn().expect("the binary was built");
+    let (stdout, stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
+    Child { process, stdout: read(stdout), stderr: read(stderr) }
+}
+
+fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
 }
 
 fn command(args: &[&str]) -> std::process::Command {
@@ -45,17 +63,21 @@ fn command(args: &[&str]) -> std::process::Command {
 
 fn finish(mut child: Child) -> Finished {
     let deadline = now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        if now() > deadline {
-            child.kill().unwrap();
-            let left = child.wait_with_output().unwrap();
-            panic!("it does not end:\n{}", String::from_utf8_lossy(&left.stderr));
+    let status = loop {
+        let status = child.process.try_wait().unwrap();
+        if status.is_some() || now() > deadline {
+            break status;
         }
         std::thread::sleep(Duration::from_millis(5));
+    };
+    if status.is_none() {
+        child.process.kill().unwrap();
+        child.process.wait().unwrap();
     }
-    let left = child.wait_with_output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Finished { status: left.status.code(), stdout: text(left.stdout), stderr: text(left.stderr) }
+    let text = |reader: JoinHandle<Vec<u8>>| String::from_utf8(reader.join().unwrap()).unwrap();
+    let (stdout, stderr) = (text(child.stdout), text(child.stderr));
+    let Some(status) = status else { panic!("it does not end:\n{stderr}") };
+    Finished { status: status.code(), stdout, stderr }
 }
 
 /// Waits until something is so.
@@ -68,7 +90,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A command that runs beside a test. Ended when dropped.
-pub(crate) struct Command(Child);
+pub(crate) struct Command(std::process::Child);
 
 impl Command {
     /// Begins `bicast` with these arguments. What it prints is not kept.
@@ -114,14 +136,14 @@ impl Running {
             if let Ok(text) = std::fs::read(&ready_file) {
                 break serde_json::from_slice(&text).expect("whole, because it was renamed");
             }
-            if child.try_wait().unwrap().is_some() || now() > deadline {
-                let _ = child.kill();
+            if child.process.try_wait().unwrap().is_some() || now() > deadline {
+                let _ = child.process.kill();
                 panic!("it does not start:\n{}", finish(child).stderr);
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         let list = |name: &str| -> Vec<SocketAddr> { serde_json::from_value(ready[name].clone()).unwrap() };
-        assert_eq!(ready["pid"], child.id());
+        assert_eq!(ready["pid"], child.process.id());
         let all_http = list("http");
         Self { child: Some(child), folder, http: all_http[0], all_http, udp: list("udp") }
     }
@@ -152,7 +174,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
+        let pid = self.child.as_ref().unwrap().process.id().to_string();
         let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap();
         assert!(sent.success());
     }
@@ -165,8 +187,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
+            let _ = child.process.kill();
+            let _ = child.process.wait();
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use bicast_shared::id::{Epoch, StreamKey};
 use bicast_shared::packet::MediaPacket;
-use bicast_shared::time::ClockRate;
 use bytes::Bytes;
 
 use crate::core::cadence::Cut;
@@ -84,7 +83,6 @@ impl AudioTrack {
     ) -> Self {
         let channels = channels.clamp(1, 2);
         let init = crate::core::cmaf::init::opus(channels).map(|data| Arc::new(Init { number: 0, data }));
-        let rate = ClockRate::OPUS;
         Self {
             key,
             cut,
@@ -98,7 +96,7 @@ impl AudioTrack {
             heard: None,
             lag: 0,
             init,
-            writer: Writer::new(rate, i64::from(rate.hz()) * 2, limits),
+            writer: Writer::new(limits),
             lost: 0,
             drives,
             ended_at: None,

@@ -6,10 +6,12 @@
 //! | packets to frames | `depacketizer`, `h264` |
 //! | decode times | `decode_order` |
 //! | where parts and segments end | `cadence`, `plan`, `video`, `audio` |
+//! | what is shown where frames are missing | `pictures`, `stand_in` |
 //! | frames to files | `writer`, `cmaf` |
 //! | what is listed | `window`, `snapshot` |
 //! | playlists as text | `playlist` |
 //! | which requests wait | `reload` |
+//! | which epochs go on in the same playlists | `held`, `lineup`, `instance` |
 //!
 //! [`feed::FeedPackager`] joins them for one feed.
 
@@ -20,12 +22,17 @@ pub mod decode_order;
 pub mod depacketizer;
 pub mod feed;
 pub mod h264;
+pub mod held;
+pub mod instance;
+pub mod lineup;
 pub mod maps;
+pub mod pictures;
 pub mod plan;
 pub mod playlist;
 pub mod reload;
 pub mod reorder;
 pub mod snapshot;
+pub mod stand_in;
 pub mod video;
 pub mod window;
 pub mod writer;

@@ -18,7 +18,8 @@ pub struct Header {
 /// A packaged feed.
 #[derive(Debug, Clone, Default)]
 pub struct FeedSnapshot {
-    /// Names this life of the feed: a feed that ended and began again under its id must not meet its old self in caches.
+    /// Names this life of the feed and these playlists of it: what ended and began again under the feed's id must not meet
+    /// its old self in caches. Empty before the first playlists begin.
     pub instance: String,
     /// What never changes.
     pub header: Header,
@@ -88,6 +89,15 @@ impl FeedSnapshot {
     #[must_use]
     pub fn playable(&self) -> bool {
         !self.renditions.is_empty() && self.renditions.iter().all(RenditionSnapshot::playable)
+    }
+
+    /// Bytes of media that it keeps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let segments = |rendition: &RenditionSnapshot| -> usize {
+            rendition.segments.iter().chain(&rendition.removed).map(|segment| segment.bytes()).sum()
+        };
+        self.renditions.iter().map(segments).sum()
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn packet(sequence: i64, media_time: i64) -> TestPacket {
             media_time: MediaTime(media_time),
             decode_time: None,
             map_version: 0,
+            program_time: bicast_shared::time::ProgramTime::default(),
             keyframe: false,
             segment: None,
             segment_start: MediaTime(0),

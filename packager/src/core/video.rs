@@ -1,18 +1,11 @@
 //! The video of a feed: packets in, parts out, each frame at exactly its media time.
 //!
-//! # Frames that do not come, or outlast a part
-//! A part must not be longer than PART-TARGET and must follow its predecessor within that time (RFC 8216bis 4.4.4.9 and
-//! 6.2.1), and a hole in the buffer makes hls.js stall and then jump over it. So, in this order:
-//! 1. A frame is stretched over what is missing behind it as long as its part stays within PART-TARGET.
-//! 2. What is left is filled with still frames (`h264::still`): pictures of a few bytes that say "as before". They are
-//!    marked disposable, so a reader of the file tells them from the publisher's frames.
-//! 3. Where the bitstream does not allow that (CABAC), with parts marked GAP=YES. A part in front of such a frame may then
-//!    be shorter than 85 %, which no player minds; a longer one is never written.
-//!
-//! Filling happens as time goes by, a quarter of a second behind it, so that a late frame still finds its place. When
-//! nothing at all arrives any more, it stops: the publisher is on its way out, and what it sends when it returns begins
-//! behind a discontinuity. hls.js waits at the end of its buffer meanwhile and goes on by itself; a second of gaps would
-//! make it seek instead.
+//! # Time
+//! What is missing is filled (`pictures`) as time goes by, half a second behind it, so that a late frame still finds its
+//! place. When nothing at all arrives any more, it stops: the publisher is on its way out, and what it sends when it returns
+//! begins behind a discontinuity. hls.js waits at the end of its buffer meanwhile and goes on by itself; a second of gaps
+//! would make it seek instead. Where only the picture is silent, the owner goes on to begin segments by the sound's time, and
+//! they are filled like any other.
 //!
 //! # Loss
 //! A damaged frame and all that follow it until the next keyframe are left out and counted, and a keyframe is asked for.
@@ -23,22 +16,22 @@ use std::time::{Duration, Instant};
 use bicast_shared::id::{Epoch, StreamKey};
 use bicast_shared::packet::{MediaPacket, Stamp};
 use bicast_shared::time::ClockRate;
-use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::core::cadence::Cut;
-use crate::core::cmaf::{Sample, SampleKind, init};
+use crate::core::cmaf::init;
 use crate::core::decode_order::DecodeOrder;
-use crate::core::depacketizer::h264::{AccessUnit, Depacketizer, nal};
+use crate::core::depacketizer::h264::{AccessUnit, Depacketizer};
 use crate::core::h264::params::VideoConfig;
-use crate::core::h264::still::Still;
 use crate::core::maps::Maps;
+use crate::core::pictures::{Pending, Pictures};
 use crate::core::plan::{Plans, SegmentPlan};
 use crate::core::reorder::{Ordered, Patience, Reorder};
+use crate::core::stand_in::length_prefixed;
 use crate::core::window::{Init, WindowLimits};
 use crate::core::writer::Writer;
 
 /// How far behind the clock missing frames are filled in: a frame or a repair that is later than this is late.
-const FILL_DELAY: Duration = Duration::from_millis(500);
+pub(super) const FILL_DELAY: Duration = Duration::from_millis(500);
 
 /// The video of a feed.
 #[derive(Debug)]
@@ -51,11 +44,13 @@ pub struct VideoTrack {
     depacketizer: Depacketizer,
     order: DecodeOrder,
     frame: Option<Frame>,
-    pending: Option<Pending>,
+    pictures: Pictures,
     /// Frames are being written: a keyframe has begun a segment of this epoch.
     running: bool,
     /// Whose frames are being written.
     epoch: Epoch,
+    /// How long before it is shown the first frame of a segment is decoded, in ticks.
+    lead: i64,
     /// The next segment does not continue the one before.
     restart: bool,
     /// The next segment has another init segment.
@@ -64,12 +59,7 @@ pub struct VideoTrack {
     broken: Option<Broken>,
     /// Parameter sets that came without a picture.
     loose: AccessUnit,
-    /// The first slice of the picture that is shown at the edge.
-    shown: Option<Bytes>,
-    still: Option<Still>,
-    config: Option<Arc<VideoConfig>>,
     init: Option<Arc<Init>>,
-    writer: Writer,
     lost: u64,
     refused: Option<String>,
     keyframe_wanted: bool,
@@ -99,19 +89,17 @@ struct Frame {
     received: Instant,
 }
 
-/// A frame whose duration is not known yet.
-#[derive(Debug)]
-struct Pending {
-    decode: i64,
-    presentation: i64,
-    keyframe: bool,
-    data: Bytes,
-}
-
 impl VideoTrack {
-    /// The video of stream `key`, cut by `cut`.
+    /// The video of stream `key`, cut by `cut`. `independent`: every segment can be decoded by itself.
     #[must_use]
-    pub fn new(key: StreamKey, rate: ClockRate, cut: Cut, patience: Patience, limits: WindowLimits) -> Self {
+    pub fn new(
+        key: StreamKey,
+        rate: ClockRate,
+        cut: Cut,
+        independent: bool,
+        patience: Patience,
+        limits: WindowLimits,
+    ) -> Self {
         Self {
             key,
             rate,
@@ -121,18 +109,15 @@ impl VideoTrack {
             depacketizer: Depacketizer::default(),
             order: DecodeOrder::new(cut.frame),
             frame: None,
-            pending: None,
+            pictures: Pictures::new(cut, Writer::new(limits), independent),
             running: false,
             epoch: Epoch(0),
+            lead: 0,
             restart: false,
             new_init: false,
             broken: None,
             loose: AccessUnit::default(),
-            shown: None,
-            still: None,
-            config: None,
             init: None,
-            writer: Writer::new(rate, i64::from(rate.hz()) * 2, limits),
             lost: 0,
             refused: None,
             keyframe_wanted: false,
@@ -149,19 +134,19 @@ impl VideoTrack {
     /// What it has written.
     #[must_use]
     pub const fn writer(&self) -> &Writer {
-        &self.writer
+        &self.pictures.writer
     }
 
     /// What the bitstream says, once a keyframe has come.
     #[must_use]
     pub fn config(&self) -> Option<&VideoConfig> {
-        self.config.as_deref()
+        self.pictures.stand_in.config().map(|config| &**config)
     }
 
     /// Frames left out since the beginning.
     #[must_use]
     pub const fn lost(&self) -> u64 {
-        self.lost
+        self.lost + self.pictures.lost()
     }
 
     /// Why nothing can be shown, in words.
@@ -210,6 +195,35 @@ impl VideoTrack {
         if alive && self.running {
             self.fill_behind(now, plans, maps);
         }
+    }
+
+    /// The owner begins a segment although no picture comes: `plan` says which. It is filled with what can stand in for one.
+    pub fn handle_cut(&mut self, plan: SegmentPlan, plans: &mut Plans, maps: &Maps) {
+        let newest = plans.newest().map(|plan| plan.number);
+        if self.frame.is_none() || newest >= Some(plan.number) {
+            return;
+        }
+        if self.depacketizer.has_ended() {
+            self.end_frame(plans, maps);
+        }
+        let Some(init) = self.init.clone() else { return };
+        let begun = self.writer().edge() - self.writer().segment_ticks();
+        let start = plan.start.0 - self.lead;
+        let skipped = newest.is_some_and(|newest| plan.number > newest + 1);
+        if skipped || start - begun > self.cut.longest_segment {
+            self.end_run(plans);
+        }
+        if self.running {
+            self.pictures.settle(start);
+        }
+        self.restart |= !self.running;
+        let plan =
+            SegmentPlan { discontinuity: self.restart || self.new_init, restart: self.restart, ..plan };
+        (self.restart, self.new_init) = (false, false);
+        (self.running, self.epoch) = (true, plan.epoch);
+        let at = start.max(self.writer().edge());
+        self.pictures.writer.begin(&plan, at, at + self.lead, init);
+        plans.push(plan);
     }
 
     /// Nothing more comes for now: what is here is written, and the segment ended.
@@ -268,7 +282,7 @@ impl VideoTrack {
             return;
         }
         let newest = plans.newest().map(|plan| plan.number);
-        let begun = self.writer.edge() - self.writer.segment_ticks();
+        let begun = self.pictures.writer.edge() - self.pictures.writer.segment_ticks();
         let skipped = segment > newest.map(|number| number + 1);
         if skipped || decode - begun > self.cut.longest_segment {
             // Nothing came for so long that the segment cannot be stretched over it.
@@ -276,13 +290,13 @@ impl VideoTrack {
             self.keyframe_wanted = true;
             return;
         }
-        let ticks = self.writer.part_ticks() + (decode - self.writer.edge());
+        let ticks = self.pictures.writer.part_ticks() + (decode - self.pictures.writer.edge());
         if segment > newest {
             self.begin_segment(frame, plans, maps);
         } else if ticks + self.cut.frame > self.cut.part
-            || self.cut.is_full(ticks, self.writer.part_samples() + 1)
+            || self.cut.is_full(ticks, self.pictures.writer.part_samples() + 1)
         {
-            self.settle(decode);
+            self.pictures.settle(decode);
         }
         plans.advance(decode.min(stamp.media_time.0));
     }
@@ -297,11 +311,11 @@ impl VideoTrack {
         // Its first frames may be missing: it begins where the owner says, not with what is left of it.
         let composition = frame.stamp.media_time - bicast_shared::time::MediaTime(frame.decode);
         let mut decode = (start.0 - composition).min(frame.decode);
-        if self.writer.open().is_some() {
-            self.settle(decode);
+        if self.pictures.writer.open().is_some() {
+            self.pictures.settle(decode);
         }
-        decode = decode.max(self.writer.edge());
-        self.epoch = frame.stamp.epoch;
+        decode = decode.max(self.pictures.writer.edge());
+        (self.epoch, self.lead) = (frame.stamp.epoch, composition);
         let plan = SegmentPlan {
             number,
             epoch: frame.stamp.epoch,
@@ -310,7 +324,8 @@ impl VideoTrack {
             discontinuity: self.restart || self.new_init,
             restart: self.restart,
         };
-        self.writer.begin(&plan, decode, start.0, init);
+        // Where its first frames came too late the date is that of what is written.
+        self.pictures.writer.begin(&plan, decode, decode + composition, init);
         plans.push(plan);
         (self.restart, self.new_init) = (false, false);
     }
@@ -334,7 +349,7 @@ impl VideoTrack {
                 unit.pps = loose.pps;
             }
             self.broken = self.handle_keyframe(&unit, frame, plans, maps);
-        } else if !unit.intact && self.broken.is_none() {
+        } else if self.broken.is_none() && (!unit.intact || self.pictures.is_adrift()) {
             self.broken = Some(Broken::Damage(None));
         }
         if !self.running {
@@ -349,12 +364,10 @@ impl VideoTrack {
         if frame.segment > plans.newest().map(|plan| plan.number) {
             self.begin_segment(frame, plans, maps);
         }
-        self.settle(frame.decode);
-        let is_slice = |unit: &&Bytes| matches!(nal::kind(unit), nal::SLICE | nal::IDR);
-        self.shown = unit.units.iter().find(is_slice).cloned();
-        self.still = None;
-        self.pending = Some(Pending {
-            decode: frame.decode.max(self.writer.edge()),
+        self.pictures.settle(frame.decode);
+        self.pictures.stand_in.show(&unit.units, unit.keyframe);
+        self.pictures.place(Pending {
+            decode: frame.decode,
             presentation: frame.stamp.media_time.0,
             keyframe: unit.keyframe,
             data: length_prefixed(&unit.units),
@@ -369,7 +382,7 @@ impl VideoTrack {
         plans: &mut Plans,
         maps: &Maps,
     ) -> Option<Broken> {
-        match VideoConfig::of_keyframe(unit, self.config.as_deref()) {
+        match VideoConfig::of_keyframe(unit, self.config()) {
             Ok(None) => {}
             Ok(Some(config)) => {
                 if !self.take_config(config, frame, plans) {
@@ -390,8 +403,7 @@ impl VideoTrack {
 
     /// Takes over new parameter sets. False when they have to wait for the next segment.
     fn take_config(&mut self, config: VideoConfig, frame: Frame, plans: &mut Plans) -> bool {
-        let fresh =
-            self.writer.open().is_none_or(|open| open.parts.is_empty()) && self.writer.part_samples() == 0;
+        let fresh = self.pictures.is_fresh();
         let begins = frame.segment > plans.newest().map(|plan| plan.number) || fresh;
         if self.running && !begins {
             // Another init segment needs a discontinuity, which only a segment can begin with: wait for the next one.
@@ -406,7 +418,7 @@ impl VideoTrack {
         if self.running && fresh {
             // Its segment has begun with its first packet, and nothing of it is published.
             plans.mark_discontinuity();
-            self.writer.amend(init.clone(), true);
+            self.pictures.writer.amend(init.clone(), true);
         } else {
             self.new_init = self.running;
         }
@@ -414,7 +426,7 @@ impl VideoTrack {
             self.order.set_depth(depth as usize);
         }
         self.init = Some(init);
-        self.config = Some(Arc::new(config));
+        self.pictures.stand_in.set_config(Arc::new(config));
         true
     }
 
@@ -423,79 +435,16 @@ impl VideoTrack {
         if frame.segment <= plans.newest().map(|plan| plan.number) {
             return;
         }
-        self.restart |= self.writer.window().newest().is_some();
+        self.restart |= self.pictures.writer.window().newest().is_some();
         self.order.restart();
         let given = frame.stamp.decode_time.map(|time| time.0);
-        let decode = self.order.next(frame.stamp.media_time.0, given).max(self.writer.edge());
+        let decode = self.order.next(frame.stamp.media_time.0, given).max(self.pictures.writer.edge());
         let mut first = Frame { decode, ..frame };
         first.stamp.segment_start = frame.stamp.media_time;
         self.frame = Some(first);
         self.running = true;
         self.begin_segment(first, plans, maps);
-        self.running = self.writer.open().is_some();
-    }
-
-    /// Everything up to `to` gets its place: the pending frame lasts until then, or until its part is full.
-    fn settle(&mut self, to: i64) {
-        let Some(pending) = self.pending.take() else { return self.fill(to) };
-        let whole = (to - self.writer.edge()).max(1);
-        if self.writer.part_ticks() + whole > self.cut.part {
-            let alone = self.writer.part_ticks() >= self.cut.least || !self.can_fill();
-            if alone {
-                self.writer.end_part();
-            }
-        }
-        let ticks = whole.min(self.cut.part - self.writer.part_ticks()).max(1);
-        self.push(&pending, ticks);
-        self.fill(to);
-    }
-
-    fn push(&mut self, pending: &Pending, ticks: i64) {
-        let kind = if pending.keyframe { SampleKind::Sync } else { SampleKind::Dependent };
-        // A part is cut in front of a keyframe when it is long enough, so that decoding can begin with it.
-        if pending.keyframe && self.writer.part_ticks() >= self.cut.least {
-            self.writer.end_part();
-        }
-        self.writer.push(Sample {
-            duration: u32::try_from(ticks).unwrap_or(1),
-            composition: i32::try_from(pending.presentation - pending.decode).unwrap_or(0),
-            kind,
-            data: pending.data.clone(),
-        });
-        if self.cut.is_full(self.writer.part_ticks(), self.writer.part_samples()) {
-            self.writer.end_part();
-        }
-    }
-
-    /// Whether still frames can follow the picture that is shown.
-    fn can_fill(&mut self) -> bool {
-        if self.still.is_none()
-            && let (Some(config), Some(slice)) = (&self.config, &self.shown)
-        {
-            self.still = Still::after(config, slice);
-        }
-        self.still.is_some()
-    }
-
-    /// Fills what no frame covers up to `to`.
-    fn fill(&mut self, to: i64) {
-        if self.writer.edge() < to {
-            self.can_fill();
-        }
-        while self.writer.edge() < to {
-            let room = self.cut.part - self.writer.part_ticks();
-            let ticks = (to - self.writer.edge()).min(if room > 0 { room } else { self.cut.part });
-            let Some(data) = self.still.as_ref().map(Still::picture) else {
-                self.writer.end_part();
-                self.writer.gap((to - self.writer.edge()).min(self.cut.part));
-                continue;
-            };
-            let duration = u32::try_from(ticks).unwrap_or(1);
-            self.writer.push(Sample { duration, composition: 0, kind: SampleKind::Disposable, data });
-            if self.cut.is_full(self.writer.part_ticks(), self.writer.part_samples()) {
-                self.writer.end_part();
-            }
-        }
+        self.running = self.pictures.writer.open().is_some();
     }
 
     /// No frame has come for a while: the parts that are overdue are written without it.
@@ -503,8 +452,9 @@ impl VideoTrack {
         let Some(frame) = self.frame else { return };
         let since = now.saturating_duration_since(frame.received).saturating_sub(FILL_DELAY);
         let reached = frame.decode + self.rate.ticks(since);
-        let due = self.writer.edge() - self.writer.part_ticks() + self.cut.part;
-        let segment_end = self.writer.edge() - self.writer.segment_ticks() + self.cut.longest_segment;
+        let due = self.pictures.writer.edge() - self.pictures.writer.part_ticks() + self.cut.part;
+        let segment_end =
+            self.pictures.writer.edge() - self.pictures.writer.segment_ticks() + self.cut.longest_segment;
         if reached < due || due > segment_end {
             return;
         }
@@ -513,34 +463,20 @@ impl VideoTrack {
         }
         let whole = (reached - due) / self.cut.part * self.cut.part;
         let to = (due + whole).min(segment_end);
-        self.settle(to);
-        self.writer.end_part();
+        self.pictures.settle(to);
+        self.pictures.writer.end_part();
         plans.advance(to);
     }
 
-    /// Media ends here: the last frame gets the usual duration, and the segment is closed short.
+    /// Media ends here.
     fn end_run(&mut self, plans: &mut Plans) {
         if self.running {
-            if self.pending.is_some() {
-                self.settle(self.writer.edge() + self.cut.frame);
-            }
-            self.writer.end();
-            plans.advance(self.writer.edge());
-            self.ended_at = Some((self.epoch, self.writer.edge()));
+            self.pictures.end();
+            plans.advance(self.writer().edge());
+            self.ended_at = Some((self.epoch, self.writer().edge()));
         }
-        self.pending = None;
+        self.pictures.forget();
         self.running = false;
         self.broken = None;
-        self.shown = None;
-        self.still = None;
     }
-}
-
-fn length_prefixed(units: &[Bytes]) -> Bytes {
-    let mut out = BytesMut::with_capacity(units.iter().map(|unit| unit.len() + 4).sum());
-    for unit in units {
-        out.put_u32(u32::try_from(unit.len()).unwrap_or(u32::MAX));
-        out.put_slice(unit);
-    }
-    out.freeze()
 }

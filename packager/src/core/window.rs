@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bicast_shared::time::ProgramTime;
+use bicast_shared::time::{ClockRate, ProgramTime};
 use bytes::{Bytes, BytesMut};
 
 /// An init segment. Its number stands in its name.
@@ -74,9 +75,15 @@ impl Segment {
     }
 }
 
-/// How much is kept.
+/// How much is kept, and how long what is listed may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowLimits {
+    /// Ticks per second.
+    pub rate: ClockRate,
+    /// PART-TARGET in ticks: no part is longer.
+    pub part: i64,
+    /// TARGETDURATION in ticks: no segment that nothing was written for is longer.
+    pub segment: i64,
     /// Ticks of complete segments that are listed.
     pub ticks: i64,
     /// Never less than this is listed (3 target durations, RFC 8216bis 6.2.2), whatever `bytes` says.
@@ -135,18 +142,40 @@ impl Window {
         self.discontinuities
     }
 
-    /// Begins a segment; the one before must have been ended. Numbers that were left out are listed as gaps, because a
-    /// Media Sequence Number is counted, not written.
-    pub fn begin(&mut self, head: SegmentHead, missing_ticks: i64) {
+    /// Begins a segment. Numbers that were left out are listed as gaps, because a Media Sequence Number is counted, not
+    /// written. They share the time that is missing, so that dates run on by the durations in between; however many they
+    /// are, they leave the list like other segments, by their time.
+    pub fn begin(&mut self, head: SegmentHead) {
         self.end();
-        let next = self.newest().map_or(head.number, |newest| newest + 1);
-        for number in (next..head.number).take(64) {
-            let gap = Part { ticks: missing_ticks, independent: false, gap: true, data: Bytes::new() };
-            self.open = Some(Segment::new(SegmentHead { number, discontinuity: false, ..head.clone() }));
-            self.push(gap);
-            self.end();
+        if let Some(last) = self.segments.back().cloned() {
+            self.list_gaps(&last, &head);
         }
         self.open = Some(Segment::new(head));
+    }
+
+    fn list_gaps(&mut self, last: &Segment, head: &SegmentHead) {
+        let first = last.head.number + 1;
+        let count = i64::try_from(head.number.saturating_sub(first)).unwrap_or(i64::MAX);
+        if count == 0 {
+            return;
+        }
+        let WindowLimits { rate, part, segment, .. } = self.limits;
+        let from = last.head.program_time + span(rate, last.ticks);
+        let missing =
+            bicast_shared::time::scale(head.program_time - from, i64::from(rate.hz()), 1_000_000_000);
+        // Where more is missing than segments may last, the date jumps at the discontinuity behind the gap.
+        let ticks = (missing / count).clamp(part.min(segment), segment);
+        let parts = (ticks + part - 1) / part;
+        for (number, at) in (first..head.number).zip(0..) {
+            let program_time = from + span(rate, ticks * at);
+            let init = last.head.init.clone();
+            self.open = Some(Segment::new(SegmentHead { number, program_time, discontinuity: false, init }));
+            for n in 0..parts {
+                let ticks = ticks * (n + 1) / parts - ticks * n / parts;
+                self.push(Part { ticks, independent: false, gap: true, data: Bytes::new() });
+            }
+            self.end();
+        }
     }
 
     /// The open segment, which has no part yet, begins with other things than first thought.
@@ -230,12 +259,20 @@ impl Window {
     }
 }
 
+/// So many ticks as a time.
+fn span(rate: ClockRate, ticks: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(rate.nanos(ticks)).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const RATE: ClockRate = ClockRate::VIDEO;
+
     fn window(ticks: i64, bytes: usize) -> Window {
-        Window::new(WindowLimits { ticks, least_ticks: 30, grace_ticks: 20, bytes })
+        let (rate, part, segment) = (RATE, 4, 30);
+        Window::new(WindowLimits { rate, part, segment, ticks, least_ticks: 30, grace_ticks: 20, bytes })
     }
 
     fn head(number: u64, discontinuity: bool) -> SegmentHead {
@@ -254,7 +291,7 @@ mod tests {
     #[test]
     fn a_segment_is_its_parts_byte_for_byte() {
         let mut window = window(100, 1 << 20);
-        window.begin(head(5, false), 10);
+        window.begin(head(5, false));
         assert!(window.listed().is_empty(), "nothing to play in it yet");
         window.push(part(4, b"abc"));
         window.push(part(6, b"de"));
@@ -270,7 +307,7 @@ mod tests {
     fn the_oldest_go_first_by_time_and_by_bytes_but_never_too_many() {
         for (mut window, kept) in [(window(50, 1 << 20), 5), (window(1_000, 40), 4), (window(1_000, 5), 3)] {
             for number in 0..9 {
-                window.begin(head(number, number == 2), 10);
+                window.begin(head(number, number == 2));
                 window.push(part(10, b"0123456789"));
             }
             window.end();
@@ -283,15 +320,69 @@ mod tests {
         }
     }
 
+    /// A segment of 2 s on 90 kHz that begins `seconds` after 1970, in playlists of 3 s and 216 ms.
+    fn later(number: u64, seconds: u64, discontinuity: bool) -> SegmentHead {
+        let program_time = ProgramTime::default() + Duration::from_secs(seconds);
+        SegmentHead { program_time, ..head(number, discontinuity) }
+    }
+
+    fn real(window_seconds: i64) -> Window {
+        let limits = WindowLimits {
+            rate: RATE,
+            part: 19_440,
+            segment: 270_000,
+            ticks: window_seconds * 90_000,
+            least_ticks: 810_000,
+            grace_ticks: 0,
+            bytes: 1 << 20,
+        };
+        Window::new(limits)
+    }
+
     #[test]
     fn numbers_left_out_are_gaps() {
         let mut window = window(1_000, 1 << 20);
-        window.begin(head(3, false), 10);
+        window.begin(head(3, false));
         window.push(part(10, b"x"));
-        window.begin(head(6, true), 10);
+        window.begin(head(6, true));
         window.push(part(10, b"y"));
         let listed = window.listed();
         assert_eq!(numbers(&listed), [3, 4, 5, 6]);
         assert_eq!(listed.iter().map(|s| s.is_gap()).collect::<Vec<_>>(), [false, true, true, false]);
+    }
+
+    #[test]
+    fn gaps_share_the_missing_time_in_parts_that_are_not_too_long() {
+        for (missing, seconds, each) in [(3, 6, 2.0), (3, 7, 7.0 / 3.0), (100, 200, 2.0), (2, 60, 3.0)] {
+            let mut window = real(1_000);
+            window.begin(later(7, 10, false));
+            window.push(part(180_000, b"x"));
+            window.begin(later(8 + missing, 12 + seconds, true));
+            window.push(part(18_000, b"y"));
+            let listed = window.listed();
+            assert_eq!(numbers(&listed), (7..=8 + missing).collect::<Vec<_>>());
+            for pair in listed[..=usize::try_from(missing).unwrap()].windows(2) {
+                let step = pair[1].head.program_time - pair[0].head.program_time;
+                assert!((step - RATE.nanos(pair[0].ticks)).abs() < 1_000_000, "the date runs on by EXTINF");
+                assert!((pair[1].ticks as f64 / 90_000.0 - each).abs() < 0.000_1);
+                assert!(pair[1].parts.iter().all(|part| part.gap && (1..=19_440).contains(&part.ticks)));
+                assert_eq!(pair[1].parts.iter().map(|part| part.ticks).sum::<i64>(), pair[1].ticks);
+                assert!(!pair[1].head.discontinuity);
+            }
+        }
+    }
+
+    #[test]
+    fn however_many_gaps_there_are_numbers_are_right_and_the_window_is_as_long_as_ever() {
+        let mut window = real(20);
+        window.begin(later(0, 0, false));
+        window.push(part(180_000, b"x"));
+        window.begin(later(10_001, 20_002, true));
+        window.push(part(18_000, b"y"));
+        let listed = numbers(&window.listed());
+        assert_eq!(listed.last(), Some(&10_001));
+        assert!(listed.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        assert!((9..=12).contains(&listed.len()), "{listed:?}");
+        assert_eq!(window.discontinuity_sequence(), 0);
     }
 }

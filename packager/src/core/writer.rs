@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::core::cmaf::{Sample, SampleKind, fragment};
+use crate::core::cmaf::{Sample, fragment};
 use crate::core::plan::SegmentPlan;
 use crate::core::window::{Init, Part, Segment, SegmentHead, Window, WindowLimits};
 use bicast_shared::time::ClockRate;
@@ -23,25 +23,21 @@ pub struct Writer {
     segment_ticks: i64,
     parts: u64,
     changes: u64,
-    target_ticks: i64,
 }
 
 impl Writer {
-    /// A writer whose clock runs at `rate`; `target_ticks` is what a missing segment is taken to last.
+    /// A writer on the clock of `limits`.
     #[must_use]
-    pub const fn new(rate: ClockRate, target_ticks: i64, limits: WindowLimits) -> Self {
-        let window = Window::new(limits);
-        let samples = Vec::new();
+    pub const fn new(limits: WindowLimits) -> Self {
         Self {
-            rate,
-            window,
-            samples,
+            rate: limits.rate,
+            window: Window::new(limits),
+            samples: Vec::new(),
             open_ticks: 0,
             edge: 0,
             segment_ticks: 0,
             parts: 0,
             changes: 0,
-            target_ticks,
         }
     }
 
@@ -113,7 +109,7 @@ impl Writer {
             discontinuity: plan.discontinuity && !fresh,
             init,
         };
-        self.window.begin(head, self.target_ticks);
+        self.window.begin(head);
         self.segment_ticks = 0;
     }
 
@@ -145,7 +141,7 @@ impl Writer {
         let sequence = u32::try_from(sequence & u64::from(u32::MAX)).unwrap_or(0);
         let start = u64::try_from(self.edge - self.open_ticks).unwrap_or(0);
         let data = fragment::write(sequence, index == 0, start, &self.samples);
-        let independent = self.samples.first().is_some_and(|sample| sample.kind == SampleKind::Sync);
+        let independent = self.samples.first().is_some_and(|sample| sample.kind.is_sync());
         self.window.push(Part { ticks: self.open_ticks, independent, gap: false, data });
         self.samples.clear();
         self.open_ticks = 0;

@@ -4,7 +4,7 @@
 mod answer;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,19 +48,31 @@ pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
         .with_state(App { bus, store })
 }
 
-/// Who asks: address and user agent, hashed. Behind a proxy the address is the first of X-Forwarded-For.
+/// Who asks: address and user agent, hashed. Behind a proxy of the operator's own the address is the last that it added to
+/// X-Forwarded-For; from anybody else the header is hearsay, with which one client could count as many.
 struct Who(u64);
+
+/// Whether a peer can be a proxy of ours: on this machine or its private network (RFC 1918, RFC 4193, RFC 6598).
+fn may_be_our_proxy(peer: IpAddr) -> bool {
+    match peer.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_loopback() || ip.is_private() || (a == 100 && (64..128).contains(&b))
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Who {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let mut hasher = DefaultHasher::new();
-        match parts.headers.get("x-forwarded-for") {
-            Some(forwarded) => forwarded.as_bytes().split(|b| *b == b',').next().hash(&mut hasher),
-            None => {
-                parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()).hash(&mut hasher);
-            }
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let forwarded = parts.headers.get("x-forwarded-for").filter(|_| peer.is_none_or(may_be_our_proxy));
+        match forwarded.and_then(|list| list.as_bytes().rsplit(|b| *b == b',').next()) {
+            Some(client) => client.trim_ascii().hash(&mut hasher),
+            None => peer.hash(&mut hasher),
         }
         parts.headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).hash(&mut hasher);
         Ok(Self(hasher.finish()))
@@ -85,6 +97,33 @@ impl App {
     /// Waits until a starting feed can be played.
     async fn playable(&self, feed: &str) -> Result<(Arc<FeedEntry>, Arc<Published>), Response> {
         let (id, entry) = self.entry(feed).await.map_err(|problem| failed(problem, 1, Age::Plain))?;
+        let published = self.starts(&id, &entry).await?;
+        Ok((entry, published))
+    }
+
+    /// The playlists of one instance of a feed; waits for those that are about to begin.
+    async fn instance(
+        &self,
+        feed: &str,
+        instance: &str,
+    ) -> Result<(Arc<FeedEntry>, Arc<Published>), Response> {
+        let (id, entry) = self.entry(feed).await.map_err(|problem| failed(problem, 1, Age::Plain))?;
+        if let Some(known) = entry.instance(instance)
+            && known.snapshot.playable()
+        {
+            return Ok((entry, known));
+        }
+        let current = entry.published.borrow().snapshot.instance.clone();
+        if current.is_empty() || current == instance {
+            self.starts(&id, &entry).await?;
+        }
+        match entry.instance(instance) {
+            Some(found) => Ok((entry, found)),
+            None => Err(gone(feed, &entry)),
+        }
+    }
+
+    async fn starts(&self, id: &FeedId, entry: &FeedEntry) -> Result<Arc<Published>, Response> {
         let mut watch = entry.published.subscribe();
         let deadline = clock::now() + self.store.config.start_wait();
         let mut place = None;
@@ -92,16 +131,16 @@ impl App {
             let published = watch.borrow_and_update().clone();
             let snapshot = &published.snapshot;
             if snapshot.playable() {
-                return Ok((entry, published));
+                return Ok(published);
             }
-            if let Some(problem) = hopeless(&id, snapshot) {
+            if let Some(problem) = hopeless(id, snapshot) {
                 return Err(failed(problem, 1, Age::Plain));
             }
             if place.is_none() {
                 place = Some(self.store.wait().ok_or_else(|| failed(busy(), 1, Age::Retry(1)))?);
             }
             if clock::now() >= deadline {
-                return Err(failed(starting(&id), 1, Age::Retry(1)));
+                return Err(failed(starting(id), 1, Age::Retry(1)));
             }
             changed(&mut watch, deadline).await;
         }
@@ -175,14 +214,11 @@ async fn media(
         Err(error) => return failed(bad_directive(error), 1, Age::Plain),
     };
     count(if directives.blocks() { "media_blocking" } else { "media" });
-    let (entry, first) = match app.playable(&feed).await {
+    let (entry, first) = match app.instance(&feed, &instance).await {
         Ok(found) => found,
         Err(response) => return response,
     };
     let target = targets(&first.snapshot);
-    if first.snapshot.instance != instance {
-        return failed(unknown_instance(&feed), target, Age::Plain);
-    }
     entry.saw_viewer(clock::now(), who.0);
     let Some(listed) = first.snapshot.rendition(&rendition) else {
         return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
@@ -193,7 +229,8 @@ async fn media(
     let hold = Duration::from_secs(u64::from(target) * 3);
     let mut place = None;
     loop {
-        let published = watch.borrow_and_update().clone();
+        watch.mark_unchanged();
+        let Some(published) = entry.instance(&instance) else { return gone(&feed, &entry) };
         let snapshot = &published.snapshot;
         let Some(listed) = snapshot.rendition(&rendition) else {
             return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
@@ -249,11 +286,13 @@ async fn file(
     let began = clock::now();
     let mut place = None;
     loop {
-        let published = watch.borrow_and_update().clone();
+        watch.mark_unchanged();
+        let Some(published) = entry.instance(&instance) else {
+            return failed(unknown_file(&file), 1, Age::Plain);
+        };
         let snapshot = &published.snapshot;
         let target = targets(snapshot);
-        let listed = snapshot.rendition(&rendition).filter(|_| snapshot.instance == instance);
-        let Some(listed) = listed else {
+        let Some(listed) = snapshot.rendition(&rendition) else {
             return failed(unknown_file(&file), target, Age::Plain);
         };
         match find(snapshot, listed, name) {
@@ -399,13 +438,40 @@ fn unknown_rendition(feed: &str, rendition: &str) -> Problem {
         .hint("The multivariant playlist names the renditions.")
 }
 
-fn unknown_instance(feed: &str) -> Problem {
+fn gone(feed: &str, entry: &FeedEntry) -> Response {
     let detail = format!("The feed {feed:?} has begun anew since this playlist was named.");
-    Problem::new(404, "unknown-instance", "Unknown instance", detail)
-        .hint("Load the multivariant playlist again: it names the playlists of the feed as it is now.")
+    let problem = Problem::new(404, "unknown-instance", "Unknown instance", detail)
+        .hint("Load the multivariant playlist again: it names the playlists of the feed as it is now.");
+    failed(problem, targets(&entry.published.borrow().snapshot), Age::Plain)
 }
 
 fn unknown_file(file: &str) -> Problem {
     let detail = format!("There is no {file:?} here: it was never listed, or it has left the window.");
     Problem::new(404, "unknown-media", "Unknown media", detail).hint("Ask for what the media playlist lists.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn who(peer: &str, forwarded: Option<&str>) -> u64 {
+        let mut request = axum::http::Request::builder().uri("/");
+        if let Some(forwarded) = forwarded {
+            request = request.header("x-forwarded-for", forwarded);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        parts.extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
+        let Ok(Who(who)) = Who::from_request_parts(&mut parts, &()).await;
+        who
+    }
+
+    #[tokio::test]
+    async fn only_a_proxy_of_ours_can_speak_for_others() {
+        let proxied = |client| who("10.0.0.1", Some(client));
+        assert_ne!(proxied("198.51.100.1").await, proxied("198.51.100.2").await);
+        assert_eq!(proxied("192.0.2.9, 198.51.100.1").await, proxied("198.51.100.1").await, "what the proxy added");
+        let stranger = who("198.51.100.7", None).await;
+        assert_eq!(who("198.51.100.7", Some("1.1.1.1")).await, stranger);
+        assert_eq!(who("198.51.100.7", Some("2.2.2.2")).await, stranger);
+    }
 }

@@ -270,6 +270,58 @@ async fn mistakes(origin: &Origin) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_returns_with_other_tracks_is_found_under_another_instance() {
+    let origin = Origin::start(Config::default());
+    let first = Publisher::start(&origin.bus, "demo");
+    let both = text(get(origin.router(), "/hls/demo/multivariant.m3u8").await).await;
+    assert!(both.contains("video0/") && both.contains("audio0/"), "{both}");
+    let (old_video, old_audio) = (folder(&origin, "video0").await, folder(&origin, "audio0").await);
+    first.leave().await;
+    let playlist = text(get(origin.router(), &format!("{old_audio}/media.m3u8")).await).await;
+    let (msn, _) = newest(&playlist);
+    let waits = |path: String| {
+        let router = origin.router();
+        tokio::spawn(async move { get(router, &path).await })
+    };
+    let hinted = waits(format!("{old_audio}/{}", hint(&playlist)));
+    let reload = waits(format!("{old_audio}/media.m3u8?_HLS_msn={}&_HLS_part=3", msn + 1));
+    let sound = publisher::tracks().split_off(1);
+    let _second = Publisher::start_with(&origin.bus, "demo", sound);
+
+    // Who waited for the old instance is told that it is over, and that it is not, who asks for the feed.
+    let last = reload.await.unwrap();
+    assert_eq!(last.status(), StatusCode::OK);
+    let last = text(last).await;
+    assert!(last.ends_with("#EXT-X-ENDLIST\n"), "{last}");
+    assert_eq!(hinted.await.unwrap().status(), StatusCode::NOT_FOUND);
+    let sound = text(get(origin.router(), "/hls/demo/multivariant.m3u8").await).await;
+    assert!(!sound.contains("video0") && sound.contains("CODECS=\"opus\""), "{sound}");
+    let new_audio = folder(&origin, "audio0").await;
+    assert_ne!(new_audio, old_audio);
+    let playlist = text(get(origin.router(), &format!("{new_audio}/media.m3u8")).await).await;
+    assert!(!playlist.contains("ENDLIST") && !playlist.contains("RENDITION-REPORT"), "{playlist}");
+    let first = uris(&playlist)[0];
+    assert!(first.trim_end_matches(".m4s").parse::<u64>().unwrap() > msn, "numbers run on");
+
+    // What the old one lists can still be fetched, by its own name only.
+    for (folder, rendition) in [(&old_video, "video0"), (&old_audio, "audio0")] {
+        let playlist = text(get(origin.router(), &format!("{folder}/media.m3u8")).await).await;
+        assert!(playlist.ends_with("#EXT-X-ENDLIST\n"));
+        for file in uris(&playlist).iter().chain(&part_uris(&playlist)).chain(&["init0.mp4"]) {
+            let found = get(origin.router(), &format!("{folder}/{file}")).await;
+            assert_eq!(found.status(), StatusCode::OK, "{rendition} {file}");
+        }
+    }
+    let mixed = format!("{new_audio}/{}", uris(&last)[0]);
+    assert_eq!(get(origin.router(), &mixed).await.status(), StatusCode::NOT_FOUND);
+    let current = get(origin.router(), "/hls/demo/video0/media.m3u8").await;
+    assert_eq!(current.status(), StatusCode::NOT_FOUND);
+    let status = origin.packager.status().borrow().clone();
+    let feed = &status.feeds[&"demo".parse().unwrap()];
+    assert_eq!(feed.renditions.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["audio0"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_places_are_limited_and_given_back() {
     let origin =
         Origin::start(Config { max_waiting_requests: 1, start_wait_seconds: 1, ..Config::default() });

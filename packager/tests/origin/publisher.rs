@@ -37,9 +37,20 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn start(bus: &FeedBus, id: &str) -> Self {
-        let publisher = bus.publish(&id.parse().unwrap(), tracks(), info()).unwrap();
+        Self::start_with(bus, id, tracks())
+    }
+
+    /// Sends those of the tracks that are named.
+    pub(crate) fn start_with(bus: &FeedBus, id: &str, tracks: Vec<TrackInfo>) -> Self {
+        let publisher = bus.publish(&id.parse().unwrap(), tracks, info()).unwrap();
         let sent = Arc::new(Mutex::new(Vec::new()));
         Self { task: tokio::spawn(send(publisher, sent.clone())), sent }
+    }
+
+    /// Leaves, and returns when the feed knows it.
+    pub(crate) async fn leave(mut self) {
+        self.task.abort();
+        assert!((&mut self.task).await.is_err_and(|error| error.is_cancelled()));
     }
 
     /// RTP timestamps of the video frames sent so far, unwrapped from the first on.

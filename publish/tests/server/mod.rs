@@ -1,6 +1,6 @@
 //! A WHIP server for the tests: axum and the `webrtc` crate, which keeps what it hears.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,6 +32,9 @@ use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
     RTCSessionDescription, Registry, SettingEngineBuilder, register_default_interceptors,
 };
+
+/// How long anything may take before a test gives up: long enough for a machine that does four other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the server heard.
 pub(crate) enum Heard {
@@ -79,7 +82,16 @@ impl Server {
     }
 
     pub(crate) async fn heard(&mut self) -> Heard {
-        timeout(Duration::from_secs(20), self.heard.recv()).await.expect("something within 20 s").unwrap()
+        timeout(PATIENCE, self.heard.recv()).await.expect("something within a minute").unwrap()
+    }
+
+    /// The next packet of video.
+    pub(crate) async fn video(&mut self) -> rtc::rtp::Packet {
+        loop {
+            if let Heard::Video(packet) = self.heard().await {
+                return packet;
+            }
+        }
     }
 
     pub(crate) async fn ask_for_keyframe(&self) {
@@ -229,11 +241,30 @@ impl Interceptor for Deliver {
     fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
-/// Puts packets together to frames; they must come in order.
+/// Counts sequence numbers on over their wrap, in whatever order they come.
+#[derive(Default)]
+pub(crate) struct Unwrap(Option<i64>);
+
+impl Unwrap {
+    pub(crate) fn next(&mut self, sequence: u16) -> i64 {
+        let newest = self.0.unwrap_or_else(|| i64::from(sequence));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^16 is meant")]
+        let ahead = sequence.wrapping_sub(newest as u16).cast_signed();
+        let number = newest + i64::from(ahead);
+        self.0 = Some(newest.max(number));
+        number
+    }
+}
+
+/// Puts packets together to frames, in the order they were sent, from the first keyframe that is whole: the receiving side
+/// sometimes misses the first packet of a track.
 #[derive(Default)]
 pub(crate) struct Frames {
-    next: Option<u16>,
-    stream: Vec<u8>,
+    unwrap: Unwrap,
+    /// Packets that came and whose turn it is not yet.
+    waiting: BTreeMap<i64, rtc::rtp::Packet>,
+    /// Whose turn it is; none before the first keyframe.
+    next: Option<i64>,
     nals: Vec<Bytes>,
     open: Vec<u8>,
 }
@@ -244,21 +275,40 @@ pub(crate) struct Frame {
     pub(crate) annex_b: Vec<u8>,
 }
 
+/// Packets that may wait for one that is lost and will be sent again: some seconds.
+const MOST_WAITING: usize = 1_000;
+
 impl Frames {
-    pub(crate) fn push(&mut self, packet: &rtc::rtp::Packet) -> Option<Frame> {
-        let sequence = packet.header.sequence_number;
-        assert!(self.next.is_none_or(|next| next == sequence), "a packet is missing before {sequence}");
-        self.next = Some(sequence.wrapping_add(1));
+    /// Whether the first keyframe has come.
+    pub(crate) fn begun(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Takes a packet and gives the frames that are whole now.
+    pub(crate) fn push(&mut self, packet: rtc::rtp::Packet) -> Vec<Frame> {
+        let number = self.unwrap.next(packet.header.sequence_number);
+        if self.next.is_none() && begins_keyframe(&packet.payload) {
+            self.next = Some(number);
+        }
+        let Some(mut next) = self.next else { return Vec::new() };
+        if number >= next {
+            self.waiting.insert(number, packet);
+        }
+        let mut frames = Vec::new();
+        while let Some(packet) = self.waiting.remove(&next) {
+            next += 1;
+            frames.extend(self.take(&packet));
+        }
+        self.next = Some(next);
+        assert!(self.waiting.len() < MOST_WAITING, "packet {next} is missing and does not come again");
+        frames
+    }
+
+    /// The packet whose turn it is.
+    fn take(&mut self, packet: &rtc::rtp::Packet) -> Option<Frame> {
         let payload = &packet.payload;
         match payload[0] & 0x1f {
-            24 => {
-                let mut rest = &payload[1..];
-                while let [a, b, tail @ ..] = rest {
-                    let (nal, tail) = tail.split_at(usize::from(u16::from_be_bytes([*a, *b])));
-                    self.nals.push(Bytes::copy_from_slice(nal));
-                    rest = tail;
-                }
-            }
+            24 => self.nals.extend(aggregated(payload)),
             28 => {
                 if payload[1] & 0x80 != 0 {
                     self.open = vec![payload[0] & 0xe0 | payload[1] & 0x1f];
@@ -273,17 +323,29 @@ impl Frames {
         if !packet.header.marker {
             return None;
         }
-        self.stream.clear();
-        for nal in &self.nals {
-            self.stream.extend_from_slice(&[0, 0, 0, 1]);
-            self.stream.extend_from_slice(nal);
-        }
         let nals = std::mem::take(&mut self.nals);
-        Some(Frame {
-            timestamp: packet.header.timestamp,
-            keyframe: is_keyframe(&nals),
-            annex_b: self.stream.clone(),
-        })
+        let annex_b = nals.iter().flat_map(|nal| [&[0, 0, 0, 1], &nal[..]].concat()).collect();
+        Some(Frame { timestamp: packet.header.timestamp, keyframe: is_keyframe(&nals), annex_b })
+    }
+}
+
+/// The NAL units of a STAP-A.
+fn aggregated(payload: &Bytes) -> Vec<Bytes> {
+    let mut nals = Vec::new();
+    let mut rest = &payload[1..];
+    while let [a, b, tail @ ..] = rest {
+        let (nal, tail) = tail.split_at(usize::from(u16::from_be_bytes([*a, *b])));
+        nals.push(Bytes::copy_from_slice(nal));
+        rest = tail;
+    }
+    nals
+}
+
+/// Whether a keyframe begins with this packet: parameter sets come first.
+fn begins_keyframe(payload: &Bytes) -> bool {
+    match payload[0] & 0x1f {
+        24 => aggregated(payload).first().is_some_and(|nal| nal[0] & 0x1f == 7),
+        kind => kind == 7,
     }
 }
 

@@ -11,13 +11,15 @@ use bicast_shared::media::{Codec, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
 use super::fingerprint::{Fingerprint, HASHES};
+use super::format;
 use super::fragment::candidate_line;
 use super::rewrite::TrackSpec;
-use super::sdp::{Offer, OfferedCodec, Section, parameter};
+use super::sdp::{Offer, OfferedCodec, Section};
 use crate::config::Playout;
 
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const ORIENTATION: &str = "urn:3gpp:video-orientation";
+const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 /// What was agreed with a viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +43,16 @@ pub(crate) struct AgreedTrack {
     pub(crate) codec: Codec,
     pub(crate) clock_rate: ClockRate,
     pub(crate) spec: TrackSpec,
-    /// The viewer's own `a=fmtp` line of the payload type.
+    /// The viewer's own `a=fmtp` parameters of the payload type, and what we add to them.
     fmtp: String,
     encoding: String,
+}
+
+impl AgreedTrack {
+    /// Whether what the feed has now can be sent under what was agreed.
+    pub(crate) fn carries(&self, now: &TrackInfo) -> bool {
+        now.codec == self.codec && format::distance(self.codec, &now.fmtp, &self.fmtp).is_some()
+    }
 }
 
 /// Why an offer cannot be answered.
@@ -76,7 +85,7 @@ pub(crate) fn negotiate(
                     codec: track.codec,
                     clock_rate: track.clock_rate,
                     spec,
-                    fmtp: codec.fmtp.clone(),
+                    fmtp: format::answered(track, codec),
                     encoding: encoding(track, codec),
                 });
             }
@@ -91,8 +100,9 @@ pub(crate) fn negotiate(
     }
     let Some(transport) = tracks.first().map(|track| &offer.sections[track.section].transport) else {
         let offered = offer.sections.iter().flat_map(offered_codecs).collect();
-        let accepted =
-            feed.tracks.iter().map(|track| format!("{}: {}", section_kind(track.kind()), describe(track)));
+        let accepted = feed.tracks.iter().map(|track| {
+            format!("{}: {}", section_kind(track.kind()), format::describe(track.codec, &track.fmtp))
+        });
         let why =
             if reasons.is_empty() { "no audio or video section".to_owned() } else { reasons.join("; ") };
         return Err(Refusal::Unusable { why, offered, accepted: accepted.collect() });
@@ -160,7 +170,7 @@ fn choose<'a>(
     }
     let codec = pick(section, track).ok_or_else(|| {
         let offered = offered_codecs(section).join(", ");
-        format!("the feed is {}, offered were {offered}", describe(track))
+        format!("the feed is {}, offered were {offered}", format::describe(track.codec, &track.fmtp))
     })?;
     Ok((track, codec))
 }
@@ -169,38 +179,17 @@ fn choose<'a>(
 pub(crate) const B_FRAMES: &str = "the video has B-frames, which browsers cannot show over WebRTC; \
      watch it over HLS, or set the encoder to no B-frames (x264: bframes=0 or tune zerolatency)";
 
-/// The payload type under which a track can be sent: for H.264 any profile with a fitting packetization mode, the
-/// nearest profile first. Chromium plays High under the payload type of baseline; its list is stricter than its decoder.
+/// The payload type under which a track can be sent, the nearest where several fit; the viewer's order decides between
+/// equals.
 fn pick<'a>(section: &'a Section, track: &TrackInfo) -> Option<&'a OfferedCodec> {
-    let fits = |codec: &&OfferedCodec| {
-        codec.clock_rate == track.clock_rate.hz()
+    let distance = |codec: &'a OfferedCodec| {
+        let fits = codec.clock_rate == track.clock_rate.hz()
             && Codec::from_sdp_name(&codec.name) == Some(track.codec)
-            && section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type))
+            && section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type));
+        let distance = format::distance(track.codec, &track.fmtp, &codec.fmtp).filter(|_| fits)?;
+        Some((distance, codec))
     };
-    let mut fitting = section.codecs.iter().filter(fits);
-    if track.codec != Codec::H264 {
-        return fitting.next();
-    }
-    let mode = |fmtp: &str, default: u8| {
-        parameter(fmtp, "packetization-mode").and_then(|mode| mode.parse().ok()).unwrap_or(default)
-    };
-    // A publisher that says nothing may send fragments: take it for mode 1. A viewer that says nothing has mode 0.
-    let sent = mode(&track.fmtp, 1);
-    let profile = |fmtp: &str| {
-        let id = parameter(fmtp, "profile-level-id").and_then(|id| u32::from_str_radix(id, 16).ok());
-        id.unwrap_or(0x42_00_0a) >> 8
-    };
-    let wanted = profile(&track.fmtp);
-    fitting.filter(|codec| mode(&codec.fmtp, 0) >= sent).min_by_key(|codec| {
-        let offered = profile(&codec.fmtp);
-        let distance = match offered {
-            _ if offered == wanted => 0,
-            _ if offered >> 8 == wanted >> 8 => 1,
-            0x42_e0 => 2,
-            _ => 3,
-        };
-        (distance, mode(&codec.fmtp, 0) != sent)
-    })
+    section.codecs.iter().filter_map(distance).min_by_key(|(distance, _)| *distance).map(|(_, codec)| codec)
 }
 
 fn spec(
@@ -234,14 +223,16 @@ fn spec(
         .filter(|_| video);
     let extension = |uri: &str| {
         let known = section.extensions.iter().find(|(id, known)| known == uri && (1..=14).contains(id));
-        known.and_then(|(id, _)| u8::try_from(*id).ok()).filter(|_| video)
+        known.and_then(|(id, _)| u8::try_from(*id).ok())
     };
+    let of_video = |uri: &str| extension(uri).filter(|_| video);
     TrackSpec {
         ssrc: ssrc(),
         payload_type: codec.payload_type,
         rtx: repair.map(|rtx| (ssrc(), rtx.payload_type)),
-        playout_delay: extension(PLAYOUT_DELAY).filter(|_| playout == Playout::LowestLatency),
-        orientation: extension(ORIENTATION),
+        playout_delay: of_video(PLAYOUT_DELAY).filter(|_| playout == Playout::LowestLatency),
+        orientation: of_video(ORIENTATION),
+        capture_time: extension(CAPTURE_TIME),
         first_index: low(random()),
         first_rtx_index: low(random()),
     }
@@ -259,13 +250,6 @@ fn encoding(track: &TrackInfo, codec: &OfferedCodec) -> String {
     }
 }
 
-fn describe(track: &TrackInfo) -> String {
-    if track.codec == Codec::H264 && !track.fmtp.is_empty() {
-        return format!("{} ({})", track.codec, track.fmtp);
-    }
-    track.codec.to_string()
-}
-
 fn section_kind(kind: TrackKind) -> &'static str {
     if kind == TrackKind::Video { "video" } else { "audio" }
 }
@@ -274,8 +258,7 @@ fn offered_codecs(section: &Section) -> Vec<String> {
     let helpers = ["rtx", "red", "ulpfec", "flexfec-03", "telephone-event", "CN"];
     let mut names: Vec<String> = Vec::new();
     for codec in section.codecs.iter().filter(|codec| !helpers.contains(&codec.name.as_str())) {
-        let mode = codec.parameter("packetization-mode").map(|mode| format!(" (packetization-mode={mode})"));
-        let name = format!("{}: {}{}", section.media, codec.name, mode.unwrap_or_default());
+        let name = format!("{}: {}", section.media, format::describe_offered(codec));
         if !names.contains(&name) {
             names.push(name);
         }
@@ -365,7 +348,11 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
             line(format_args!("a=rtpmap:{rtx} rtx/{}", track.clock_rate.hz()));
             line(format_args!("a=fmtp:{rtx} apt={pt}"));
         }
-        for (id, uri) in [(track.spec.playout_delay, PLAYOUT_DELAY), (track.spec.orientation, ORIENTATION)] {
+        for (id, uri) in [
+            (track.spec.playout_delay, PLAYOUT_DELAY),
+            (track.spec.orientation, ORIENTATION),
+            (track.spec.capture_time, CAPTURE_TIME),
+        ] {
             if let Some(id) = id {
                 line(format_args!("a=extmap:{id} {uri}"));
             }

@@ -75,6 +75,96 @@ fn any_h264_profile_finds_the_viewers_nearest_payload_type() {
     assert!(matches!(agree(&only_mode_0, &feed(BASELINE)), Ok(a) if a.tracks.len() == 1), "audio only");
 }
 
+/// Chromium's offer with more video formats in front of its own, as browsers that decode more profiles write them.
+fn offering(formats: &[(u8, &str, &str)]) -> String {
+    let types: String = formats.iter().fold(String::new(), |types, (pt, ..)| format!("{types}{pt} "));
+    let lines = formats.iter().fold(String::new(), |lines, (pt, name, fmtp)| {
+        format!("{lines}a=rtpmap:{pt} {name}/90000\r\na=fmtp:{pt} {fmtp}\r\n")
+    });
+    let without = CHROMIUM.replace("VP9/", "x/").replace("AV1/", "x/").replace("H265/", "x/");
+    let text =
+        without.replacen("m=video 9 UDP/TLS/RTP/SAVPF ", &format!("m=video 9 UDP/TLS/RTP/SAVPF {types}"), 1);
+    let at = text.find("m=audio").unwrap();
+    [&text[..at], &lines, &text[at..]].concat()
+}
+
+fn feed_of(codec: Codec, fmtp: &str) -> FeedInfo {
+    let mut feed = feed("");
+    feed.tracks[0] = TrackInfo::single(TrackId(0), codec, ClockRate::VIDEO, 0, fmtp.into());
+    feed
+}
+
+#[test]
+fn vp9_av1_and_h265_find_the_payload_type_of_their_profile() {
+    let text = offering(&[
+        (41, "VP9", "profile-id=2"),
+        (42, "VP9", "profile-id=0"),
+        (43, "AV1", "level-idx=5;profile=1;tier=0"),
+        (44, "AV1", "level-idx=5;profile=0;tier=0"),
+        (60, "AV1", "level-idx=13;profile=0;tier=0"),
+        (47, "H265", "level-id=93;profile-id=2;tier-flag=0;tx-mode=SRST"),
+        (48, "H265", "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
+        (49, "H265", "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
+    ]);
+    let payload_type = |codec, fmtp: &str| {
+        let agreed = agree(&text, &feed_of(codec, fmtp)).unwrap();
+        agreed.tracks.iter().find(|track| track.codec == codec).map(|track| track.spec.payload_type)
+    };
+    assert_eq!(payload_type(Codec::Vp9, ""), Some(42));
+    assert_eq!(payload_type(Codec::Vp9, "profile-id=2"), Some(41));
+    assert_eq!(payload_type(Codec::Vp9, "profile-id=1"), None);
+    assert_eq!(payload_type(Codec::Av1, ""), Some(44));
+    assert_eq!(payload_type(Codec::Av1, "level-idx=9;profile=0;tier=0"), Some(60));
+    assert_eq!(payload_type(Codec::Av1, "profile=1"), Some(43));
+    assert_eq!(payload_type(Codec::Av1, "profile=2"), None);
+    assert_eq!(payload_type(Codec::H265, "level-id=150"), Some(49));
+    assert_eq!(payload_type(Codec::H265, "profile-id=2"), Some(47));
+    assert_eq!(payload_type(Codec::H265, "tier-flag=1"), None);
+}
+
+#[test]
+fn a_profile_that_a_viewer_lacks_is_refused_by_name() {
+    let text = offering(&[(42, "VP9", "profile-id=0")]);
+    let video_only = &text[..text.find("m=audio").unwrap()];
+    let refused = agree(video_only, &feed_of(Codec::Vp9, "profile-id=2"));
+    let Err(Refusal::Unusable { why, offered, accepted }) = refused else { panic!() };
+    assert!(why.contains("the feed is VP9 (profile-id=2)"), "{why}");
+    assert!(offered.contains(&"video: VP9 (profile-id=0)".to_owned()), "{offered:?}");
+    assert_eq!(accepted, ["video: VP9 (profile-id=2)", "audio: Opus"]);
+}
+
+#[test]
+fn a_returning_publisher_with_another_profile_is_another_codec() {
+    let text = offering(&[(42, "VP9", "profile-id=0")]);
+    let agreed = agree(&text, &feed_of(Codec::Vp9, "profile-id=0")).unwrap();
+    let video = &agreed.tracks[0];
+    assert!(video.carries(&feed_of(Codec::Vp9, "").tracks[0]));
+    assert!(!video.carries(&feed_of(Codec::Vp9, "profile-id=2").tracks[0]));
+    assert!(!video.carries(&feed_of(Codec::Vp8, "").tracks[0]));
+    let h264 = &agree(CHROMIUM, &feed(BASELINE)).unwrap().tracks[0];
+    assert!(
+        h264.carries(&feed("packetization-mode=1;profile-level-id=640c1f").tracks[0]),
+        "any profile of H.264"
+    );
+}
+
+#[test]
+fn stereo_and_fec_reach_the_viewer() {
+    let sound = |published: &str, offer: &str| {
+        let mut feed = feed(BASELINE);
+        feed.tracks[1].fmtp = published.into();
+        let answer = answer(offer, &feed);
+        answer.lines().find_map(|line| line.strip_prefix("a=fmtp:111 ")).unwrap().to_owned()
+    };
+    assert_eq!(sound("minptime=10;useinbandfec=1", CHROMIUM), "minptime=10;useinbandfec=1");
+    for stereo in ["sprop-stereo=1;useinbandfec=1", "stereo=1"] {
+        assert_eq!(sound(stereo, CHROMIUM), "minptime=10;useinbandfec=1;sprop-stereo=1");
+    }
+    // What the browser's decoder goes by.
+    let wanting = CHROMIUM.replace("useinbandfec=1", "useinbandfec=1;stereo=1");
+    assert_eq!(sound("sprop-stereo=1", &wanting), "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1");
+}
+
 #[test]
 fn retransmission_and_extensions_are_those_of_the_offer() {
     let agreement = agree(CHROMIUM, &feed(BASELINE)).unwrap();
@@ -87,6 +177,19 @@ fn retransmission_and_extensions_are_those_of_the_offer() {
     assert_eq!((video.rtx, video.playout_delay), (None, None));
     let audio = &agreement.tracks[1].spec;
     assert_eq!((audio.payload_type, audio.rtx, audio.playout_delay), (111, None, None));
+    assert_eq!(
+        (video.capture_time, audio.capture_time),
+        (None, None),
+        "Chromium does not offer it by itself"
+    );
+}
+
+#[test]
+fn the_time_of_capture_is_told_on_both_tracks_where_it_is_wanted() {
+    const LINE: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+    let text = CHROMIUM.replace("a=rtcp-mux\r\n", &format!("a=rtcp-mux\r\na=extmap:13 {LINE}\r\n"));
+    let answer = answer(&text, &feed(BASELINE));
+    assert_eq!(answer.matches(&format!("a=extmap:13 {LINE}\r\n")).count(), 2, "{answer}");
 }
 
 #[test]

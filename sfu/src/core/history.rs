@@ -126,8 +126,6 @@ pub(crate) struct StoredGroup {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use bicast_shared::id::{Epoch, StreamKey};
-    use bicast_shared::packet::Stamp;
     use bicast_shared::time::MediaTime;
     use bytes::Bytes;
 
@@ -135,24 +133,11 @@ pub(crate) mod tests {
 
     /// A video packet whose payload says which it is.
     pub(crate) fn packet(sequence: i64, media_time: i64, keyframe: bool) -> MediaPacket {
-        MediaPacket {
-            key: StreamKey::default(),
-            stamp: Stamp {
-                epoch: Epoch(0),
-                bus_sequence: sequence.unsigned_abs(),
-                sequence,
-                media_time: MediaTime(media_time),
-                decode_time: None,
-                map_version: 0,
-                keyframe,
-                segment: None,
-                segment_start: MediaTime(0),
-            },
-            marker: true,
-            payload: Bytes::from(sequence.to_be_bytes().to_vec()),
-            orientation: None,
-            received: bicast_shared::clock::now(),
-        }
+        let payload = Bytes::from(sequence.to_be_bytes().to_vec());
+        let received = bicast_shared::clock::now();
+        let mut packet = MediaPacket::unowned(sequence, MediaTime(media_time), payload, received);
+        packet.stamp.keyframe = keyframe;
+        packet
     }
 
     fn frame(sequence: i64) -> MediaPacket {

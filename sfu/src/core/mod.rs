@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod demux;
 pub(crate) mod feedback;
 pub(crate) mod fingerprint;
+pub(crate) mod format;
 pub(crate) mod fragment;
 pub(crate) mod guard;
 pub(crate) mod hello;

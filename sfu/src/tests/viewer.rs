@@ -1,35 +1,18 @@
 //! A viewer on `rtc`'s own peer connection, with a lossy network in front of it.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bicast_shared::clock;
-use bytes::BytesMut;
 use parking_lot::Mutex;
-use rtc::interceptor::{Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPacket};
+use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::interceptor_registry::configure_nack;
-use rtc::peer_connection::configuration::media_engine::MediaEngine;
-use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
-use rtc::peer_connection::event::RTCPeerConnectionEvent;
-use rtc::peer_connection::message::RTCMessage;
-use rtc::peer_connection::sdp::RTCSessionDescription;
-use rtc::peer_connection::state::RTCPeerConnectionState;
-use rtc::peer_connection::transport::RTCIceCandidateInit;
-use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
-use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use rtc::sansio::Protocol;
-use rtc::shared::error::Error;
-use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc_rtcp::sender_report::SenderReport;
-use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 
-const VIDEO_PT: u8 = 102;
-const RTX_PT: u8 = 103;
-const AUDIO_PT: u8 = 111;
+use super::peer::{AUDIO_PT, Came, Peer, VIDEO_PT, media};
 
 /// A packet that arrived.
 #[derive(Debug, Clone)]
@@ -70,10 +53,10 @@ impl Viewer {
     /// A viewer and its offer. Every `lose`th RTP packet is lost on the way to it.
     pub(super) async fn new(ip: IpAddr, rtx: bool, lose: usize) -> (Self, String) {
         let seen: Arc<Mutex<Seen>> = Arc::default();
-        let socket = UdpSocket::bind((ip, 0)).await.unwrap();
-        let (peer, offer) = build(socket.local_addr().unwrap(), rtx, seen.clone());
+        let mut peer = build(ip, rtx, seen.clone()).await;
+        let offer = peer.offer();
         let (begin, answer) = oneshot::channel();
-        let run = Run { peer, socket, seen: seen.clone(), lose, count: 0 };
+        let run = Run { peer, seen: seen.clone(), lose, count: 0 };
         tokio::spawn(run.run(answer));
         (Self { seen, begin: Some(begin) }, offer)
     }
@@ -127,8 +110,7 @@ impl Viewer {
 }
 
 struct Run {
-    peer: RTCPeerConnection,
-    socket: UdpSocket,
+    peer: Peer,
     seen: Arc<Mutex<Seen>>,
     lose: usize,
     count: usize,
@@ -137,39 +119,20 @@ struct Run {
 impl Run {
     async fn run(mut self, answer: oneshot::Receiver<String>) {
         let Ok(answer) = answer.await else { return };
-        let answer = RTCSessionDescription::answer(answer).unwrap();
-        self.peer.set_remote_description(clock::now(), answer).unwrap();
-        let mut buffer = vec![0; 2_048];
+        self.peer.answered(&answer);
         loop {
-            self.flush().await;
-            let now = clock::now();
-            let wake = self.peer.poll_timeout().unwrap_or(now + Duration::from_secs(1));
-            let wake = wake.clamp(now + Duration::from_millis(1), now + Duration::from_millis(50));
-            tokio::select! {
-                Ok((size, from)) = self.socket.recv_from(&mut buffer) => {
-                    let bytes = &buffer[..size];
-                    if self.is_lost(bytes) {
-                        continue;
-                    }
-                    if bytes[0] == 21 {
-                        self.seen.lock().closed = true;
-                    }
-                    let message = TaggedBytesMut {
-                        now: clock::now(),
-                        transport: TransportContext {
-                            local_addr: self.socket.local_addr().unwrap(),
-                            peer_addr: from,
-                            transport_protocol: TransportProtocol::UDP,
-                            ecn: None,
-                        },
-                        message: BytesMut::from(bytes),
-                    };
-                    let _ = self.peer.handle_read(message);
-                }
-                () = tokio::time::sleep_until(wake.into()) => {
-                    let _ = self.peer.handle_timeout(clock::now());
-                }
+            if self.peer.flush().await {
+                self.seen.lock().connected = true;
             }
+            self.read();
+            let Came::Datagram(bytes) = self.peer.next().await else { continue };
+            if self.is_lost(&bytes) {
+                continue;
+            }
+            if bytes[0] == 21 {
+                self.seen.lock().closed = true;
+            }
+            self.peer.take(&bytes);
         }
     }
 
@@ -185,19 +148,8 @@ impl Run {
         lost
     }
 
-    async fn flush(&mut self) {
-        while let Some(message) = self.peer.poll_write() {
-            let _ = self.socket.send_to(&message.message, message.transport.peer_addr).await;
-        }
-        while let Some(event) = self.peer.poll_event() {
-            if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(RTCPeerConnectionState::Connected) =
-                event
-            {
-                self.seen.lock().connected = true;
-            }
-        }
-        while let Some(message) = self.peer.poll_read() {
-            let RTCMessage::RtpPacket(_, packet) = message.message else { continue };
+    fn read(&mut self) {
+        while let Some(packet) = self.peer.rtp() {
             let received = Received {
                 sequence_number: packet.header.sequence_number,
                 timestamp: packet.header.timestamp,
@@ -217,97 +169,21 @@ impl Run {
     }
 }
 
-fn build(local: SocketAddr, rtx: bool, seen: Arc<Mutex<Seen>>) -> (RTCPeerConnection, String) {
-    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.into(), parameter: parameter.into() };
-    let codec = |mime: &str, clock_rate, channels, fmtp: &str, rtcp_feedback| RTCRtpCodec {
-        mime_type: mime.into(),
-        clock_rate,
-        channels,
-        sdp_fmtp_line: fmtp.into(),
-        rtcp_feedback,
-    };
-    let nack = vec![feedback("nack", ""), feedback("nack", "pli")];
-    let h264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-    let mut media = MediaEngine::default();
-    let mut register = |rtp_codec, payload_type, kind| {
-        media.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, kind).unwrap();
-    };
-    register(codec("video/H264", 90_000, 0, h264, nack), VIDEO_PT, RtpCodecKind::Video);
-    if rtx {
-        register(codec("video/rtx", 90_000, 0, "apt=102", vec![]), RTX_PT, RtpCodecKind::Video);
-    }
-    register(codec("audio/opus", 48_000, 2, "", vec![]), AUDIO_PT, RtpCodecKind::Audio);
-    let registry = configure_nack(Registry::new(), &mut media);
-    let registry = registry.with(Slot::from(14_000), Watch { seen, ..Watch::default() });
-    let mut peer = RTCPeerConnectionBuilder::new()
-        .with_media_engine(media)
-        // Retransmissions come 60 packets later here, near the default window of 64.
-        .with_setting_engine(
-            SettingEngineBuilder::new()
-                .with_include_loopback_candidate(true)
-                .with_srtp_replay_protection_window(1_024)
-                .build(),
-        )
-        .with_interceptor_registry(registry)
-        .build(clock::now())
-        .unwrap();
+async fn build(ip: IpAddr, rtx: bool, seen: Arc<Mutex<Seen>>) -> Peer {
+    let mut media = media(rtx);
+    let interceptors = configure_nack(Registry::new(), &mut media);
+    let mut peer = Peer::new(SocketAddr::new(ip, 0), media, interceptors, move |packet| {
+        if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
+            seen.lock().reports.push((report.ssrc, report.ntp_time, report.rtp_time));
+        }
+    })
+    .await;
     for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Recvonly,
             ..RTCRtpTransceiverInit::default()
         };
-        peer.add_transceiver_from_kind(kind, Some(init)).unwrap();
+        peer.connection.add_transceiver_from_kind(kind, Some(init)).unwrap();
     }
-    let (ip, port) = (local.ip(), local.port());
-    let candidate = format!("candidate:1 1 udp 2130706431 {ip} {port} typ host");
-    peer.add_local_candidate(RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() }).unwrap();
-    let offer = peer.create_offer(None).unwrap();
-    peer.set_local_description(clock::now(), offer.clone()).unwrap();
-    (peer, offer.sdp)
-}
-
-/// Notes the sender reports that arrive.
-#[derive(Default)]
-struct Watch {
-    seen: Arc<Mutex<Seen>>,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Watch {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &message.message.packet {
-            for report in packets.iter().filter_map(|packet| packet.as_any().downcast_ref::<SenderReport>()) {
-                self.seen.lock().reports.push((report.ssrc, report.ntp_time, report.rtp_time));
-            }
-        }
-        self.read.push_back(message);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.write.push_back(message);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for Watch {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+    peer
 }

@@ -176,7 +176,7 @@ impl Viewer {
     /// Why it has to join again to get what the feed has now: WHEP cannot renegotiate. None while it is served.
     pub(crate) fn outgrown(&self, info: &FeedInfo) -> Option<&'static str> {
         let current = |track: &ViewerTrack| info.tracks.iter().find(|now| now.id == track.agreed.key.track);
-        if self.tracks.iter().any(|t| current(t).is_some_and(|now| now.codec != t.agreed.codec)) {
+        if self.tracks.iter().any(|t| current(t).is_some_and(|now| !t.agreed.carries(now))) {
             return Some("codec-changed");
         }
         // Until media arrives, the publisher may yet fail: what there was before is better than nothing.

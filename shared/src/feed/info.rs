@@ -70,7 +70,7 @@ pub struct FeedInfo {
     pub id: FeedId,
     /// Whether something arrives.
     pub state: FeedState,
-    /// The current or last publisher's stay.
+    /// The current or last publisher's stay, or the latest part of it.
     pub epoch: Epoch,
     /// Its tracks in this epoch. Empty until a publisher has come.
     pub tracks: Vec<TrackInfo>,
@@ -119,11 +119,11 @@ pub enum CadenceRule {
     OnRequest,
     /// The publisher does not answer: segments begin at its natural keyframes.
     SelfPaced,
-    /// There is no video: segments are cut by time.
+    /// There is no video, or it sends nothing: segments are cut by time.
     AudioOnly,
 }
 
-/// How segments and parts of a feed are cut. Constant once decided.
+/// How segments and parts of a feed are cut. Constant once decided, but for another kind of track that drives the cuts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cadence {
     /// The rule in force.

@@ -33,7 +33,7 @@ export async function losses({ browser, pages, quick, say }) {
       ]);
     const from = await counts();
     await sleep(seconds * 1000);
-    // What a busy browser leaves unpainted it counts itself: no loss of the path, but said.
+    // What the browser itself says it left unpainted: told beside the losses, not taken off them.
     const unpainted = (await counts())[2] - from[2];
     const frames = (await page.evaluate(() => realtime.frames)).slice(from[0]);
     const painted = (await page.evaluate(() => hls.painted)).slice(from[1]);
@@ -48,7 +48,7 @@ export async function losses({ browser, pages, quick, say }) {
     const webrtc = lostAndRepeated(frames, inCmaf);
     // The HLS path loses a frame in the packager (a hole in CMAF) or in the player (a number that was never painted).
     const [inStream, onScreen] = [holes(inCmaf), paintedLosses(painted)];
-    const hls = { lost: inStream.lost + Math.max(0, onScreen.lost - unpainted), unpainted, repeated: inStream.repeated + onScreen.repeated, inStream, onScreen };
+    const hls = { lost: inStream.lost + onScreen.lost, unpainted, repeated: inStream.repeated + onScreen.repeated, inStream, onScreen };
     say(`    WebRTC ${webrtc.lost} lost, ${webrtc.repeated} repeated of ${webrtc.of}; HLS in CMAF ${JSON.stringify(inStream)}, on screen ${JSON.stringify(onScreen)} of ${painted.length}, ${unpainted} left unpainted by the browser`);
 
     const aiortc = await aiortcCompares(server, held, say);

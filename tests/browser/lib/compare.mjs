@@ -4,14 +4,18 @@ import assert from 'node:assert/strict';
 
 const WRAP = 2 ** 32;
 
+/** A presentation time as the RTP timestamp of the same frame. */
+const asRtp = (time) => ((time % WRAP) + WRAP) % WRAP;
+
+/** The publisher's own frames, without the still ones with which bicast fills up where none came. */
+export const published = (held) => held.frames.filter((frame) => !frame.still);
+
 /**
  * Compares every frame that Chromium decoded from WebRTC with the frame of the same number in CMAF: the RTP timestamp
  * must be the presentation time modulo 2^32. Returns how many were compared.
  */
 export function compareTimes(frames, held) {
-  // Where a frame came incomplete the packager repeats the one before it: a loss, which `holes` counts, not another time.
-  const filled = new Set(held.frames.filter((frame, n) => n > 0 && frame.number === held.frames[n - 1].number));
-  const byTime = new Map(held.frames.map((frame) => [((frame.time % WRAP) + WRAP) % WRAP, frame]));
+  const byTime = new Map(held.frames.map((frame) => [asRtp(frame.time), frame]));
   const inWindow = (rtp) => {
     const [oldest, newest] = [held.frames[0].time, held.frames.at(-1).time];
     const since = (((rtp - oldest) % WRAP) + WRAP) % WRAP;
@@ -21,7 +25,8 @@ export function compareTimes(frames, held) {
   for (const { rtp, number } of frames) {
     if (number === null) continue;
     const same = byTime.get(rtp);
-    if (same && filled.has(same)) continue;
+    // Where a frame came incomplete there is a still frame instead: a loss, which `holes` counts, not another time.
+    if (same?.still) continue;
     if (same) {
       assert.equal(same.number, number, `RTP timestamp ${rtp} is frame ${number} in WebRTC and ${same.number} in CMAF`);
       compared++;
@@ -36,7 +41,7 @@ export function compareTimes(frames, held) {
 /** How many frames that CMAF has are missing among those decoded, and how many were decoded twice. */
 export function lostAndRepeated(frames, held) {
   const seen = frames.map((frame) => frame.rtp);
-  const times = held.frames.map((frame) => ((frame.time % WRAP) + WRAP) % WRAP);
+  const times = published(held).map((frame) => asRtp(frame.time));
   const first = times.indexOf(seen.find((rtp) => times.includes(rtp)));
   const last = times.indexOf(seen.findLast((rtp) => times.includes(rtp)));
   assert.ok(first >= 0, `of ${seen.length} decoded frames none is among the ${times.length} of CMAF: nothing to compare`);
@@ -45,16 +50,35 @@ export function lostAndRepeated(frames, held) {
   return { lost, repeated: seen.length - had.size, of: last + 1 - first };
 }
 
-/** Numbers in CMAF: how many are left out and how many come twice. A publisher that starts anew begins at 0 again. */
+/**
+ * How many frames of CMAF a viewer over WebRTC has to have received by now who was given `frames` to see: those from the
+ * keyframe that he began with. `open` of them are newer than what he saw last, so that he may not have them.
+ */
+export function toBeReceived(frames, held) {
+  const ours = published(held);
+  const at = (rtp) => ours.findIndex((frame) => asRtp(frame.time) === rtp);
+  const [seen, last] = [at(frames[0].rtp), at(frames.at(-1).rtp)];
+  assert.ok(seen >= 0 && last >= seen, 'the first and the last frame seen are in CMAF');
+  // Chromium may have dropped the first ones; it received them from a keyframe on.
+  const first = ours.findLastIndex((frame, n) => n <= seen && frame.key);
+  assert.ok(first >= 0, 'a keyframe that the viewer can have begun with');
+  return { count: ours.length - first, open: ours.length - 1 - last };
+}
+
+/**
+ * Numbers in CMAF: how many are left out, how many come twice, and how many still frames fill up what is left out. A
+ * publisher that starts anew begins at 0 again.
+ */
 export function holes(held) {
+  const ours = published(held);
   let [lost, repeated] = [0, 0];
-  held.frames.slice(1).forEach((frame, n) => {
-    const before = held.frames[n];
+  ours.slice(1).forEach((frame, n) => {
+    const before = ours[n];
     if (frame.number === null || before.number === null || frame.number < before.number) return;
     if (frame.number === before.number) repeated++;
     lost += Math.max(0, frame.number - before.number - 1);
   });
-  return { lost, repeated };
+  return { lost, repeated, stills: held.frames.length - ours.length };
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 export const ROOT = path.resolve(import.meta.dirname, '../../..');
@@ -17,10 +17,10 @@ export const probe = path.join(path.dirname(bicast), 'bicast-probe');
 export function start(name, program, args, options = {}) {
   mkdirSync(LOGS, { recursive: true });
   const log = path.join(LOGS, `${process.pid}-browser-${started++}-${name}.log`);
-  const out = createWriteStream(log);
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
-  child.stdout.pipe(out, { end: false });
-  child.stderr.pipe(out, { end: false });
+  // Written by the child itself: what it said is there when it has ended, and it never waits for this process to read.
+  const out = openSync(log, 'w');
+  const child = spawn(program, args, { stdio: ['ignore', out, out], ...options });
+  closeSync(out);
   const exited = once(child, 'exit').then(([code, signal]) => ({ code, signal }), (error) => ({ error }));
   const running = () => child.exitCode === null && child.signalCode === null;
   return {

@@ -1,56 +1,46 @@
 // A bicast to test: the built program on free ports, with its pages.
 
 import { execFile } from 'node:child_process';
-import dgram from 'node:dgram';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { bicast, probe, ROOT, start, until } from './process.mjs';
 
-async function freeTcp() {
-  const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, '::', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function freeUdp() {
-  const socket = dgram.createSocket('udp6');
-  await new Promise((resolve) => socket.bind(0, '::', resolve));
-  const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
-  return port;
+/** Starts `bicast serve` on ports that the system chooses. `http` is null where it ended instead. */
+async function spawnServer(env) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'bicast-'));
+  const ready = path.join(folder, 'ready.json');
+  const web = path.join(ROOT, 'web-demo/dist');
+  writeFileSync(
+    path.join(folder, 'bicast.toml'),
+    `[http]\nlisten = ["127.0.0.1:0", "[::1]:0"]\nweb_root = ${JSON.stringify(web)}\n\n[sfu]\nudp_port = 0\n`,
+  );
+  const running = start('serve', bicast, ['serve', '--ready-file', ready], { cwd: folder, env });
+  await until('bicast is ready', () => existsSync(ready) || !running.running());
+  return { running, http: existsSync(ready) ? JSON.parse(readFileSync(ready, 'utf8')).http : null };
 }
 
 /** Starts `bicast serve` with its defaults but for the ports, and waits until it is ready. */
 export async function serve() {
-  const [port, udp] = [await freeTcp(), await freeUdp()];
-  const folder = mkdtempSync(path.join(tmpdir(), 'bicast-'));
-  const web = path.join(ROOT, 'web-demo/dist');
-  writeFileSync(
-    path.join(folder, 'bicast.toml'),
-    `[http]\nlisten = ["127.0.0.1:${port}", "[::1]:${port}"]\nweb_root = ${JSON.stringify(web)}\n\n[sfu]\nudp_port = ${udp}\n`,
-  );
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BICAST_')));
-  const running = start('serve', bicast, ['serve'], { cwd: folder, env });
-  const url = (where, host = '127.0.0.1') => `http://${host}:${port}${where}`;
+  let { running, http } = await spawnServer(env);
+  // It asks the system for a free UDP port on IPv4 and takes the same on IPv6, where somebody else may sit.
+  for (let again = 0; http === null && again < 2 && /already in use/.test(running.output()); again++) {
+    ({ running, http } = await spawnServer(env));
+  }
+  if (http === null) throw new Error(`it ended: ${running.output()}`);
+  /** Each family has a port of its own. */
+  const url = (where, host = '127.0.0.1') => `http://${http.find((address) => address.startsWith(`${host}:`))}${where}`;
   const json = async (where) => {
     const response = await fetch(url(where));
     if (!response.ok) throw new Error(`${where}: ${response.status}: ${await response.text()}`);
     return response.json();
   };
-  await until('bicast is ready', async () => {
-    if (!running.running()) throw new Error(`it ended: ${running.output()}`);
-    return (await fetch(url('/readyz'))).ok;
-  });
   const children = [];
   return {
     ...running,
     url,
-    udp,
     json,
     feed: (id) => json(`/v1/feeds/${id}`),
     /**
@@ -78,6 +68,15 @@ export async function serve() {
       if (/panicked/.test(log)) throw new Error(`bicast panicked:\n${log}`);
     },
   };
+}
+
+/** Ends a `bicast publish --json` in order, and tells what it counted in all. */
+export async function endAndCount(publisher) {
+  await publisher.stop();
+  const last = publisher.output().trim().split('\n').at(-1);
+  const counted = JSON.parse(last);
+  if (counted.state !== 'stopped') throw new Error(`the publisher's last word is ${last}`);
+  return counted;
 }
 
 /** What the HLS path holds, frame by frame, with the numbers in the pictures. */

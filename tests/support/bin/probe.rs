@@ -34,7 +34,14 @@ async fn main() -> anyhow::Result<()> {
             .zip(numbers)
             .map(|(frame, number)| {
                 let number = number.or(frame.number);
-                json!({ "time": frame.sample.presentation, "segment": frame.segment, "number": number })
+                json!({
+                    "time": frame.sample.presentation,
+                    "segment": frame.segment,
+                    "number": number,
+                    "key": frame.sample.sync,
+                    // A still frame of bicast's own, where the publisher sent nothing.
+                    "still": is_video && frame.sample.disposable,
+                })
             })
             .collect();
         renditions.push(json!({

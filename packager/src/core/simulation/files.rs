@@ -52,6 +52,30 @@ fn ffprobe(file: &[u8]) -> Option<Vec<i64>> {
     Some(text.lines().filter_map(|line| line.split(',').next()?.parse().ok()).collect())
 }
 
+/// Every picture that ffmpeg decodes: when it is shown, and its checksum.
+fn pictures(file: &[u8]) -> Option<Vec<(i64, String)>> {
+    let arguments = [
+        "-v",
+        "error",
+        "-copyts",
+        "-i",
+        "-",
+        "-fps_mode",
+        "passthrough",
+        "-enc_time_base",
+        "-1",
+        "-f",
+        "framemd5",
+        "-",
+    ];
+    let text = run("ffmpeg", &arguments, file)?;
+    let frames = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        (fields[2].parse().unwrap(), fields[5].to_owned())
+    });
+    Some(frames.collect())
+}
+
 #[test]
 fn ffmpeg_decodes_every_frame_at_its_media_time() {
     for mut publisher in [Publisher::new(BASELINE, 30.0), Publisher::with_b_frames()] {
@@ -80,29 +104,7 @@ fn ffmpeg_decodes_still_frames_and_what_follows_them() {
     let stills = samples.iter().filter(|sample| sample.kind == SampleKind::Disposable).count();
     assert!(stills >= 6, "{stills}");
     // Pictures of a moving pattern differ; the still ones are the same as the picture before them.
-    let arguments = [
-        "-v",
-        "error",
-        "-copyts",
-        "-i",
-        "-",
-        "-fps_mode",
-        "passthrough",
-        "-enc_time_base",
-        "-1",
-        "-f",
-        "framemd5",
-        "-",
-    ];
-    let Some(text) = run("ffmpeg", &arguments, &file) else { return };
-    let pictures: Vec<(i64, String)> = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-            (fields[2].parse().unwrap(), fields[5].to_owned())
-        })
-        .collect();
+    let Some(pictures) = pictures(&file) else { return };
     let mut stands = 0;
     for pair in samples.windows(2).filter(|pair| pair[1].kind == SampleKind::Disposable) {
         let md5 =
@@ -113,8 +115,33 @@ fn ffmpeg_decodes_still_frames_and_what_follows_them() {
         }
     }
     assert!(stands > 0);
-    let own = samples.iter().filter(|sample| sample.kind != SampleKind::Disposable);
+    let own = samples.iter().filter(|sample| sample.kind.is_original());
     assert!(own.clone().all(|sample| pictures.iter().any(|(pts, _)| *pts == sample.presentation)));
+}
+
+#[test]
+fn ffmpeg_decodes_a_keyframe_that_is_written_again_as_it_was() {
+    let mut session = Session::new();
+    session.begin_epoch(tracks(Some(Codec::H264), true));
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.pause = |millis| (4_000..14_000).contains(&millis);
+    session.run(&mut publisher, 20_000);
+    session.end();
+    let file = file(&session, 0);
+    let samples = probe::samples(&file).unwrap();
+    let repeated = samples.iter().filter(|sample| sample.kind == SampleKind::Repeated).count();
+    assert!(repeated >= 4, "{repeated}");
+    let Some(pictures) = pictures(&file) else { return };
+    assert_eq!(pictures.len(), samples.len(), "each is shown");
+    let md5 = |presentation: i64| &pictures.iter().find(|(pts, _)| *pts == presentation).unwrap().1;
+    let mut keyframe = None;
+    for sample in &samples {
+        match sample.kind {
+            SampleKind::Sync => keyframe = Some(md5(sample.presentation)),
+            SampleKind::Repeated => assert_eq!(Some(md5(sample.presentation)), keyframe),
+            SampleKind::Dependent | SampleKind::Disposable => {}
+        }
+    }
 }
 
 #[test]

@@ -140,6 +140,9 @@ impl Session {
     }
 
     fn publish(&mut self) {
+        while let Some(over) = self.core.take_over() {
+            self.reader.read(&over, self.millis);
+        }
         if self.core.take_changed() {
             self.reader.read(&self.core.snapshot(), self.millis);
         }

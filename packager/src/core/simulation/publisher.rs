@@ -73,6 +73,8 @@ pub(crate) struct Publisher {
     pub(crate) jitter: i64,
     /// In which order frames are shown, relative to when they are sent: the offset of the n-th frame of a group.
     pub(crate) composition: fn(usize) -> i64,
+    /// Frames in a group that is not broken off: where it is longer than the recorded one, its last frames come again.
+    pub(crate) group: usize,
     /// A group is only broken off where so many frames belong together.
     pub(crate) together: usize,
     pub(crate) audio: bool,
@@ -94,8 +96,10 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(stream: &'static [u8], fps: f64) -> Self {
+        let frames = frames(stream);
         Self {
-            frames: frames(stream),
+            group: frames.len(),
+            frames,
             fps,
             answers: true,
             jitter: 0,
@@ -167,8 +171,10 @@ impl Publisher {
                 self.keyframe_at = None;
                 self.in_group = 0;
             }
-            let frame = self.frames[self.in_group % self.frames.len()].clone();
-            let offset = (self.composition)(self.in_group % self.frames.len());
+            let place = self.in_group % self.group;
+            let place = if place == 0 { 0 } else { 1 + (place - 1) % (self.frames.len() - 1) };
+            let frame = self.frames[place].clone();
+            let offset = (self.composition)(place);
             self.in_group += 1;
             let wobble = if self.jitter == 0 { 0 } else { self.random(self.jitter * 2 + 1) - self.jitter };
             let shown = (number as i64 + offset) as f64 * 90_000.0 / self.fps;

@@ -2,10 +2,12 @@
 //! its playlist, and remembers the samples.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::core::cmaf::probe::{self, ProbedSample};
 use crate::core::playlist::{self, MediaRequest};
 use crate::core::snapshot::FeedSnapshot;
+use crate::core::window::Segment;
 
 /// What was seen of one rendition.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub(crate) struct Track {
     hint: Option<(u64, u64)>,
     program_times: BTreeMap<u64, String>,
     end: Option<i64>,
+    /// The newest segment of which something could be decoded.
+    decodable: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +42,12 @@ struct Part {
 
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
+    /// The renditions of the newest instance.
     pub(crate) tracks: BTreeMap<String, Track>,
+    pub(crate) instance: String,
+    /// Instances that were read to their end, with their names.
+    pub(crate) past: Vec<(String, BTreeMap<String, Track>)>,
+    played: bool,
     pub(crate) first_playable: Option<i64>,
     pub(crate) ended: bool,
 }
@@ -53,8 +62,18 @@ impl Reader {
     }
 
     pub(crate) fn read(&mut self, snapshot: &FeedSnapshot, millis: i64) {
+        if snapshot.instance != self.instance {
+            assert!(self.ended || !self.played, "who plays an instance is told that it is over");
+            let before = std::mem::replace(&mut self.instance, snapshot.instance.clone());
+            let tracks = std::mem::take(&mut self.tracks);
+            if self.played {
+                self.past.push((before, tracks));
+            }
+            self.played = false;
+        }
         if snapshot.playable() {
             self.first_playable.get_or_insert(millis);
+            self.played = true;
         }
         self.ended = snapshot.ended;
         for rendition in &snapshot.renditions {
@@ -152,11 +171,19 @@ impl Track {
             }
         }
         self.check_parts(&pending, false, part_target, rendition, millis);
+        // With B-frames the very first frame is decoded a frame early, whose length is a guess.
+        let runs_on = |pair: &&[Arc<Segment>]| !pair[1].head.discontinuity && pair[0].head.number > 0;
+        for pair in rendition.segments.windows(2).filter(runs_on) {
+            let step = pair[1].head.program_time - pair[0].head.program_time;
+            let lasts = bicast_shared::time::scale(pair[0].ticks, 1_000_000_000, rendition.timescale);
+            assert!((step - lasts).abs() < 3_000_000, "the date runs on by EXTINF: {step} {lasts}");
+        }
         let hint = lines.iter().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
         assert_eq!(hint.is_none(), snapshot.ended, "one hint at every moment while live");
         assert_eq!(lines.last() == Some(&"#EXT-X-ENDLIST"), snapshot.ended);
         let newest = self.parts.keys().next_back().copied();
-        self.hint = hint.map(|line| part_name(attribute(line, "URI").unwrap()));
+        // Nobody is given a playlist without a part.
+        self.hint = hint.filter(|_| newest.is_some()).map(|line| part_name(attribute(line, "URI").unwrap()));
         if let (Some(hint), Some(newest)) = (self.hint, newest) {
             let next = [(newest.0, newest.1 + 1), (newest.0 + 1, 0)];
             assert!(next.contains(&hint), "{hint:?} does not follow {newest:?}");
@@ -215,6 +242,10 @@ impl Track {
         let ticks: i64 = samples.iter().map(|sample| i64::from(sample.duration)).sum();
         assert_eq!(ticks, held.ticks);
         let first = samples[0];
+        if self.decodable != Some(name.0) && self.header.iter().any(|line| line.contains("INDEPENDENT")) {
+            assert!(first.kind.is_sync(), "{name:?} cannot be decoded by itself");
+        }
+        self.decodable = Some(name.0);
         if let Some(end) = self.end {
             assert_eq!(first.decode, end, "tfdt runs on in {name:?}");
         }

@@ -16,7 +16,7 @@ fn both() -> Vec<bicast_shared::media::TrackInfo> {
 
 /// Presentation times of the publisher's own frames.
 fn shown(track: &Track) -> Vec<i64> {
-    let own = track.samples.iter().filter(|(_, sample)| sample.kind != SampleKind::Disposable);
+    let own = track.samples.iter().filter(|(_, sample)| sample.kind.is_original());
     own.map(|(_, sample)| sample.presentation).collect()
 }
 
@@ -138,6 +138,74 @@ fn a_deaf_publisher_is_cut_at_its_own_keyframes() {
     assert!(lengths.values().all(|length| (2.9..3.1).contains(length)), "{lengths:?}");
 }
 
+/// Segments that begin with a keyframe from before.
+fn repeated(track: &Track) -> usize {
+    track.samples.iter().filter(|(_, sample)| sample.kind == SampleKind::Repeated).count()
+}
+
+#[test]
+fn a_segment_for_which_a_keyframe_was_asked_in_vain_can_still_be_decoded_by_itself() {
+    let mut session = Session::new();
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.group = 10_000;
+    session.run(&mut publisher, 8_000);
+    assert!(session.core.snapshot().header.independent_segments);
+    publisher.answers = false;
+    session.run(&mut publisher, 4_000);
+    publisher.answers = true;
+    session.run(&mut publisher, 10_000);
+    // That they can is what the reader checks.
+    let video = session.reader.video();
+    assert_eq!(repeated(video), 1);
+    assert_eq!(session.reader.past.len(), 0);
+    assert!((10..90).contains(&session.core.totals().lost), "{:?}", session.core.totals());
+    assert_eq!((video.gaps, video.short), (0, 0));
+    assert_never_starves(video, 900);
+    assert!(shown(video).iter().all(|time| session.sent.contains(time)));
+}
+
+#[test]
+fn a_publisher_that_has_become_deaf_gets_playlists_that_promise_less() {
+    let mut session = Session::new();
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.group = 240;
+    session.run(&mut publisher, 8_000);
+    publisher.answers = false;
+    session.run(&mut publisher, 40_000);
+    let snapshot = session.core.snapshot();
+    assert_eq!((snapshot.header.target_duration, snapshot.header.independent_segments), (10, false));
+    assert_eq!(session.reader.past.len(), 1);
+    assert_eq!(repeated(session.reader.video()), 0);
+    let lengths: Vec<f64> = session.reader.video().segments.values().copied().collect();
+    assert!(lengths.iter().all(|length| (7.9..8.1).contains(length)), "{lengths:?}");
+    // A keyframe every 8 s from then on: nothing is left out any more.
+    let lost = session.core.totals().lost;
+    session.run(&mut publisher, 20_000);
+    assert_eq!(session.core.totals().lost, lost);
+}
+
+#[test]
+fn a_deaf_publisher_that_takes_over_gets_playlists_that_promise_less() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), true);
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.group = 150;
+    publisher.answers = false;
+    session.run(&mut publisher, 30_000);
+    let snapshot = session.core.snapshot();
+    assert_eq!((snapshot.header.target_duration, snapshot.header.independent_segments), (10, false));
+    assert_eq!(session.reader.past.len(), 1);
+    // And one that answers again goes on in them: more than was promised.
+    session.end_epoch();
+    session.begin_epoch(both());
+    session.run(&mut Publisher::new(BASELINE, 30.0), 10_000);
+    assert_eq!(session.core.snapshot().instance, snapshot.instance);
+    assert_eq!(session.core.snapshot().discontinuities, 2, "one for each return");
+}
+
 #[test]
 fn a_lost_packet_costs_its_group_and_the_timeline_goes_on() {
     let mut session = Session::new();
@@ -224,6 +292,111 @@ fn a_returning_publisher_goes_on_behind_a_discontinuity() {
     assert!(times[0] >= 8, "the date jumps over the absence: {times:?}");
 }
 
+fn sound_only() -> Vec<bicast_shared::media::TrackInfo> {
+    both().split_off(1)
+}
+
+/// Lets a publisher with these tracks send for 8 s; video that is not H264 has the payloads of VP8.
+fn stay(session: &mut Session, video: Option<Codec>, audio: bool) {
+    let mut tracks = tracks(video, true);
+    if video.is_none() {
+        tracks = sound_only();
+    }
+    tracks.retain(|track| audio || track.kind() == bicast_shared::media::TrackKind::Video);
+    session.begin_epoch(tracks);
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    if video == Some(Codec::Vp8) {
+        publisher.frames = vp8();
+    }
+    (publisher.video, publisher.audio) = (video.is_some(), audio);
+    session.run(&mut publisher, 8_000);
+    session.end_epoch();
+    publisher.video = false;
+    publisher.audio = false;
+    session.run(&mut publisher, 2_000);
+}
+
+#[test]
+fn a_publisher_that_returns_with_other_tracks_begins_another_instance() {
+    let (h264, vp8) = (Some(Codec::H264), Some(Codec::Vp8));
+    for (before, after) in [
+        ((None, true), (h264, true)),
+        ((h264, true), (None, true)),
+        ((h264, true), (h264, false)),
+        ((h264, false), (h264, true)),
+        ((h264, true), (vp8, true)),
+        ((vp8, true), (h264, true)),
+        ((vp8, true), (None, true)),
+    ] {
+        let mut session = Session::new();
+        stay(&mut session, before.0, before.1);
+        let first = session.core.snapshot();
+        stay(&mut session, after.0, after.1);
+        let second = session.core.snapshot();
+        let names = |snapshot: &crate::core::snapshot::FeedSnapshot| {
+            snapshot.renditions.iter().map(|rendition| rendition.name.clone()).collect::<Vec<_>>()
+        };
+        let expected = |(video, audio): (Option<Codec>, bool)| {
+            let video = (video == h264).then_some("video0");
+            video.into_iter().chain(audio.then_some("audio0")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&first), expected(before));
+        assert_eq!(names(&second), expected(after));
+        assert_eq!(second.refused.is_some(), after.0 == vp8);
+        assert!(second.playable() && !second.ended);
+        // The old one was read to its end, and the numbers run on.
+        assert_eq!(session.reader.past.len(), 1);
+        assert_eq!(session.reader.past[0].0, first.instance);
+        assert_ne!(first.instance, second.instance);
+        let last = first.renditions[0].last_complete().unwrap();
+        let next = second.renditions[0].segments[0].head.number;
+        assert_eq!(next, last + 1);
+        assert!(second.instance.ends_with(&format!("-{next}")), "{}", second.instance);
+        for rendition in &second.renditions {
+            assert_eq!(rendition.segments[0].head.number, next);
+            assert!(!rendition.segments[0].head.discontinuity && rendition.discontinuity_sequence == 0);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_packaged_ends_the_playlists_and_what_can_begins_new_ones() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), false);
+    stay(&mut session, Some(Codec::Vp8), false);
+    let refused = session.core.snapshot();
+    assert!(refused.renditions.is_empty() && refused.refused.unwrap().contains("VP8"));
+    assert_eq!(session.reader.past.len(), 1);
+    stay(&mut session, Some(Codec::H264), false);
+    assert!(session.core.snapshot().playable() && session.core.snapshot().refused.is_none());
+}
+
+#[test]
+fn a_publisher_that_connects_and_sends_nothing_ends_nothing() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), true);
+    let before = session.core.snapshot().instance;
+    session.begin_epoch(sound_only());
+    session.end_epoch();
+    stay(&mut session, Some(Codec::H264), true);
+    assert_eq!(session.core.snapshot().instance, before);
+    assert!(session.reader.past.is_empty() && !session.core.snapshot().ended);
+    assert_eq!(session.core.snapshot().discontinuities, 1);
+}
+
+#[test]
+fn counts_go_on_over_instances() {
+    let mut session = Session::new();
+    stay(&mut session, Some(Codec::H264), true);
+    stay(&mut session, Some(Codec::H264), true);
+    let before = session.core.totals();
+    assert_eq!(before.discontinuities, 1);
+    stay(&mut session, None, true);
+    let after = session.core.totals();
+    assert_eq!((after.discontinuities, session.core.snapshot().discontinuities), (1, 1));
+    assert!(after.parts > before.parts + 30 && after.segments > before.segments + 3);
+}
+
 #[test]
 fn another_resolution_in_mid_stream_is_a_new_init_behind_a_discontinuity() {
     let mut session = Session::new();
@@ -304,17 +477,19 @@ fn a_feed_without_video_is_cut_by_its_sound() {
     assert!(!session.reader.tracks.contains_key("video0"));
 }
 
+/// A VP8 keyframe (start of partition 0, frame header with its lowest bit 0) and 59 frames that are none.
+fn vp8() -> Vec<super::publisher::Frame> {
+    let mut frames = vec![vec![Bytes::from_static(&[0x10, 0x01, 1, 2])]; 60];
+    frames[0] = vec![Bytes::from_static(&[0x10, 0x00, 1, 2])];
+    frames
+}
+
 #[test]
 fn vp8_video_is_refused_and_its_sound_packaged() {
     let mut session = Session::new();
     session.begin_epoch(tracks(Some(Codec::Vp8), true));
     let mut publisher = Publisher::new(BASELINE, 30.0);
-    // A VP8 keyframe: start of partition 0, frame header with its lowest bit 0.
-    let key = Bytes::from_static(&[0x10, 0x00, 1, 2]);
-    publisher.frames = vec![vec![key]; 1];
-    for _ in 1..60 {
-        publisher.frames.push(vec![Bytes::from_static(&[0x10, 0x01, 1, 2])]);
-    }
+    publisher.frames = vp8();
     session.run(&mut publisher, 15_000);
     let snapshot = session.core.snapshot();
     assert!(snapshot.playable());
@@ -345,6 +520,42 @@ fn a_silent_microphone_does_not_stop_the_picture() {
 }
 
 #[test]
+fn a_camera_that_is_never_turned_on_does_not_keep_the_sound_from_hls() {
+    for codec in [Codec::H264, Codec::Vp8] {
+        let mut session = Session::new();
+        session.begin_epoch(tracks(Some(codec), true));
+        let mut publisher = Publisher::new(BASELINE, 30.0);
+        publisher.pause = |millis| millis < 15_000;
+        session.run(&mut publisher, 14_000);
+        let first = session.reader.first_playable.unwrap();
+        assert!((3_500..5_000).contains(&first), "{first} ms");
+        let snapshot = session.core.snapshot();
+        assert_eq!(snapshot.renditions.len(), 1);
+        assert!(snapshot.refused.is_none() && snapshot.header.target_duration == 2);
+        let audio = session.reader.audio();
+        assert!(audio.discontinuities.is_empty() && audio.segments.len() >= 5);
+        assert_never_starves(audio, 900);
+    }
+    let mut session = Session::new();
+    session.begin_epoch(both());
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.pause = |millis| millis < 15_000;
+    session.run(&mut publisher, 25_000);
+    let both = session.core.snapshot();
+    assert_eq!(both.renditions.len(), 2, "the camera was turned on");
+    assert!(both.playable() && both.header.target_duration == 3);
+    assert_identity(&session);
+    let (name, before) = &session.reader.past[0];
+    assert!(session.reader.past.len() == 1 && *name != both.instance);
+    // From the sound's last moment in the one to its first in the other nothing was sent that is in neither, but what came
+    // before the picture's first segment.
+    let end = before["audio0"].samples.last().unwrap().1;
+    let begin = session.reader.audio().samples[0].1;
+    let hole = begin.decode - end.decode - i64::from(end.duration);
+    assert!((0..960).contains(&hole), "{hole}");
+}
+
+#[test]
 fn a_stall_longer_than_a_segment_may_be_ends_it() {
     let mut session = Session::new();
     session.begin_epoch(both());
@@ -360,19 +571,95 @@ fn a_stall_longer_than_a_segment_may_be_ends_it() {
     assert!(session.reader.video().segments.len() >= 5);
 }
 
+/// A session whose picture is silent from 6 s to 16 s while sound goes on.
+fn silent_picture(mut publisher: Publisher, codec: Codec) -> Session {
+    let mut session = Session::new();
+    session.begin_epoch(tracks(Some(codec), true));
+    publisher.pause = |millis| (6_000..16_000).contains(&millis);
+    session.run(&mut publisher, 15_000);
+    assert!(!session.core.snapshot().away, "sound goes on");
+    let begun = session.core.snapshot();
+    let (video, audio) = (begun.renditions.first().unwrap(), begun.renditions.last().unwrap());
+    assert!(video.last_complete().unwrap().abs_diff(audio.last_complete().unwrap()) <= 1, "equal numbers");
+    session.run(&mut publisher, 15_000);
+    let audio = session.reader.audio();
+    assert_never_starves(audio, 1_500);
+    assert!(audio.discontinuities.is_empty() && audio.gaps == 0);
+    // Sound is what was sent, one packet after the other, and cut as the picture is.
+    assert!(audio.samples.windows(2).all(|pair| pair[1].1.decode - pair[0].1.decode < 970));
+    assert!(audio.segments.values().all(|length| *length < 3.5), "{:?}", audio.segments);
+    session
+}
+
 #[test]
-fn a_camera_that_is_taken_away_leaves_no_request_waiting_in_vain() {
+fn a_picture_that_falls_silent_is_shown_as_it_was_and_its_sound_goes_on() {
+    let session = silent_picture(Publisher::new(BASELINE, 30.0), Codec::H264);
+    let (video, audio) = (session.reader.video(), session.reader.audio());
+    assert_eq!((video.gaps, video.short, audio.short), (0, 0, 0));
+    assert!(video.discontinuities.is_empty());
+    assert_never_starves(video, 1_500);
+    let written = shown(video);
+    assert!(written.iter().all(|time| session.sent.contains(time)));
+    let repeated: Vec<u64> =
+        video.samples.iter().filter(|(_, s)| s.kind == SampleKind::Repeated).map(|(n, _)| *n).collect();
+    assert!((4..=6).contains(&repeated.len()), "{repeated:?}");
+    assert!(
+        repeated.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "each segment of the silence: {repeated:?}"
+    );
+    // It returns with a keyframe, which was asked for.
+    let back = video.samples.iter().position(|(_, s)| s.kind == SampleKind::Repeated).unwrap();
+    let first = video.samples[back..].iter().find(|(_, sample)| sample.kind.is_original()).unwrap();
+    assert_eq!(first.1.kind, SampleKind::Sync);
+    assert!(session.keyframes_asked >= 1);
+    let of_return = session.sent.range(first.1.presentation..).count();
+    let all = session.sent.iter().filter(|time| **time > written[0] + 14 * 90_000).count();
+    assert!(all - of_return < 30, "{} frames were left out", all - of_return);
+    // Both renditions begin their segments together.
+    for (number, length) in &video.segments {
+        let heard = audio.segments.get(number).unwrap_or(length);
+        assert!((heard - length).abs() < 0.25, "segment {number}: {length} {heard}");
+    }
+}
+
+#[test]
+fn a_silent_picture_that_nothing_can_stand_in_for_is_a_gap_beside_its_sound() {
+    let session = silent_picture(Publisher::with_b_frames(), Codec::H264);
+    let video = session.reader.video();
+    assert_eq!(stills(video), 0);
+    assert!(video.gaps > 8 * 90_000, "{}", video.gaps);
+    assert!(video.discontinuities.is_empty());
+    let snapshot = session.core.snapshot();
+    let gaps = snapshot.renditions[0].segments.iter().filter(|segment| segment.is_gap()).count();
+    assert!(gaps >= 3, "{gaps}");
+    let last = video.samples.last().unwrap().1;
+    assert!(session.sent.last().unwrap() - last.presentation < 90_000, "and it returns");
+}
+
+#[test]
+fn sound_beside_an_unpackaged_picture_goes_on_without_it() {
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    publisher.frames = vp8();
+    let session = silent_picture(publisher, Codec::Vp8);
+    assert!(session.reader.audio().segments.len() >= 12, "{:?}", session.reader.audio().segments);
+}
+
+#[test]
+fn a_burst_of_pictures_after_a_stall_of_theirs_alone_finds_the_segments_that_sound_has_begun() {
     let mut session = Session::new();
     session.begin_epoch(both());
     let mut publisher = Publisher::new(BASELINE, 30.0);
     session.run(&mut publisher, 6_000);
-    assert!(!session.core.snapshot().away);
     publisher.video = false;
     session.run(&mut publisher, 4_000);
-    assert!(session.core.snapshot().away, "sound alone cannot be placed: answer with what there is");
-    publisher.video = true;
-    session.run(&mut publisher, 4_000);
     assert!(!session.core.snapshot().away);
+    publisher.video = true;
+    session.run(&mut publisher, 6_000);
+    assert!(!session.core.snapshot().away);
+    let (video, audio) = (session.reader.video(), session.reader.audio());
+    assert_never_starves(audio, 1_500);
+    assert!(shown(video).iter().all(|time| session.sent.contains(time)));
+    assert!(video.segments.values().all(|length| *length < 3.5));
 }
 
 #[test]

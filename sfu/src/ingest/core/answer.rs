@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use bicast_shared::media::{Codec, TrackKind};
 
 use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken};
+use crate::core::format::is_stereo;
 use crate::core::fragment::candidate_line;
 use crate::core::sdp::{OfferedCodec, parameter};
 
@@ -186,9 +187,11 @@ fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
                 }
             }
         }
-        // "stereo" in an answer says what we like to receive (RFC 7587, 6.1): what the publisher says that it sends.
+        // In an answer these say what we like to receive (RFC 7587, 7.1). In-band FEC: a viewer's decoder makes a lost packet
+        // good with it. Stereo: what the publisher says that it sends; an encoder sends mono to who does not ask.
         TrackKind::Audio => {
-            if parameter(offered, "sprop-stereo") == Some("1") {
+            add("useinbandfec", "1");
+            if is_stereo(offered) {
                 add("stereo", "1");
             }
         }
@@ -282,6 +285,20 @@ a=rtcp-fb:111 transport-cc
         let stereo = CHROMIUM.replace("minptime=10;", "minptime=10;sprop-stereo=1;");
         let text = answer(&decide(&stereo, false).unwrap(), &local(), HINTS);
         assert!(text.contains("a=fmtp:111 minptime=10;sprop-stereo=1;useinbandfec=1;stereo=1\r\n"));
+    }
+
+    #[test]
+    fn in_band_fec_is_asked_for_unless_the_publisher_has_none() {
+        let fmtp = |offered: &str| {
+            let offer = CHROMIUM.replace("minptime=10;useinbandfec=1", offered);
+            let text = answer(&decide(&offer, false).unwrap(), &local(), HINTS);
+            text.lines().find_map(|line| line.strip_prefix("a=fmtp:111 ")).unwrap().to_owned()
+        };
+        assert_eq!(fmtp("minptime=10"), "minptime=10;useinbandfec=1");
+        assert_eq!(fmtp("useinbandfec=0"), "useinbandfec=0");
+        let silent = CHROMIUM.replace("a=fmtp:111 minptime=10;useinbandfec=1\r\n", "");
+        let text = answer(&decide(&silent, false).unwrap(), &local(), HINTS);
+        assert!(text.contains("a=fmtp:111 useinbandfec=1\r\n"), "{text}");
     }
 
     #[test]

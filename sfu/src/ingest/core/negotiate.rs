@@ -6,6 +6,7 @@ use bicast_shared::media::{Codec, RenditionInfo, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
 use crate::core::fingerprint::{Fingerprint, HASHES};
+use crate::core::format::is_single_stream;
 use crate::core::sdp::{Offer, OfferedCodec, Section, parameter};
 
 /// Layers of one track.
@@ -168,6 +169,7 @@ fn codec_of(offered: &OfferedCodec) -> Option<Codec> {
     let rate = match codec {
         Codec::Aac => return None,
         Codec::Opus => ClockRate::OPUS,
+        Codec::H265 if !is_single_stream(&offered.fmtp) => return None,
         _ => ClockRate::VIDEO,
     };
     (offered.clock_rate == rate.hz()).then_some(codec)

@@ -36,6 +36,16 @@ fn without_h264_the_publishers_order_counts() {
 }
 
 #[test]
+fn h265_over_several_streams_is_not_taken() {
+    let h265 = |mode: &str| {
+        CHROMIUM.replace("VP8/", "H265/").replace("H264/", "x/").replace("a=rtcp-fb:96 goog-remb", mode)
+    };
+    let first = |mode: &str| decide(&h265(mode), false).unwrap().tracks()[0].codec;
+    assert_eq!(first("a=fmtp:96 profile-id=1;tx-mode=SRST"), Codec::H265);
+    assert_eq!(first("a=fmtp:96 profile-id=1;tx-mode=MRST"), Codec::Av1);
+}
+
+#[test]
 fn without_a_usable_codec_the_refusal_names_both_sides() {
     let none = CHROMIUM.replace("H264/", "H266/").replace("VP8/", "VC1/").replace("AV1/", "X/");
     let Err(Refusal::NoCodec { kind, offered, accepted }) = decide(&none, false) else { panic!() };

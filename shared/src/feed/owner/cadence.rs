@@ -69,9 +69,15 @@ impl CadenceDecider {
         let watched = self.intervals.len() >= ENOUGH || since >= SLOW;
         let answers = self.answers >= ANSWERS;
         let patience = if self.answers == 0 { GIVE_UP } else { ONE_ANSWER };
-        if !watched || !(answers || since >= patience) {
-            return None;
-        }
+        (watched && (answers || since >= patience)).then(|| self.cadence(answers))
+    }
+
+    /// The cadence of a publisher that has stopped answering.
+    pub(super) fn self_paced(&self) -> Cadence {
+        self.cadence(false)
+    }
+
+    fn cadence(&self, answers: bool) -> Cadence {
         let frame_rate = self.frame_rate();
         let frames_per_part = (self.settings.part_target.as_secs_f64() * frame_rate).round().max(1.0);
         let target = self.settings.segment_target.as_secs_f64();
@@ -90,14 +96,14 @@ impl CadenceDecider {
             );
             (CadenceRule::SelfPaced, SELF_PACED_TARGET.max(on_request), Some(advice))
         };
-        Some(Cadence {
+        Cadence {
             rule,
             frame_rate: Some(frame_rate),
             frames_per_part: frames,
             part_target_ms: part_target_ms(frames_per_part / frame_rate),
             target_duration,
             advice,
-        })
+        }
     }
 
     /// When [`Self::poll_probe`] or [`Self::decide`] may next have something to say.
@@ -106,8 +112,10 @@ impl CadenceDecider {
         [PROBE, GIVE_UP, ONE_ANSWER, SLOW].into_iter().map(|after| first + after).find(|at| *at > now)
     }
 
-    /// The cadence of a feed without video: cut by time.
-    pub(super) fn audio_only(settings: &FeedSettings) -> Cadence {
+    /// The cadence of a feed without video, or with a `silent` one: cut by time.
+    pub(super) fn audio_only(settings: &FeedSettings, silent: bool) -> Cadence {
+        let advice =
+            "The video track sends nothing, so HLS has the sound alone until it does. Turn the camera on.";
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -120,7 +128,7 @@ impl CadenceDecider {
             frames_per_part: 0,
             part_target_ms: part_target_ms(settings.part_target.as_secs_f64()),
             target_duration,
-            advice: None,
+            advice: silent.then(|| advice.to_owned()),
         }
     }
 

@@ -11,16 +11,22 @@ use crate::time::{ClockRate, MediaTime};
 #[derive(Debug)]
 pub(super) struct Cuts {
     target: Duration,
-    /// The feed's first segment aims at three parts: hls.js takes a playlist without a whole segment for an empty one and
-    /// gives up, and nobody should wait a whole target for the first picture.
+    /// An epoch's first segment aims at three parts, because playlists may begin with it: hls.js takes one without a whole
+    /// segment for an empty one and gives up, and nobody should wait a whole target for the first picture.
     first_target: Duration,
     next: SegmentNumber,
+    /// The epoch's first.
+    first: SegmentNumber,
     /// The newest ones: a late packet of an older frame still finds its segment.
     recent: VecDeque<(SegmentNumber, MediaTime)>,
     /// The next keyframe begins a segment whatever its distance: an epoch has begun, or the picture's parameters changed.
     at_once: bool,
+    /// The picture is silent, and the newest segment was begun by the time of the sound.
+    by_sound: bool,
 }
 
+/// Sound that is later than this for a cut did not come for a while.
+const LATE: Duration = Duration::from_secs(1);
 /// Late packets reach back less than this many segments.
 const REMEMBERED: usize = 8;
 
@@ -28,13 +34,21 @@ impl Cuts {
     pub(super) fn new(settings: &FeedSettings) -> Self {
         let target = settings.segment_target;
         let first_target = target.min(settings.part_target * 3);
-        Self { target, first_target, next: SegmentNumber(0), recent: VecDeque::new(), at_once: true }
+        let (next, first, recent) = (SegmentNumber(0), SegmentNumber(0), VecDeque::new());
+        Self { target, first_target, next, first, recent, at_once: true, by_sound: false }
     }
 
     /// A new epoch: nothing of the one before belongs to its segments.
     pub(super) fn begin_epoch(&mut self) {
         self.recent.clear();
         self.at_once = true;
+        self.first = self.next;
+        self.by_sound = false;
+    }
+
+    /// Whether a segment of this epoch has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.recent.is_empty()
     }
 
     /// The keyframe that comes now has other parameter sets: it needs another initialization section, and that a segment.
@@ -63,15 +77,41 @@ impl Cuts {
                     || length >= rate.ticks(longest(cadence, self.target(), self.target))
             }
         };
+        self.by_sound = false;
         if cut {
             self.at_once = false;
-            self.recent.push_back((self.next, at));
-            self.next = self.next.next();
-            if self.recent.len() > REMEMBERED {
-                self.recent.pop_front();
-            }
+            self.begin(at);
         }
         cut
+    }
+
+    /// The driving picture is silent, and a packet of sound stands at `at` on its clock. True when a segment begins by that:
+    /// the one that the picture left behind lasts as long as it may, those that follow as long as they should.
+    pub(super) fn handle_sound(&mut self, at: MediaTime, rate: ClockRate, cadence: &Cadence) -> bool {
+        let Some((_, start)) = self.recent.back().copied() else { return false };
+        let wanted = if self.by_sound { self.target } else { longest(cadence, self.target(), self.target) };
+        let length = rate.ticks(wanted);
+        let late = at - start - length;
+        if self.at_once || late < 0 {
+            return false;
+        }
+        self.by_sound = true;
+        // Everybody's time has stood still when the sound itself is late: there is nothing to put into the time between.
+        self.begin(if late > rate.ticks(LATE) { at } else { start + length });
+        true
+    }
+
+    /// Whether the newest segment was begun by the time of the sound.
+    pub(super) const fn by_sound(&self) -> bool {
+        self.by_sound
+    }
+
+    fn begin(&mut self, at: MediaTime) {
+        self.recent.push_back((self.next, at));
+        self.next = self.next.next();
+        if self.recent.len() > REMEMBERED {
+            self.recent.pop_front();
+        }
     }
 
     /// The segment that a frame at `at` belongs to, and where it begins.
@@ -97,7 +137,7 @@ impl Cuts {
 
     /// What the segment that is open aims at.
     fn target(&self) -> Duration {
-        if self.next.0 <= 1 { self.first_target } else { self.target }
+        if self.next <= self.first.next() { self.first_target } else { self.target }
     }
 }
 
@@ -160,6 +200,25 @@ mod tests {
         assert!(cuts.handle_frame(MediaTime(1_500_000), true, RATE, &cadence));
         assert_eq!(cuts.segment_of(MediaTime(1_500_000)), Some((SegmentNumber(0), MediaTime(1_500_000))));
         assert_eq!(cuts.segment_of(MediaTime(1_499_999)), None);
+    }
+
+    #[test]
+    fn while_the_picture_is_silent_sound_ends_its_segments() {
+        let mut cuts = Cuts::new(&FeedSettings::default());
+        let cadence = cadence(CadenceRule::OnRequest, 3);
+        let second = |tenths: i64| MediaTime(tenths * 9_000);
+        assert!(!cuts.handle_sound(second(500), RATE, &cadence), "nothing has begun");
+        assert!(cuts.handle_frame(second(0), true, RATE, &cadence));
+        assert!(!cuts.by_sound());
+        let begins: Vec<i64> = (10..120).filter(|n| cuts.handle_sound(second(*n), RATE, &cadence)).collect();
+        assert_eq!(begins, [30, 50, 70, 90, 110]);
+        assert_eq!(cuts.segment_of(second(115)), Some((SegmentNumber(5), second(110))));
+        assert!(cuts.handle_sound(second(300) + 7, RATE, &cadence), "all was silent for a while");
+        assert_eq!(cuts.segment_of(second(301)), Some((SegmentNumber(6), second(300) + 7)));
+        assert!(cuts.by_sound());
+        assert!(!cuts.handle_frame(second(305), false, RATE, &cadence), "the picture returns");
+        assert!(!cuts.by_sound());
+        assert!(cuts.handle_frame(second(325), true, RATE, &cadence));
     }
 
     #[test]

@@ -7,11 +7,13 @@
 //! | `relation` | UTC of media time, audio against video: the versions of the `TimelineMap` |
 //! | `cadence` | which rule the feed is under and how long parts are |
 //! | `cuts` | which frame begins a segment |
+//! | `drive` | whether the picture comes that drives the cuts, or sound takes its place |
 //! | `seen` | whether a packet came before |
 //! | `requests` | when the publisher is asked for a keyframe |
 
 mod cadence;
 mod cuts;
+mod drive;
 mod relation;
 mod requests;
 mod seen;
@@ -25,11 +27,12 @@ use bytes::Bytes;
 
 use self::cadence::CadenceDecider;
 use self::cuts::Cuts;
+use self::drive::Drive;
 use self::relation::Relation;
 use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
 use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
-use crate::id::{Epoch, FeedId, StreamKey, TrackId};
+use crate::id::{Epoch, FeedId, SegmentNumber, StreamKey, TrackId};
 use crate::media::{Codec, TrackInfo, TrackKind, h264_sps, starts_decoding};
 use crate::packet::{MediaPacket, Stamp};
 use crate::time::{ClockRate, MediaTime, ProgramTime};
@@ -51,6 +54,9 @@ pub struct RtpInput {
     pub composition_offset: Option<i64>,
 }
 
+/// So many segments in a row without the keyframe that was asked for every half second: the publisher is deaf.
+const MOST_VAIN: u32 = 2;
+
 /// Stamps a feed's packets and decides its cuts. See the module's description.
 #[derive(Debug)]
 pub struct FeedOwner {
@@ -63,6 +69,11 @@ pub struct FeedOwner {
     /// Whether the current publisher's rule is still open.
     deciding: bool,
     cuts: Cuts,
+    drive: Drive,
+    /// Segments in a row that began without a keyframe although the publisher is one that answers.
+    vain: u32,
+    /// The publisher turns out not to answer: its next keyframe begins an epoch of this cadence.
+    slower: Option<Cadence>,
     requests: BTreeMap<TrackId, KeyframeRequester>,
     /// The current epoch's first packet: when it came and where the master clock stood, in nanoseconds.
     epoch_start: Option<(Instant, i64)>,
@@ -97,6 +108,9 @@ impl FeedOwner {
             cadence: CadenceDecider::new(settings.clone()),
             deciding: false,
             cuts: Cuts::new(&settings),
+            drive: Drive::default(),
+            vain: 0,
+            slower: None,
             settings,
             info,
             changed: true,
@@ -153,12 +167,9 @@ impl FeedOwner {
         self.info.state = FeedState::Starting;
         self.info.tracks = tracks;
         self.info.publisher = Some(publisher);
+        self.drive = Drive::default();
         self.reset_epoch();
-        self.cadence = CadenceDecider::new(self.settings.clone());
-        self.deciding = self.driver().is_some_and(|track| track.kind() == TrackKind::Video);
-        if !self.deciding {
-            self.take_cadence(CadenceDecider::audio_only(&self.settings));
-        }
+        self.begin_cadence();
         tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "an epoch begins");
     }
 
@@ -231,6 +242,7 @@ impl FeedOwner {
             self.info.b_frames = true;
             self.changed = true;
         }
+        self.settle_driver(now, utc, key, keyframe, input.payload.is_empty());
         let drives = self.driving_stream() == Some(key);
         if drives {
             if codec == Codec::H264 && keyframe {
@@ -239,7 +251,13 @@ impl FeedOwner {
             self.handle_driving_frame(now, utc, rate, placed, keyframe);
         }
         let of_driver = self.driver().is_some_and(|track| track.id == key.track);
-        let segment = if of_driver { self.cuts.segment_of(placed.time) } else { None };
+        let segment = if of_driver {
+            self.cuts.segment_of(placed.time)
+        } else if codec.kind() == TrackKind::Audio {
+            self.handle_sound(now, key.track, rate, placed.time)
+        } else {
+            None
+        };
         let stamp = Stamp {
             epoch: self.info.epoch,
             bus_sequence: self.bus_sequence,
@@ -247,6 +265,7 @@ impl FeedOwner {
             media_time: placed.time,
             decode_time: input.composition_offset.map(|offset| placed.time + -offset),
             map_version: self.relation.version(),
+            program_time: self.relation.program_time(key.track, rate, placed.time),
             keyframe,
             segment: segment.map(|(number, _)| number),
             segment_start: segment.map_or(MediaTime(0), |(_, start)| start),
@@ -311,9 +330,60 @@ impl FeedOwner {
         self.info.state == FeedState::Ended
     }
 
-    /// The track that decides where segments begin: video where there is one.
+    /// The track that decides where segments begin: video where there is one and it comes.
     fn driver(&self) -> Option<&TrackInfo> {
-        self.info.track(TrackKind::Video).or_else(|| self.info.track(TrackKind::Audio))
+        let picture = self.info.track(TrackKind::Video).filter(|_| !self.drive.is_sound());
+        picture.or_else(|| self.info.track(TrackKind::Audio))
+    }
+
+    /// A packet of `key` has come: it may be the one by which sound takes the picture's place, or the picture its own. A new
+    /// epoch begins with it, so that readers know which packets are cut by which.
+    fn settle_driver(&mut self, now: Instant, utc: ProgramTime, key: StreamKey, keyframe: bool, empty: bool) {
+        let Some(picture) = self.info.track(TrackKind::Video) else { return };
+        let id = picture.id;
+        let changes = if picture.streams().next() == Some(key) {
+            !empty && self.drive.handle_picture(now, keyframe)
+        } else {
+            let began = self.epoch_start.map_or(now, |(began, _)| began);
+            key.track != id && self.drive.handle_sound(now, began, self.cuts.has_begun())
+        };
+        if changes {
+            tracing::info!(feed = %self.info.id, sound = self.drive.is_sound(), "another track drives the cuts: a new epoch");
+            self.info.epoch = self.info.epoch.next();
+            self.cuts.begin_epoch();
+            (self.looked_at, self.parameters) = (None, None);
+            self.relation.begin_epoch(&self.timed_tracks(), utc, 0);
+            self.take_map();
+            self.begin_cadence();
+        } else if self.drive.is_sound() && key.track == id && !empty {
+            // It cannot take its place before a keyframe has come.
+            self.want_keyframe(now, id);
+        }
+    }
+
+    /// A packet of sound has come that does not drive the cuts. Where the picture has stopped coming, segments begin by the
+    /// sound's time on the picture's clock, and the sound carries the stamps: gives the segment that it belongs to then.
+    fn handle_sound(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        rate: ClockRate,
+        at: MediaTime,
+    ) -> Option<(SegmentNumber, MediaTime)> {
+        let master = self.driver()?.clock_rate;
+        let nanos = rate.nanos(at.0).saturating_add(self.relation.slewed(track));
+        let at = MediaTime(crate::time::scale(nanos, i64::from(master.hz()), 1_000_000_000));
+        let cut = self.drive.is_silent(now) && self.cuts.handle_sound(at, master, &self.info.cadence);
+        if cut && self.relation.handle_cut() {
+            self.take_map();
+        }
+        if self.cuts.by_sound() { self.cuts.segment_of(at) } else { None }
+    }
+
+    /// The tracks that stand on the master clock: a picture that does not come can be related to nothing.
+    fn timed_tracks(&self) -> Vec<TrackInfo> {
+        let comes = |track: &&TrackInfo| !self.drive.is_sound() || track.kind() == TrackKind::Audio;
+        self.info.tracks.iter().filter(comes).cloned().collect()
     }
 
     fn driver_requests(&mut self) -> Option<&mut KeyframeRequester> {
@@ -348,7 +418,7 @@ impl FeedOwner {
             Some(start) => start,
             None => {
                 let start = (now, self.next_epoch_nanos(now));
-                self.relation.begin_epoch(&self.info.tracks, utc, start.1);
+                self.relation.begin_epoch(&self.timed_tracks(), utc, start.1);
                 self.take_map();
                 self.epoch_start = Some(start);
                 start
@@ -417,11 +487,21 @@ impl FeedOwner {
                 self.cadence.handle_keyframe(now, answer);
             }
             self.handle_timeout(now);
+            if newly_keyframe {
+                self.slow_down();
+            }
         }
-        if self.cuts.handle_frame(placed.time, keyframe, rate, &self.info.cadence)
-            && self.relation.handle_cut()
-        {
+        let cut = self.cuts.handle_frame(placed.time, keyframe, rate, &self.info.cadence);
+        if cut && self.relation.handle_cut() {
             self.take_map();
+        }
+        if newly_keyframe {
+            self.vain = 0;
+        } else if cut && self.info.cadence.rule == CadenceRule::OnRequest {
+            self.vain += 1;
+            if self.vain >= MOST_VAIN && self.slower.is_none() {
+                self.slower = Some(self.cadence.self_paced());
+            }
         }
         let Some(id) = self.driver().map(|track| track.id) else { return };
         let Some(requests) = self.requests.get_mut(&id) else { return };
@@ -432,7 +512,38 @@ impl FeedOwner {
         }
     }
 
-    /// A feed's numbers never change once decided (RFC 8216bis, 6.2.1); the rule is each publisher's own.
+    /// Every publisher's rule is found out anew.
+    fn begin_cadence(&mut self) {
+        let video = self.driver().is_some_and(|track| track.kind() == TrackKind::Video);
+        let known = self.info.cadence.rule;
+        if known != CadenceRule::Undecided && (known != CadenceRule::AudioOnly) != video {
+            // Sound's numbers do not suit a picture, nor a picture's sound. Playlists begin anew with the other kind.
+            self.info.cadence = Cadence::default();
+        }
+        self.cadence = CadenceDecider::new(self.settings.clone());
+        (self.vain, self.slower) = (0, None);
+        self.deciding = video;
+        if !video {
+            self.take_cadence(CadenceDecider::audio_only(&self.settings, self.drive.is_sound()));
+        }
+    }
+
+    /// A keyframe of a publisher that turned out not to answer: from here on segments may be as long as it needs them, which
+    /// takes playlists with other numbers. They can only begin with a keyframe.
+    fn slow_down(&mut self) {
+        let Some(cadence) = self.slower.take() else { return };
+        tracing::info!(feed = %self.info.id, "the publisher does not answer keyframe requests: a new epoch");
+        self.info.epoch = self.info.epoch.next();
+        self.info.cadence = cadence;
+        self.cuts.begin_epoch();
+        self.changed = true;
+        if let Some(requests) = self.driver_requests() {
+            requests.give_up();
+        }
+    }
+
+    /// The numbers stay once they are decided, because playlists that are live may not change theirs (RFC 8216bis, 6.2.1);
+    /// the rule is each publisher's own.
     fn take_cadence(&mut self, decided: Cadence) {
         tracing::info!(feed = %self.info.id, epoch = %self.info.epoch, rule = ?decided.rule,
             frame_rate = decided.frame_rate, part_target_ms = decided.part_target_ms, "cadence decided");
@@ -440,6 +551,9 @@ impl FeedOwner {
         let cadence = &mut self.info.cadence;
         if cadence.rule == CadenceRule::Undecided {
             *cadence = decided;
+        } else if cadence.rule == CadenceRule::OnRequest && deaf {
+            // The publisher before answered, and playlists promise that every segment begins with a keyframe.
+            self.slower = Some(decided);
         } else {
             (cadence.rule, cadence.advice) = (decided.rule, decided.advice);
         }

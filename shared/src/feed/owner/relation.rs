@@ -62,6 +62,11 @@ impl Relation {
         self.current.clone()
     }
 
+    /// UTC of a track's media time by the current version.
+    pub(super) fn program_time(&self, track: TrackId, rate: ClockRate, at: MediaTime) -> ProgramTime {
+        self.current.as_ref().map_or_else(ProgramTime::default, |map| map.program_time(track, rate, at))
+    }
+
     /// Its number; 0 before the first frame.
     pub(super) const fn version(&self) -> u32 {
         self.version

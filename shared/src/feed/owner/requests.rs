@@ -17,8 +17,9 @@ pub(super) struct KeyframeRequester {
 const SPACING: Duration = Duration::from_millis(300);
 /// A request that was not answered by then is repeated.
 const RETRY: Duration = Duration::from_millis(500);
-/// A publisher that ignored two requests is asked this seldom.
+/// A publisher that ignored two requests is asked this seldom; one that has answered before, after it ignored so many.
 const DEAF_RETRY: Duration = Duration::from_secs(2);
+const PATIENCE: u32 = 12;
 /// What is assumed before the first answer.
 const FIRST_GUESS: Duration = Duration::from_millis(100);
 
@@ -60,6 +61,7 @@ impl KeyframeRequester {
         let spacing = match self.unanswered {
             0 => SPACING,
             1 => RETRY,
+            2..PATIENCE if self.response.is_some() => RETRY,
             _ => DEAF_RETRY,
         };
         self.last_sent.filter(|_| self.wanted).map(|sent| sent + spacing)
@@ -105,6 +107,19 @@ mod tests {
         assert!(!requests.poll(start + 100 * MS));
         assert_eq!(requests.poll_timeout(), Some(start + 300 * MS));
         assert!(requests.poll(start + 300 * MS));
+    }
+
+    #[test]
+    fn a_publisher_that_answers_is_asked_again_soon_because_the_request_may_be_lost() {
+        let start = crate::feed::owner::tests::start();
+        let mut requests = KeyframeRequester::default();
+        requests.want();
+        assert!(requests.poll(start));
+        requests.handle_keyframe(start + 50 * MS);
+        requests.want();
+        let sent: Vec<u32> = (1_000..10_000).filter(|ms| requests.poll(start + *ms * MS)).collect();
+        let soon = (0..12).map(|n| 1_000 + n * 500);
+        assert_eq!(sent, soon.chain([8_500]).collect::<Vec<_>>());
     }
 
     #[test]

@@ -76,10 +76,15 @@ impl Publisher {
     }
 
     fn join(&mut self) {
-        let tracks = vec![
+        self.join_with(&[VIDEO, AUDIO]);
+    }
+
+    fn join_with(&mut self, streams: &[StreamKey]) {
+        let mut tracks = vec![
             TrackInfo::single(VIDEO.track, Codec::H264, ClockRate::VIDEO, 0, String::new()),
             TrackInfo::single(AUDIO.track, Codec::Opus, ClockRate::OPUS, 2, String::new()),
         ];
+        tracks.retain(|track| streams.iter().any(|key| key.track == track.id));
         let info =
             PublisherInfo { protocol: "whip".into(), agent: None, address: None, since: utc(self.elapsed) };
         self.owner.begin_epoch(self.now(), tracks, info);
@@ -436,6 +441,157 @@ fn a_feed_without_video_is_cut_by_time() {
 }
 
 #[test]
+fn numbers_stay_for_a_kind_of_driver_and_are_decided_anew_for_the_other() {
+    let mut publisher = Publisher::new();
+    publisher.run(3);
+    let with_picture = publisher.owner.info().cadence;
+    assert_eq!((with_picture.target_duration, with_picture.frames_per_part), (3, 6));
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join();
+    assert_eq!(publisher.owner.info().cadence, with_picture, "in force until its own rule is known");
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join_with(&[AUDIO]);
+    let sound = publisher.owner.info().cadence;
+    assert_eq!((sound.rule, sound.target_duration, sound.frames_per_part), (CadenceRule::AudioOnly, 2, 0));
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join();
+    assert_eq!(publisher.owner.info().cadence, Cadence::default());
+    publisher.run(3);
+    assert_eq!(publisher.owner.info().cadence, with_picture);
+}
+
+#[test]
+fn a_camera_that_is_never_turned_on_leaves_the_cuts_to_the_sound() {
+    let mut publisher = Publisher::new();
+    let sound = |publisher: &mut Publisher, packets: u32| {
+        for _ in 0..packets {
+            publisher.send_audio();
+            publisher.wait(Duration::from_millis(20));
+        }
+    };
+    sound(&mut publisher, 149);
+    assert_eq!(publisher.owner.info().cadence.rule, CadenceRule::Undecided);
+    // What probes the network is no picture.
+    let timestamp = publisher.video.now();
+    let padding = input(&mut publisher.video, timestamp, &[]);
+    let now = publisher.now();
+    publisher.owner.handle_rtp(now, utc(publisher.elapsed), VIDEO, padding);
+    sound(&mut publisher, 500);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::AudioOnly, 2));
+    assert!(info.cadence.advice.unwrap().contains("camera"));
+    assert_eq!(info.tracks.len(), 2, "it may still come");
+    assert!(info.map.unwrap().tracks.iter().all(|track| track.related), "alone, sound needs no relation");
+    let of_sound: Vec<_> = publisher.packets.iter().filter(|p| p.stamp.epoch == Epoch(1)).collect();
+    assert!(of_sound.iter().all(|packet| packet.stamp.segment.is_some()));
+    assert_eq!(of_sound[0].stamp.segment_start, of_sound[0].stamp.media_time);
+    assert!((9.9..10.1).contains(&((of_sound.len() as f64) / 50.0)), "from 3 s on");
+
+    let before = publisher.packets.last().unwrap().clone();
+    publisher.run(4);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::OnRequest, 3));
+    let after: Vec<_> = publisher.packets.iter().filter(|p| p.stamp.epoch == Epoch(2)).collect();
+    let first = after.iter().find(|packet| packet.key == VIDEO).unwrap();
+    assert!(first.stamp.keyframe);
+    assert_eq!(first.stamp.segment.unwrap().0, before.stamp.segment.unwrap().0 + 1, "numbers run on");
+    let sounds: Vec<_> = publisher.packets.iter().filter(|packet| packet.key == AUDIO).collect();
+    assert!(sounds.windows(2).all(|pair| pair[1].stamp.sequence == pair[0].stamp.sequence + 1));
+    publisher.assert_identity(0);
+    assert!(after.iter().filter(|packet| packet.key == AUDIO).all(|packet| packet.stamp.segment.is_none()));
+}
+
+#[test]
+fn a_picture_that_falls_silent_leaves_its_segments_ends_to_the_sound() {
+    let mut publisher = Publisher::new();
+    publisher.run(10);
+    let epoch = publisher.owner.info().epoch;
+    let (last, start) = *publisher.cuts().last().unwrap();
+    let from = publisher.packets.len();
+    for _ in 0..500 {
+        publisher.send_audio();
+        publisher.wait(Duration::from_millis(20));
+    }
+    let silent = &publisher.packets[from..];
+    let mut cuts: Vec<_> =
+        silent.iter().filter_map(|p| Some((p.stamp.segment?.0, p.stamp.segment_start))).collect();
+    cuts.dedup();
+    assert!((4..=5).contains(&cuts.len()), "{cuts:?}");
+    assert_eq!(
+        cuts[0],
+        (last + 1, start + 3 * 90_000),
+        "as long as a segment may be, on the picture's clock"
+    );
+    assert!(cuts.windows(2).all(|pair| pair[1] == (pair[0].0 + 1, pair[0].1 + 2 * 90_000)), "{cuts:?}");
+    let stamped = silent.iter().skip_while(|packet| packet.stamp.segment.is_none());
+    assert!(stamped.clone().all(|packet| packet.stamp.segment.is_some()) && stamped.count() > 300);
+    let from = publisher.packets.len();
+    publisher.run(5);
+    let back = &publisher.packets[from..];
+    assert!(back.iter().all(|packet| (packet.key == VIDEO) == packet.stamp.segment.is_some()));
+    let (newest, begun) = cuts[cuts.len() - 1];
+    let first = back[0].stamp;
+    assert_eq!(
+        (first.segment.unwrap().0, first.segment_start),
+        (newest, begun),
+        "it returns into the open one"
+    );
+    let numbers: Vec<u64> = back.iter().filter_map(|packet| Some(packet.stamp.segment?.0)).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] <= 1) && *numbers.last().unwrap() > newest);
+    assert_eq!(publisher.owner.info().epoch, epoch);
+}
+
+#[test]
+fn a_publisher_that_stops_answering_gets_longer_segments_with_its_next_keyframe() {
+    let mut publisher = Publisher::new();
+    publisher.run(8);
+    assert_eq!(publisher.owner.info().cadence.rule, CadenceRule::OnRequest);
+    publisher.answers = false;
+    publisher.keyframe_every = Some(240);
+    let from = publisher.packets.len();
+    publisher.run(24);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::SelfPaced, 10));
+    assert_eq!(info.cadence.frames_per_part, 6);
+    assert_eq!(info.epoch, Epoch(1));
+    let later = || publisher.packets[from..].iter().filter(|packet| packet.key == VIDEO);
+    let first = later().find(|packet| packet.stamp.epoch == Epoch(1)).unwrap();
+    assert!(first.stamp.keyframe && first.stamp.segment_start == first.stamp.media_time);
+    let vain = later()
+        .filter(|p| p.stamp.epoch == Epoch(0) && p.stamp.segment_start == p.stamp.media_time)
+        .filter(|packet| !packet.stamp.keyframe)
+        .count();
+    assert!((2..=3).contains(&vain), "{vain} in the eight seconds between two keyframes");
+    publisher.assert_identity(0);
+}
+
+#[test]
+fn one_lost_answer_slows_nothing_down() {
+    let mut publisher = Publisher::new();
+    publisher.run(8);
+    publisher.answers = false;
+    publisher.run(4);
+    publisher.answers = true;
+    publisher.run(20);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.epoch), (CadenceRule::OnRequest, Epoch(0)));
+}
+
+#[test]
+fn a_deaf_publisher_after_one_that_answers_begins_an_epoch_of_longer_segments() {
+    let mut publisher = Publisher::new();
+    publisher.run(5);
+    publisher.owner.end_epoch(publisher.now());
+    publisher.join();
+    publisher.answers = false;
+    publisher.keyframe_every = Some(150);
+    publisher.run(12);
+    let info = publisher.owner.info();
+    assert_eq!((info.cadence.rule, info.cadence.target_duration), (CadenceRule::SelfPaced, 10));
+    assert_eq!(info.epoch, Epoch(2), "one for its stay, one for its pace");
+}
+
+#[test]
 fn packets_of_unknown_streams_are_ignored() {
     let mut publisher = Publisher::new();
     let stranger = StreamKey::new(TrackId(7), crate::id::RenditionId(0));
@@ -445,6 +601,21 @@ fn packets_of_unknown_streams_are_ignored() {
     publisher.owner.handle_sender_report(start(), stranger, 1, 1);
     publisher.owner.want_keyframe(start(), TrackId(7));
     assert!(publisher.owner.poll_keyframe_requests(start()).is_empty());
+}
+
+#[test]
+fn every_packet_says_when_it_was_captured_by_the_map_of_its_version() {
+    let mut publisher = Publisher::new();
+    publisher.run(5);
+    let map = publisher.owner.info().map.unwrap();
+    let current: Vec<&MediaPacket> =
+        publisher.packets.iter().filter(|packet| packet.stamp.map_version == map.version).collect();
+    assert!(!current.is_empty());
+    for packet in current {
+        let rate = if packet.key == VIDEO { ClockRate::VIDEO } else { ClockRate::OPUS };
+        let expected = map.program_time(packet.key.track, rate, packet.stamp.media_time);
+        assert_eq!(packet.stamp.program_time, expected);
+    }
 }
 
 #[test]

@@ -1,0 +1,307 @@
+//! One instance of a feed's playlists: from the first segment of a line-up to the end of its last.
+
+use std::time::{Duration, Instant};
+
+use bicast_shared::feed::info::FeedInfo;
+use bicast_shared::id::{Epoch, TrackId};
+use bicast_shared::media::TrackKind;
+use bicast_shared::packet::MediaPacket;
+use bicast_shared::time::{ClockRate, MediaTime};
+
+use crate::core::audio::AudioTrack;
+use crate::core::cadence::Cut;
+use crate::core::feed::Limits;
+use crate::core::lineup::{Lineup, Picture};
+use crate::core::maps::Maps;
+use crate::core::plan::{Plans, SegmentPlan};
+use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
+use crate::core::video::{FILL_DELAY, VideoTrack};
+use crate::core::window::WindowLimits;
+use crate::core::writer::Writer;
+
+/// What was written, over all renditions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Parts.
+    pub parts: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Discontinuities of the main rendition.
+    pub discontinuities: u64,
+    /// Frames left out.
+    pub lost: u64,
+}
+
+impl std::ops::Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            parts: self.parts + other.parts,
+            segments: self.segments + other.segments,
+            discontinuities: self.discontinuities + other.discontinuities,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
+/// The playlists of one line-up.
+#[derive(Debug)]
+pub struct Instance {
+    name: String,
+    lineup: Lineup,
+    /// Its first epoch: packets of earlier ones belong to another instance.
+    since: Epoch,
+    frame_rate: f64,
+    video: Option<VideoTrack>,
+    audio: Option<AudioTrack>,
+    /// Video that cannot be packaged but whose stamps carry the cuts.
+    cuts_only: Option<Picture>,
+    /// The newest time that its packets told, and when.
+    told: Option<(MediaTime, Instant)>,
+    plans: Plans,
+    changes: u64,
+}
+
+impl Instance {
+    /// The instance of `lineup` that begins with segment `first` in the current epoch of `info`.
+    #[must_use]
+    pub fn new(lineup: Lineup, info: &FeedInfo, first: u64, limits: Limits) -> Self {
+        // When the feed began tells its lives apart, the first segment its instances: every packager writes the same.
+        let life = info.since.unix_nanos() / 1_000_000;
+        let name = if first == 0 { format!("{life:x}") } else { format!("{life:x}-{first}") };
+        let (cadence, patience) = (&info.cadence, limits.patience);
+        // Sound is a small part of a feed with pictures.
+        let (video_bytes, audio_bytes) = match lineup.packaged() {
+            Some(_) => (limits.bytes / 8 * 7, limits.bytes / 8),
+            None => (0, limits.bytes),
+        };
+        let video = lineup.packaged().map(|picture| {
+            let window = window(&lineup, limits.window, picture.rate, video_bytes);
+            let cut = Cut::video(cadence, picture.rate);
+            let independent = lineup.header.independent_segments;
+            VideoTrack::new(picture.key, picture.rate, cut, independent, patience, window)
+        });
+        let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
+        let audio = lineup.sound.map(|key| {
+            let window = window(&lineup, limits.window, ClockRate::OPUS, audio_bytes);
+            let cut = Cut::audio(cadence, ClockRate::OPUS, 960);
+            AudioTrack::new(key, cut, channels, lineup.picture.is_none(), patience, window)
+        });
+        Self {
+            name,
+            lineup,
+            since: info.epoch,
+            frame_rate: cadence.frame_rate.unwrap_or(0.0),
+            video,
+            audio,
+            cuts_only: lineup.picture.filter(|picture| !picture.packaged),
+            told: None,
+            plans: Plans::new(lineup.picture.map_or(ClockRate::OPUS, |picture| picture.rate)),
+            changes: 0,
+        }
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub const fn lineup(&self) -> &Lineup {
+        &self.lineup
+    }
+
+    /// Takes a packet as it came.
+    pub fn handle_packet(&mut self, packet: MediaPacket, maps: &Maps) {
+        if packet.stamp.epoch < self.since {
+            return;
+        }
+        if let Some(video) = self.video.as_mut().filter(|video| video.key() == packet.key) {
+            video.handle_packet(packet, &mut self.plans, maps);
+        } else if self.audio.as_ref().is_some_and(|audio| audio.key() == packet.key) {
+            self.handle_sound(packet, maps);
+        } else if self.cuts_only.is_some_and(|picture| picture.key == packet.key) {
+            self.told = Some((packet.stamp.media_time, packet.received));
+            self.follow_cuts(&packet, packet.stamp.media_time, maps);
+        }
+        self.align(maps);
+    }
+
+    /// Sound has stamps where it drives the cuts, and where the picture that does is silent.
+    fn handle_sound(&mut self, packet: MediaPacket, maps: &Maps) {
+        if let (Some(segment), Some(picture)) = (packet.stamp.segment, self.lineup.picture) {
+            match &mut self.video {
+                Some(video) => {
+                    if let Some(plan) = plan(&packet, segment.0, maps) {
+                        video.handle_cut(plan, &mut self.plans, maps);
+                    }
+                }
+                None => {
+                    let at = packet.stamp.media_time.to_rate(ClockRate::OPUS, picture.rate);
+                    self.follow_cuts(&packet, at, maps);
+                }
+            }
+            self.align(maps);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.handle_packet(packet, &mut self.plans, maps);
+        }
+    }
+
+    /// No packet of a picture that is not packaged has come for a while: its cuts are known as far as its segment may last, as
+    /// they are where frames are filled in.
+    fn pass_silence(&mut self, now: Instant) {
+        let (Some((at, received)), Some(newest)) = (self.told, self.plans.newest()) else { return };
+        let rate = self.plans.rate();
+        let since = now.saturating_duration_since(received).saturating_sub(FILL_DELAY);
+        let target = i64::from(self.lineup.header.target_duration) * i64::from(rate.hz());
+        let known = (at + rate.ticks(since)).min(newest.start + target);
+        self.plans.advance(known.0);
+    }
+
+    /// Segments as the stamps tell them where no packaged picture does. The master clock stands at `at`.
+    fn follow_cuts(&mut self, packet: &MediaPacket, at: MediaTime, maps: &Maps) {
+        let Some(segment) = packet.stamp.segment else { return };
+        let newest = self.plans.newest().map(|plan| (plan.number, plan.epoch));
+        if newest.is_none_or(|(newest, _)| segment.0 > newest) {
+            let Some(plan) = plan(packet, segment.0, maps) else { return };
+            let restart =
+                newest.is_some_and(|(newest, epoch)| epoch != plan.epoch || plan.number > newest + 1);
+            if let (Some((_, epoch)), Some(audio)) = (newest.filter(|_| restart), &mut self.audio) {
+                audio.finish(epoch, None, &mut self.plans, maps);
+            }
+            self.plans.push(SegmentPlan { discontinuity: restart, restart, ..plan });
+        }
+        self.plans.advance(at.0);
+    }
+
+    /// Time has passed. `alive` says whether anything of the feed arrives.
+    pub fn handle_timeout(&mut self, now: Instant, alive: bool, maps: &Maps) {
+        if let Some(video) = &mut self.video {
+            video.handle_timeout(now, alive, &mut self.plans, maps);
+        }
+        if alive {
+            self.pass_silence(now);
+        }
+        if let Some(audio) = &mut self.audio {
+            audio.handle_timeout(now, alive, &mut self.plans, maps);
+        }
+        self.align(maps);
+    }
+
+    /// Nothing more comes for now: everything that is here is written, and the segment ended.
+    pub fn finish(&mut self, maps: &Maps) {
+        if let Some(video) = &mut self.video {
+            video.finish(&mut self.plans, maps);
+        }
+        self.align(maps);
+        if let Some(audio) = &mut self.audio {
+            audio.finish(Epoch(u32::MAX), None, &mut self.plans, maps);
+        }
+        self.align(maps);
+    }
+
+    /// When [`Self::handle_timeout`] should be called at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let video = self.video.as_ref().and_then(VideoTrack::poll_timeout);
+        let audio = self.audio.as_ref().and_then(AudioTrack::poll_timeout);
+        [video, audio].into_iter().flatten().min()
+    }
+
+    /// Whether something was written since this was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        let changes = self.writers().map(Writer::changes).sum();
+        std::mem::replace(&mut self.changes, changes) != changes
+    }
+
+    /// The track that needs a keyframe, if one does. Once.
+    pub fn take_keyframe_wanted(&mut self) -> Option<TrackId> {
+        let video = self.video.as_mut()?;
+        video.take_keyframe_wanted().then_some(video.key().track)
+    }
+
+    /// What it has written.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let parts: u64 = self.writers().map(Writer::parts).sum();
+        let changes: u64 = self.writers().map(Writer::changes).sum();
+        Totals {
+            parts,
+            segments: changes - parts,
+            discontinuities: self.writers().next().map_or(0, |main| main.window().discontinuities()),
+            lost: self.video.as_ref().map_or(0, VideoTrack::lost)
+                + self.audio.as_ref().map_or(0, AudioTrack::lost),
+        }
+    }
+
+    /// Its playlists, as part of the picture of the feed.
+    #[must_use]
+    pub fn snapshot(&self) -> FeedSnapshot {
+        let video = self.video.as_ref().map(|video| {
+            let (width, height) = video.config().map_or((0, 0), |config| (config.width, config.height));
+            let media = RenditionMedia::Video { width, height, frame_rate: self.frame_rate };
+            let codecs = video.config().map_or_else(String::new, |config| config.codecs.clone());
+            rendition("video0", codecs, media, video.writer())
+        });
+        let audio = self.audio.as_ref().map(|audio| {
+            let media = RenditionMedia::Audio { channels: audio.channels() };
+            rendition("audio0", "opus".into(), media, audio.writer())
+        });
+        FeedSnapshot {
+            instance: self.name.clone(),
+            header: self.lineup.header,
+            refused: self.video.as_ref().and_then(|video| video.refused().map(str::to_owned)),
+            renditions: [video, audio].into_iter().flatten().collect(),
+            ..FeedSnapshot::default()
+        }
+    }
+
+    /// The writers of its renditions, the main one first.
+    fn writers(&self) -> impl Iterator<Item = &Writer> {
+        let video = self.video.as_ref().map(VideoTrack::writer);
+        video.into_iter().chain(self.audio.as_ref().map(AudioTrack::writer))
+    }
+
+    /// After every input: what one track decided reaches the other.
+    fn align(&mut self, maps: &Maps) {
+        let Some(audio) = &mut self.audio else { return };
+        if let Some((epoch, edge)) = self.video.as_mut().and_then(VideoTrack::take_ended) {
+            let edge = MediaTime(edge).to_rate(self.plans.rate(), ClockRate::OPUS).0;
+            audio.finish(epoch, Some(edge), &mut self.plans, maps);
+        }
+        audio.advance(&self.plans);
+    }
+}
+
+fn window(lineup: &Lineup, listed: Duration, rate: ClockRate, bytes: usize) -> WindowLimits {
+    let hz = i64::from(rate.hz());
+    let target = i64::from(lineup.header.target_duration) * hz;
+    WindowLimits {
+        rate,
+        part: (i64::from(lineup.header.part_target_ms) * hz / 1_000).max(1),
+        segment: target,
+        ticks: rate.ticks(listed),
+        least_ticks: target * 4,
+        grace_ticks: target * 4,
+        bytes,
+    }
+}
+
+/// The segment that a packet's stamp tells of.
+fn plan(packet: &MediaPacket, number: u64, maps: &Maps) -> Option<SegmentPlan> {
+    let stamp = packet.stamp;
+    let (epoch, start, map) = (stamp.epoch, stamp.segment_start, maps.version(stamp.map_version)?);
+    Some(SegmentPlan { number, epoch, start, map, discontinuity: false, restart: false })
+}
+
+fn rendition(name: &str, codecs: String, media: RenditionMedia, writer: &Writer) -> RenditionSnapshot {
+    let window = writer.window();
+    RenditionSnapshot {
+        name: name.into(),
+        codecs,
+        media,
+        timescale: i64::from(writer.rate().hz()),
+        segments: window.listed(),
+        removed: window.removed(),
+        discontinuity_sequence: window.discontinuity_sequence(),
+        edge: writer.edge() - writer.part_ticks(),
+    }
+}

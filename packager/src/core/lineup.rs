@@ -1,0 +1,127 @@
+//! What a feed's playlists are made of, and when that has changed so much that they have to begin anew.
+
+use bicast_shared::feed::info::{CadenceRule, FeedInfo};
+use bicast_shared::id::StreamKey;
+use bicast_shared::media::{Codec, TrackInfo, TrackKind};
+use bicast_shared::time::ClockRate;
+
+use crate::core::snapshot::Header;
+
+/// The streams that are packaged and the numbers in the playlists' headers: what cannot change in a playlist that is live
+/// (RFC 8216bis, 6.2.1), nor in the multivariant playlist that a player has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lineup {
+    /// What the headers say.
+    pub header: Header,
+    /// The picture; none where the sound decides the cuts.
+    pub picture: Option<Picture>,
+    /// The sound that is packaged.
+    pub sound: Option<StreamKey>,
+}
+
+/// The picture of a feed. Its stamps carry the cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picture {
+    /// Its stream.
+    pub key: StreamKey,
+    /// Its clock rate, which is the master clock's.
+    pub rate: ClockRate,
+    /// Whether it is packaged, or good for nothing but its cuts.
+    pub packaged: bool,
+}
+
+impl Lineup {
+    /// The line-up of the feed as it is now; none before its cadence and its timeline are known.
+    #[must_use]
+    pub fn of(info: &FeedInfo) -> Option<Self> {
+        let cadence = &info.cadence;
+        if cadence.rule == CadenceRule::Undecided || info.map.is_none() || info.tracks.is_empty() {
+            return None;
+        }
+        let key = |track: &TrackInfo| track.streams().next().unwrap_or_default();
+        let video = info.track(TrackKind::Video).filter(|_| cadence.rule != CadenceRule::AudioOnly);
+        let picture = video.map(|track| Picture {
+            key: key(track),
+            rate: track.clock_rate,
+            packaged: track.codec == Codec::H264,
+        });
+        let audio = info.track(TrackKind::Audio).filter(|track| track.codec == Codec::Opus);
+        let header = Header {
+            target_duration: cadence.target_duration.max(1),
+            part_target_ms: cadence.part_target_ms.max(1),
+            independent_segments: !picture.is_some_and(|picture| picture.packaged)
+                || cadence.rule == CadenceRule::OnRequest,
+        };
+        Some(Self { header, picture, sound: audio.map(key) })
+    }
+
+    /// The picture, where it is packaged.
+    #[must_use]
+    pub fn packaged(&self) -> Option<Picture> {
+        self.picture.filter(|picture| picture.packaged)
+    }
+
+    /// Nothing of the feed can be packaged.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.packaged().is_none() && self.sound.is_none()
+    }
+
+    /// Whether the playlists of this line-up can go on with what comes under `next`. A promise may be kept by more than
+    /// was promised.
+    #[must_use]
+    pub fn goes_on_with(&self, next: &Self) -> bool {
+        let promised = self.header.independent_segments;
+        let header = Header { independent_segments: promised, ..next.header };
+        (next.header.independent_segments || !promised) && *self == Self { header, ..*next }
+    }
+}
+
+/// Why this feed, or its picture, cannot be watched over HLS.
+#[must_use]
+pub fn refusal(info: &FeedInfo, lineup: &Lineup) -> Option<String> {
+    let codec = |kind| info.track(kind).map(|track| track.codec);
+    let picture = codec(TrackKind::Video).filter(|_| lineup.picture.is_some());
+    match (picture, codec(TrackKind::Audio)) {
+        (Some(_), _) if lineup.packaged().is_some() => None,
+        (Some(codec), _) if lineup.sound.is_some() => {
+            Some(format!("Only the sound is on HLS: {codec} video is not packaged. Publish H264."))
+        }
+        (Some(codec), _) => Some(format!("{codec} video is not packaged for HLS. Publish H264.")),
+        (None, Some(codec)) if lineup.sound.is_none() => {
+            Some(format!("{codec} sound is not packaged for HLS. Publish Opus."))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lineup(independent_segments: bool, target_duration: u32, sound: bool) -> Lineup {
+        let picture = Picture { key: StreamKey::default(), rate: ClockRate::VIDEO, packaged: true };
+        Lineup {
+            header: Header { target_duration, part_target_ms: 216, independent_segments },
+            picture: Some(picture),
+            sound: sound.then(StreamKey::default),
+        }
+    }
+
+    #[test]
+    fn playlists_go_on_while_streams_numbers_and_promises_hold() {
+        let first = lineup(true, 3, true);
+        assert!(first.goes_on_with(&first));
+        assert!(lineup(false, 3, true).goes_on_with(&first), "more than was promised");
+        for other in [lineup(false, 3, true), lineup(true, 10, true), lineup(true, 3, false)] {
+            assert!(!first.goes_on_with(&other), "{other:?}");
+        }
+        let mut unpackaged = first;
+        unpackaged.picture.as_mut().unwrap().packaged = false;
+        let mut without = first;
+        without.picture = None;
+        for other in [unpackaged, without] {
+            assert!(!first.goes_on_with(&other) && !other.goes_on_with(&first), "{other:?}");
+        }
+    }
+}
