@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`cli`] | the commands |
 //! | [`config`] | the configuration, from file, environment and flags |
+//! | `doctor` | what keeps viewers away from this machine, and what to set |
 //! | [`gateway`] | [`Gateway`]: all roles in one process, started and stopped in order |
 //! | `http` | listeners, connections, and what is the same for every route |
 //! | `logs`, `metrics` | what operators read |
@@ -13,6 +14,7 @@
 pub mod cli;
 pub mod config;
 mod console;
+mod doctor;
 pub mod gateway;
 mod http;
 mod logs;

@@ -6,7 +6,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match bicast::cli::Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             bicast::cli::report(&error);
             bicast::cli::exit_code(&error)

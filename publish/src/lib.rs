@@ -8,7 +8,7 @@
 //! | `lane` | one track on its way: a thread that produces, a task that sends |
 //! | `feedback` | RTCP: sender reports out, keyframe requests and reports in |
 //! | `peer` | the `webrtc` crate's peer connection |
-//! | `whip` | HTTP |
+//! | [`whip`] | HTTP |
 //! | `session` | one stay at the server, from offer to good-bye |
 //! | `command`, `args`, `display` | the command line around it |
 //!
@@ -27,7 +27,7 @@ mod lane;
 mod peer;
 mod session;
 pub mod source;
-mod whip;
+pub mod whip;
 
 pub use args::{Args, Token};
 pub use command::{publish, run};

@@ -19,18 +19,18 @@ use crate::core::reply::{Outcome, Reply};
 use crate::error::Error;
 
 /// Speaks WHIP to one endpoint.
-pub(crate) struct Whip {
+pub struct Whip {
     endpoint: Endpoint,
     token: Option<Token>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 /// A session that the server has made.
-pub(crate) struct Session {
+pub struct Session {
     /// The SDP answer.
-    pub(crate) answer: String,
+    pub answer: String,
     /// Where to end it.
-    pub(crate) url: Option<Endpoint>,
+    pub url: Option<Endpoint>,
 }
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,7 +41,11 @@ const MOST_REDIRECTS: usize = 4;
 const AGENT: &str = concat!("bicast/", env!("CARGO_PKG_VERSION"));
 
 impl Whip {
-    pub(crate) fn new(endpoint: Endpoint, token: Option<Token>) -> Result<Self, Error> {
+    /// A client for the endpoint, which is not asked yet.
+    ///
+    /// # Errors
+    /// For https on a machine that has no certificates to check a server with.
+    pub fn new(endpoint: Endpoint, token: Option<Token>) -> Result<Self, Error> {
         // The provider is named: with two of them compiled in, rustls refuses to choose.
         let provider = rustls::crypto::ring::default_provider;
         let connector = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider()) {
@@ -62,14 +66,17 @@ impl Whip {
     }
 
     /// The addresses of the server, as the resolver knows them; none when it does not.
-    pub(crate) async fn servers(&self) -> Vec<IpAddr> {
+    pub async fn servers(&self) -> Vec<IpAddr> {
         let Some((host, port)) = self.endpoint.host_and_port() else { return Vec::new() };
         let found = tokio::net::lookup_host((host.as_str(), port)).await;
         found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default()
     }
 
     /// Offers, and follows redirects.
-    pub(crate) async fn publish(&self, offer: &str) -> Result<Session, Error> {
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub async fn publish(&self, offer: &str) -> Result<Session, Error> {
         let mut endpoint = self.endpoint.clone();
         for _ in 0..MOST_REDIRECTS {
             let token = self.token.as_ref().filter(|_| endpoint.same_origin(&self.endpoint));
@@ -87,14 +94,22 @@ impl Whip {
     }
 
     /// Ends a session. A server that does not hear it notices by itself, only later.
-    pub(crate) async fn end(&self, session: &Endpoint) {
-        let token = self.token.as_ref().filter(|_| session.same_origin(&self.endpoint));
-        let sent = self.send(Method::DELETE, session, token, Bytes::new());
-        match tokio::time::timeout(GOODBYE_TIMEOUT, sent).await {
-            Ok(Ok(reply)) => tracing::debug!(status = reply.status, "session deleted"),
-            Ok(Err(error)) => tracing::debug!(%error, "session not deleted"),
-            Err(_) => tracing::debug!("session not deleted: no answer"),
+    pub async fn end(&self, session: &Endpoint) {
+        match self.ask(Method::DELETE, session, GOODBYE_TIMEOUT).await {
+            Ok(reply) => tracing::debug!(status = reply.status, "session deleted"),
+            Err(error) => tracing::debug!(%error, "session not deleted"),
         }
+    }
+
+    /// Sends a request without a body to the endpoint's server, and waits so long for the whole answer, whatever it is.
+    /// Redirects are not followed.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn ask(&self, method: Method, to: &Endpoint, within: Duration) -> Result<Reply, Error> {
+        let token = self.token.as_ref().filter(|_| to.same_origin(&self.endpoint));
+        let reply = tokio::time::timeout(within, self.send(method, to, token, Bytes::new())).await;
+        reply.map_err(|_| Error::NoAnswer { origin: to.origin(), after: within })?
     }
 
     async fn send(

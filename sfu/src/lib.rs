@@ -38,3 +38,4 @@ pub use config::{Config, Limits, Playout, TcpPort};
 pub use error::Error;
 pub use ingest::IngestConfig;
 pub use sfu::Sfu;
+pub use socket::BUFFER_BYTES as UDP_BUFFER_BYTES;

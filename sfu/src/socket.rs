@@ -7,8 +7,8 @@ use std::time::Duration;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
-/// Asked of the kernel for both directions; it gives what `net.core.[rw]mem_max` allows.
-const BUFFER_BYTES: usize = 4 << 20;
+/// Bytes asked of the kernel for each direction of a UDP socket; it gives what `net.core.[rw]mem_max` allows.
+pub const BUFFER_BYTES: usize = 4 << 20;
 
 /// How often and how long a full send buffer is waited for. A worker's viewers share the socket, so nobody of them
 /// could be sent to meanwhile; 5 ms drain 6 MB on a 10 Gbit/s interface.

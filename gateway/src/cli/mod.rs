@@ -2,6 +2,7 @@
 
 mod bench;
 mod config;
+mod doctor;
 mod serve;
 
 use std::io::IsTerminal;
@@ -51,26 +52,30 @@ enum Command {
     Publish(Box<bicast_publish::Args>),
     /// Print the configuration that `serve` would run with, or one to begin with
     Config(config::ConfigArgs),
+    /// Look for what keeps viewers away: addresses, ports, NAT, kernel settings
+    Doctor(Box<doctor::DoctorArgs>),
     /// Measure a server
     Bench(bench::BenchArgs),
 }
 
 impl Cli {
-    /// Runs the command to its end.
+    /// Runs the command to its end. The exit code is the command's own word on what it found, not on whether it ran.
     ///
     /// # Errors
     /// What the command could not do, in words for the person who called it.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Serve(args) => block_on(serve::run(*args)),
-            Command::Publish(args) => block_on(bicast_publish::run(*args)),
-            Command::Config(args) => config::run(&args),
-            Command::Bench(args) => bench::run(args),
+            Command::Serve(args) => block_on(serve::run(*args))?,
+            Command::Publish(args) => block_on(bicast_publish::run(*args))?,
+            Command::Config(args) => config::run(&args)?,
+            Command::Doctor(args) => return block_on(doctor::run(*args)),
+            Command::Bench(args) => bench::run(args)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     let outcome = runtime.block_on(command);
     // What has not ended by now was given its time; nothing may keep the process from ending.

@@ -35,6 +35,7 @@ fn the_first_help_fits_on_a_screen() {
               serve    Run the gateway: take feeds by WHIP, serve them by WHEP and LL-HLS
               publish  Publish a file or a test pattern to a gateway by WHIP
               config   Print the configuration that `serve` would run with, or one to begin with
+              doctor   Look for what keeps viewers away: addresses, ports, NAT, kernel settings
               bench    Measure a server
 
             Options:

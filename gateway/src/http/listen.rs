@@ -44,7 +44,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn may_be_left_out(address: SocketAddr, error: &io::Error) -> bool {
+/// Whether an address is missing only because the machine has no IPv6.
+pub(crate) fn may_be_left_out(address: SocketAddr, error: &io::Error) -> bool {
     /// Linux's and BSD's "address family not supported".
     const NO_FAMILY: [i32; 2] = [97, 47];
     let no_ipv6 = error.kind() == io::ErrorKind::AddrNotAvailable

@@ -6,6 +6,7 @@
     reason = "a test's helpers may fail loudly"
 )]
 
+mod doctor;
 #[cfg(unix)]
 mod live;
 mod serve;

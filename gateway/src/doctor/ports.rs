@@ -1,0 +1,105 @@
+//! Whether the configured ports can be had, by taking each as `serve` would and giving it back at once.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::core::report::{Area, Finding, Level};
+use crate::config::Config;
+use crate::gateway::StartError;
+use crate::http::listen::{listen, may_be_left_out};
+
+/// Tries all addresses of HTTP, then all of WebRTC. Must be called inside a tokio runtime.
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    let http = listen(&config.http.listen).map(|listeners| listeners.len());
+    let udp = udp(config);
+    vec![
+        judge("http-port", "HTTP: TCP", &texts(&config.http.listen), http),
+        judge("udp-port", "WebRTC: UDP", &texts(&addresses(config)), udp),
+    ]
+}
+
+fn judge(check: &'static str, what: &str, addresses: &str, tried: Result<usize, StartError>) -> Finding {
+    match tried {
+        Ok(_) => {
+            Finding::new(Area::Ports, check, Level::Ok, format!("{what} {addresses} can be listened on."))
+        }
+        Err(error) => {
+            // What went wrong, and from the second line on what to do about it.
+            let text = error.to_string();
+            let (wrong, next) = text.split_once('\n').unwrap_or((&text, ""));
+            let finding = Finding::new(Area::Ports, check, Level::Problem, wrong);
+            let next: Vec<&str> = next.split_ascii_whitespace().collect();
+            if next.is_empty() { finding } else { finding.next(next.join(" ") + ".") }
+        }
+    }
+}
+
+fn addresses(config: &Config) -> Vec<SocketAddr> {
+    config.sfu.bind.iter().map(|ip| SocketAddr::new(*ip, config.sfu.udp_port)).collect()
+}
+
+fn texts(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn udp(config: &Config) -> Result<usize, StartError> {
+    let mut sockets = Vec::new();
+    for address in addresses(config) {
+        match bind(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if may_be_left_out(address, &error) => {}
+            Err(source) => return Err(StartError::Sfu(bicast_sfu::Error::Bind { address, source })),
+        }
+    }
+    if sockets.is_empty() {
+        Err(StartError::Sfu(bicast_sfu::Error::NothingToBind))
+    } else {
+        Ok(sockets.len())
+    }
+}
+
+/// Without SO_REUSEPORT, as the server's first bind: a second server must not be let in.
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    fn on_loopback(udp_port: u16) -> Config {
+        let mut config = Config::default();
+        config.http.listen = vec!["127.0.0.1:0".parse().unwrap()];
+        config.sfu.bind = vec!["127.0.0.1".parse().unwrap()];
+        config.sfu.udp_port = udp_port;
+        config
+    }
+
+    #[tokio::test]
+    async fn free_ports_are_given_back() {
+        let config = on_loopback(0);
+        assert!(check(&config).iter().all(|finding| finding.level == Level::Ok), "{:#?}", check(&config));
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_comes_with_the_way_out() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let findings = check(&on_loopback(port));
+        assert_eq!(findings[0].level, Level::Ok);
+        assert_eq!(findings[1].level, Level::Problem);
+        let wrong = format!("UDP port {port} on 127.0.0.1 (WebRTC) is already in use by another program.");
+        assert_eq!(findings[1].text, wrong);
+        let next = &findings[1].next.as_ref().unwrap().text;
+        assert!(next.starts_with("Stop that program, or choose another: bicast serve --udp-port"), "{next}");
+    }
+}
