@@ -8,7 +8,6 @@ use bicast_tests::http;
 use bicast_tests::peer::{Kind, RtpPublisher, RtpViewer};
 use bicast_tests::playback::Playback;
 use bicast_tests::server::{LOOPBACK, Server};
-use bicast_tests::wait::{self, GENEROUS};
 
 use crate::scene::{self, BOTH, FEED};
 
@@ -123,17 +122,14 @@ async fn a_publisher_returns_without_its_picture() -> anyhow::Result<()> {
     let before = hls::renditions(&multivariant).await?;
     first.leave().await?;
 
-    let whip = server.url(&format!("/whip/{FEED}"));
-    let mut second = wait::until("a publisher is let in", GENEROUS, || async {
-        Ok(Some(RtpPublisher::connect(&whip, LOOPBACK[0], &[Kind::Audio]).await?))
-    })
-    .await?;
+    let mut second = scene::next_publisher_of(&server, &[Kind::Audio]).await?;
     // Who watched with the picture has to join again.
     let whep = server.url(&format!("/whep/{FEED}"));
     let viewer = RtpViewer::connect(&whep, LOOPBACK[0], &[Kind::Audio]).await?;
     scene::send_sound(&mut second, 1_000, 350, 77).await?;
     let sound = scene::sound_up_to(&server, 1_000 + 320).await?;
-    let compared = scene::compare_sound(&viewer.audio(), &sound);
+    let heard = scene::heard_unbroken_up_to(&viewer, 1_000 + 349).await?;
+    let compared = scene::compare(&heard, &scene::sounds(&sound).into_iter().collect());
     assert!(compared > 250, "only {compared} of 350 packets were compared");
     sound.check_contiguous()?;
 

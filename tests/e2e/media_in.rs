@@ -1,5 +1,6 @@
 //! Media that is broken or changes in mid-stream: the HLS path begins anew where it has to, the WebRTC path goes on.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bicast_shared::clock;
@@ -156,20 +157,18 @@ async fn a_new_resolution_begins_a_new_init_segment_and_the_timeline_runs_on() -
 #[tokio::test]
 async fn a_feed_of_sound_only_is_on_both_paths_at_the_same_times() -> anyhow::Result<()> {
     let server = Server::start().await?;
-    let (whip, whep) = (server.url(&format!("/whip/{FEED}")), server.url(&format!("/whep/{FEED}")));
-    let mut publisher = RtpPublisher::connect(&whip, LOOPBACK[0], &[Kind::Audio]).await?;
-    server.feed_is(FEED, "the feed has its publisher", |feed| !feed["publisher"].is_null()).await?;
+    let mut publisher = scene::publisher_of(&server, &[Kind::Audio]).await?;
+    let whep = server.url(&format!("/whep/{FEED}"));
     let viewer = RtpViewer::connect(&whep, LOOPBACK[0], &[Kind::Audio]).await?;
     // The timestamps wrap after 3 s.
     scene::send_sound(&mut publisher, 0, 450, 0_u32.wrapping_sub(3 * 48_000)).await?;
 
     let sound = scene::sound_up_to(&server, 420).await?;
-    let compared = scene::compare_sound(&viewer.audio(), &sound);
+    let in_hls = scene::sounds(&sound);
+    scene::check_unbroken("HLS", in_hls.iter().map(|(number, _)| *number));
+    let heard = scene::heard_unbroken_up_to(&viewer, 449).await?;
+    let compared = scene::compare(&heard, &in_hls.into_iter().collect());
     assert!(compared > 350, "only {compared} of 450 packets were compared");
-    let numbers = |packet: &[u8]| u32::try_from(scene::sent_sound(packet)?).ok();
-    scene::check_unbroken("HLS", sound.frames.iter().filter_map(|frame| numbers(&frame.sample.data)));
-    let heard = viewer.audio();
-    scene::check_unbroken("WebRTC", heard.iter().filter_map(|packet| numbers(&packet.payload)));
     sound.check_contiguous()?;
     assert_eq!((sound.playlist.discontinuities(), sound.playlist.target_duration), (0, 2));
     assert!(sound.playlist.text.contains("#EXT-X-INDEPENDENT-SEGMENTS"), "{}", sound.playlist.text);
@@ -179,17 +178,24 @@ async fn a_feed_of_sound_only_is_on_both_paths_at_the_same_times() -> anyhow::Re
     server.check_unharmed().await
 }
 
-/// Sends sound and, where `shown` says so, pictures, for as long as `pictures` of them would take.
+/// What a camera does when a picture is due.
+enum Camera {
+    On,
+    Off,
+    /// Nothing more is sent.
+    Over,
+}
+
+/// Sends sound and, where the camera is on, pictures, until it is over.
 async fn send_both(
     clip: &Clip,
-    pictures: usize,
     to: &mut RtpPublisher,
-    shown: impl Fn(usize) -> bool,
+    camera: impl Fn(usize) -> Camera,
 ) -> anyhow::Result<()> {
     let playback = Playback::default();
     let began = clock::now();
     let mut sounds = 0_u16;
-    for n in 0..pictures {
+    for n in 0.. {
         let at = Duration::from_micros(33_333 * u64::try_from(n)?);
         while Duration::from_millis(20) * u32::from(sounds) <= at {
             tokio::time::sleep_until((began + Duration::from_millis(20) * u32::from(sounds)).into()).await;
@@ -199,9 +205,13 @@ async fn send_both(
             sounds += 1;
         }
         tokio::time::sleep_until((began + at).into()).await;
-        if shown(n) {
-            let payloads = clip.payloads(clip.looped(n).0, u32::try_from(n)?);
-            to.frame(Kind::Video, playback.timestamp(clip, n), &payloads).await?;
+        match camera(n) {
+            Camera::On => {
+                let payloads = clip.payloads(clip.looped(n).0, u32::try_from(n)?);
+                to.frame(Kind::Video, playback.timestamp(clip, n), &payloads).await?;
+            }
+            Camera::Off => {}
+            Camera::Over => break,
         }
     }
     Ok(())
@@ -214,6 +224,8 @@ async fn a_camera_that_is_turned_on_late_finds_its_sound_on_hls() -> anyhow::Res
     let mut publisher = scene::publisher(&server).await?;
     let viewer = scene::viewer(&server).await?;
     let multivariant = server.url(&format!("/hls/{FEED}/multivariant.m3u8"));
+    // It is turned on when all has been seen that is to be seen in the dark, at a keyframe of the clip.
+    let (seen_dark, first) = (Cell::new(false), Cell::new(None));
     let dark = async {
         let sound = scene::sound_up_to(&server, 250).await?;
         let alone = hls::renditions(&multivariant).await?;
@@ -223,22 +235,36 @@ async fn a_camera_that_is_turned_on_late_finds_its_sound_on_hls() -> anyhow::Res
         anyhow::ensure!(feed["cadence"]["rule"] == "audio-only", "{feed:#}");
         anyhow::Ok(alone[0].clone())
     };
-    // The clip's keyframes are two seconds apart: the first one shown is one.
-    let (sent, sound_alone) = tokio::join!(send_both(&clip, 480, &mut publisher, |n| n >= 240), dark);
+    let dark = async {
+        let alone = dark.await;
+        seen_dark.set(true);
+        alone
+    };
+    let camera = |n: usize| {
+        if seen_dark.get() && first.get().is_none() && clip.looped(n).0.key {
+            first.set(Some(n));
+        }
+        match first.get() {
+            None => Camera::Off,
+            Some(first) if n < first + 240 => Camera::On,
+            Some(_) => Camera::Over,
+        }
+    };
+    let (sent, sound_alone) = tokio::join!(send_both(&clip, &mut publisher, camera), dark);
     sent?;
-    let video = scene::video_up_to(&server, 450).await?;
-    let compared = scene::compare(&viewer.numbered(), &video.numbered());
+    let first = u32::try_from(first.get().unwrap())?;
+    let video = scene::video_up_to(&server, first + 210).await?;
+    let seen = scene::seen_unbroken_up_to(&viewer, first + 239).await?;
+    let compared = scene::compare(&seen, &video.numbered());
     assert!(compared > 150, "only {compared} of 240 pictures were compared");
     video.check_contiguous()?;
     let both = hls::renditions(&multivariant).await?;
     assert_eq!(both.len(), 2, "{both:?}");
     let over = hls::playlist(&sound_alone?).await?;
     assert!(over.ended, "{}", over.text);
-    // Over WebRTC nothing happened to the sound.
-    let heard = viewer.audio();
-    let numbers = heard.iter().filter_map(|packet| u32::try_from(scene::sent_sound(&packet.payload)?).ok());
-    scene::check_unbroken("WebRTC", numbers);
-    assert!(heard.windows(2).all(|pair| pair[1].timestamp == pair[0].timestamp.wrapping_add(960)));
+    // Over WebRTC nothing happened to the sound: 20 ms of it for each 33 of a picture.
+    let heard = scene::heard_unbroken_up_to(&viewer, (first + 239) * 5 / 3).await?;
+    assert!(heard.windows(2).all(|pair| pair[1].1 == pair[0].1.wrapping_add(960)));
     server.check_unharmed().await
 }
 
@@ -248,28 +274,45 @@ async fn a_camera_that_is_turned_off_for_a_while_does_not_stop_its_sound_on_hls(
     let server = Server::start().await?;
     let mut publisher = scene::publisher(&server).await?;
     let viewer = scene::viewer(&server).await?;
-    // An encoder that does not answer is given segments of up to 10 s: longer than that it has to be dark.
-    let dark = 120..500;
-    let sent = send_both(&clip, 600, &mut publisher, |n| !dark.contains(&n));
+    // An encoder that does not answer is given segments of up to 10 s: longer than that it has to be dark, and until its sound
+    // of that time, 8 s of it, was heard.
+    let (heard_dark, back) = (Cell::new(false), Cell::new(None));
     let meanwhile = async {
-        // 12 s of sound, 8 s of which had no picture.
-        scene::sound_up_to(&server, 600).await
+        let heard = scene::sound_up_to(&server, 600).await;
+        heard_dark.set(true);
+        heard
     };
-    let (sent, heard) = tokio::join!(sent, meanwhile);
+    // The next keyframe of the clip; it is sent for two seconds more.
+    let keyframe = |back: usize| (back..).find(|n| clip.looped(*n).0.key).unwrap();
+    let camera = |n: usize| {
+        if n >= 500 && heard_dark.get() && back.get().is_none() {
+            back.set(Some(n));
+        }
+        match back.get() {
+            None if n < 120 => Camera::On,
+            None => Camera::Off,
+            Some(back) if n < keyframe(back) + 60 => Camera::On,
+            Some(_) => Camera::Over,
+        }
+    };
+    let (sent, heard) = tokio::join!(send_both(&clip, &mut publisher, camera), meanwhile);
     sent?;
-    let newest = heard?.frames.iter().rev().find_map(|frame| scene::sent_sound(&frame.sample.data));
-    assert!(newest < Some(840), "the sound came when the picture was back: {newest:?}");
+    heard?;
     // From its next keyframe on the picture is there again.
-    let video = scene::video_up_to(&server, 560).await?;
+    let keyframe = u32::try_from(keyframe(back.get().unwrap()))?;
+    let video = scene::video_up_to(&server, keyframe + 20).await?;
     let numbered = video.numbered();
-    assert!((540..560).all(|n| numbered.contains_key(&n)), "{:?}", numbered.keys().max());
-    let compared = scene::compare(&viewer.numbered(), &numbered);
+    assert!(
+        (keyframe..keyframe + 20).all(|n| numbered.contains_key(&n)),
+        "from {keyframe} on: {:?}",
+        numbered.keys().max()
+    );
+    let compared = scene::compare(&scene::seen_up_to(&viewer, keyframe + 59).await?, &numbered);
     assert!(compared > 130, "only {compared} pictures were compared");
     video.check_contiguous()?;
     let sound = scene::audio(&server).await?;
     sound.check_contiguous()?;
-    let numbers = sound.frames.iter().filter_map(|f| u32::try_from(scene::sent_sound(&f.sample.data)?).ok());
-    scene::check_unbroken("HLS", numbers);
+    scene::check_unbroken("HLS", scene::sounds(&sound).into_iter().map(|(number, _)| number));
     for playlist in [&video.playlist, &sound.playlist] {
         assert_eq!(playlist.discontinuities(), 0, "{}", playlist.text);
         assert!(playlist.segments.windows(2).all(|pair| pair[1].number == pair[0].number + 1));

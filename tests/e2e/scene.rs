@@ -2,13 +2,14 @@
 //! every packet, and the comparison of what both paths say of the same frames.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_shared::clock;
 use bicast_tests::clip::Clip;
 use bicast_tests::hls::{self, Window};
-use bicast_tests::peer::{Kind, Received, RtpPublisher, RtpViewer};
+use bicast_tests::peer::{Kind, RtpPublisher, RtpViewer};
 use bicast_tests::playback::{Playback, sound_number};
 use bicast_tests::server::{LOOPBACK, Server};
 use bicast_tests::wait::{self, GENEROUS};
@@ -36,7 +37,13 @@ pub(crate) async fn publisher_of(server: &Server, kinds: &[Kind]) -> anyhow::Res
 
 /// A publisher that is let in once the one before it is known to be gone.
 pub(crate) async fn next_publisher(server: &Server) -> anyhow::Result<RtpPublisher> {
-    wait::until("a publisher is let in", GENEROUS, || async { Ok(Some(publisher(server).await?)) }).await
+    next_publisher_of(server, &BOTH).await
+}
+
+/// The same with tracks of these kinds only.
+pub(crate) async fn next_publisher_of(server: &Server, kinds: &[Kind]) -> anyhow::Result<RtpPublisher> {
+    wait::until("a publisher is let in", GENEROUS, || async { Ok(Some(publisher_of(server, kinds).await?)) })
+        .await
 }
 
 /// A viewer of the feed, over IPv4.
@@ -71,14 +78,29 @@ pub(crate) async fn seen_up_to(viewer: &RtpViewer, last: u32) -> anyhow::Result<
 /// The marked frames that a viewer has, once it has every one from its first up to `last`: a packet that is lost on the way
 /// and sent again comes after newer ones.
 pub(crate) async fn seen_unbroken_up_to(viewer: &RtpViewer, last: u32) -> anyhow::Result<Vec<(u32, u32)>> {
-    wait::until(&format!("the viewer has every frame up to {last}"), GENEROUS, || async {
-        let seen = viewer.numbered();
-        if let Some(problem) = first_break(seen.iter().map(|(number, _)| *number)) {
+    unbroken(0..=last, || viewer.numbered()).await
+}
+
+/// The packets of sound that a viewer has, once it has every one from its first up to `last`.
+pub(crate) async fn heard_unbroken_up_to(viewer: &RtpViewer, last: u32) -> anyhow::Result<Vec<(u32, u32)>> {
+    unbroken(0..=last, || viewer.sounds()).await
+}
+
+/// Everything that `has` gives, once it has each of these numbers from the first that it has at all.
+pub(crate) async fn unbroken(
+    numbers: RangeInclusive<u32>,
+    has: impl Fn() -> Vec<(u32, u32)>,
+) -> anyhow::Result<Vec<(u32, u32)>> {
+    let (first, last) = (*numbers.start(), *numbers.end());
+    wait::until(&format!("the viewer has everything up to {last}"), GENEROUS, || async {
+        let all = has();
+        let mut wanted = all.iter().map(|(number, _)| *number).filter(|number| *number >= first);
+        if let Some(problem) = first_break(wanted.clone()) {
             anyhow::bail!("{problem}");
         }
-        let newest = seen.last().map(|(number, _)| *number);
+        let newest = wanted.next_back();
         anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
-        Ok(Some(seen))
+        Ok(Some(all))
     })
     .await
 }
@@ -97,16 +119,11 @@ pub(crate) async fn sound_up_to(server: &Server, last: i64) -> anyhow::Result<Wi
     wait::until(&format!("sound {last} is in HLS"), GENEROUS, || async {
         let sound = hls::renditions(&multivariant).await?.pop().context("no rendition")?;
         let window = hls::window(&sound).await?;
-        let newest = window.frames.iter().rev().find_map(|frame| sent_sound(&frame.sample.data));
+        let newest = window.frames.iter().rev().find_map(|frame| sound_number(&frame.sample.data));
         anyhow::ensure!(newest >= Some(last), "the newest is {newest:?}");
         Ok(Some(window))
     })
     .await
-}
-
-/// The number of a packet of sound that a test sent; none for silence that was filled in.
-pub(crate) fn sent_sound(packet: &[u8]) -> Option<i64> {
-    sound_number(packet).filter(|number| *number < 60_000)
 }
 
 /// Sends `count` packets of sound that carry their numbers from `first` on, in real time. Its timestamps begin with `start`.
@@ -126,15 +143,12 @@ pub(crate) async fn send_sound(
     Ok(())
 }
 
-/// Compares as [`compare`] does, packets of sound of a feed whose sound is its master clock.
-pub(crate) fn compare_sound(seen: &[Received], in_hls: &Window) -> usize {
-    let times = in_hls.frames.iter().filter_map(|frame| {
-        Some((u32::try_from(sent_sound(&frame.sample.data)?).ok()?, frame.sample.presentation))
+/// The packets of sound of a window that a test sent: number and presentation time.
+pub(crate) fn sounds(window: &Window) -> Vec<(u32, i64)> {
+    let numbered = window.frames.iter().filter_map(|frame| {
+        Some((u32::try_from(sound_number(&frame.sample.data)?).ok()?, frame.sample.presentation))
     });
-    let seen = seen
-        .iter()
-        .filter_map(|packet| Some((u32::try_from(sent_sound(&packet.payload)?).ok()?, packet.timestamp)));
-    compare(&seen.collect::<Vec<_>>(), &times.collect())
+    numbered.collect()
 }
 
 /// Compares the RTP timestamp that a viewer saw with the presentation time in CMAF, for every frame that both have, and

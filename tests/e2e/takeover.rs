@@ -32,7 +32,6 @@ fn second() -> Playback {
 /// with one time on both paths.
 fn check(seen: &[(u32, u32)], video: &Window, compared_at_least: usize) -> anyhow::Result<()> {
     let (first, second): (Vec<u32>, Vec<u32>) = seen.iter().map(|(n, _)| *n).partition(|n| *n < SECOND);
-    scene::check_unbroken("WebRTC, the second publisher", second.iter().copied());
     assert!(first.len() > 60, "only {} pictures of the first publisher", first.len());
     assert_eq!((second[0] - SECOND) % 60, 0, "picture {} is no keyframe", second[0]);
     let order: Vec<bool> = seen.iter().map(|(n, _)| *n >= SECOND).collect();
@@ -77,7 +76,7 @@ async fn a_standby_publisher_takes_over_when_it_is_told() -> anyhow::Result<()> 
     };
     assert_eq!(told?.status, 202);
     played?;
-    let seen = scene::seen_up_to(&viewer, SECOND + 419).await?;
+    let seen = scene::unbroken(SECOND..=SECOND + 419, || viewer.numbered()).await?;
     let video = scene::video_up_to(&server, SECOND + 390).await?;
     check(&seen, &video, 250)?;
     let feed = server.feed(FEED).await?;
@@ -91,7 +90,8 @@ async fn a_standby_publisher_takes_over_when_it_is_told() -> anyhow::Result<()> 
 #[tokio::test]
 async fn a_publisher_that_died_is_replaced_at_once() -> anyhow::Result<()> {
     let clip = Clip::open("small.mp4")?;
-    let server = Server::start().await?;
+    // By itself the server would give the dead one's session up when this test is long over.
+    let server = Server::start_with(&["--set", "sfu.ingest.silence_seconds=600"]).await?;
     // A runtime of its own, so that it can be ended under the publisher without a word to the server.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let whip = server.url(&format!("/whip/{FEED}"));
@@ -102,19 +102,13 @@ async fn a_publisher_that_died_is_replaced_at_once() -> anyhow::Result<()> {
     Playback { pictures: 150, ..Playback::default() }.run(&clip, &mut first).await?;
     runtime.shutdown_background();
     drop(first);
-    // Its session is given up after 6 s; it has to be silent for one only.
-    let died = bicast_shared::clock::now();
+    // It has to be silent for a second.
     let mut again = scene::next_publisher(&server).await?;
     server.feed_is(FEED, "it is its turn", |feed| !feed["standby"].is_null() || feed["epoch"] == 1).await?;
-    let waited = died.elapsed();
     second().run(&clip, &mut again).await?;
-    let seen = scene::seen_up_to(&viewer, SECOND + 419).await?;
+    let seen = scene::unbroken(SECOND..=SECOND + 419, || viewer.numbered()).await?;
     let video = scene::video_up_to(&server, SECOND + 390).await?;
     check(&seen, &video, 250)?;
     assert!(seen.iter().any(|(number, _)| *number == SECOND), "it began with its first keyframe");
-    assert!(
-        waited < Duration::from_secs(6),
-        "it had to wait until the dead one's session was given up: {waited:?}"
-    );
     server.check_unharmed().await
 }

@@ -1,5 +1,6 @@
 //! WHIP and WHEP with raw RTP on both ends: the test decides every timestamp that is sent and sees every one received.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit}
 
 use crate::clip;
 use crate::http;
+use crate::playback;
 use crate::wait::GENEROUS;
 
 /// Picture or sound.
@@ -212,26 +214,21 @@ impl RtpViewer {
     /// on the way and sent again stands where it belongs.
     #[must_use]
     pub fn numbered(&self) -> Vec<(u32, u32)> {
-        let inbox = self.inbox.lock();
-        let mut newest = inbox.video.first().map_or(0, |packet| i64::from(packet.sequence));
-        let mut frames: Vec<(i64, u32, u32)> = Vec::new();
-        for packet in &inbox.video {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "modulo 2^16 is meant"
-            )]
-            let ahead = packet.sequence.wrapping_sub(newest as u16).cast_signed();
-            let sequence = newest + i64::from(ahead);
-            newest = newest.max(sequence);
-            frames.extend(clip::marked(&packet.payload).map(|number| (sequence, number, packet.timestamp)));
-        }
-        drop(inbox);
-        frames.sort_unstable();
-        let mut frames: Vec<(u32, u32)> =
-            frames.into_iter().map(|(_, number, timestamp)| (number, timestamp)).collect();
+        let numbered = in_order(self.video())
+            .into_iter()
+            .filter_map(|packet| Some((clip::marked(&packet.payload)?, packet.timestamp)));
+        let mut frames: Vec<(u32, u32)> = numbered.collect();
         frames.dedup();
         frames
+    }
+
+    /// The packets of sound so far that a test sent: number and RTP timestamp, each once, in the order they were sent.
+    #[must_use]
+    pub fn sounds(&self) -> Vec<(u32, u32)> {
+        let numbered = in_order(self.audio()).into_iter().filter_map(|packet| {
+            Some((u32::try_from(playback::sound_number(&packet.payload)?).ok()?, packet.timestamp))
+        });
+        numbered.collect()
     }
 
     /// Says goodbye (DELETE) and closes.
@@ -243,6 +240,20 @@ impl RtpViewer {
         self.connection.close().await?;
         Ok(())
     }
+}
+
+/// Packets in the order they were sent, each once.
+fn in_order(packets: Vec<Received>) -> Vec<Received> {
+    let mut newest = packets.first().map_or(0, |packet| i64::from(packet.sequence));
+    let mut ordered = BTreeMap::new();
+    for packet in packets {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^16 is meant")]
+        let ahead = packet.sequence.wrapping_sub(newest as u16).cast_signed();
+        let sequence = newest + i64::from(ahead);
+        newest = newest.max(sequence);
+        ordered.entry(sequence).or_insert(packet);
+    }
+    ordered.into_values().collect()
 }
 
 /// An offer with every line that a viewer of bicast needs, and no connection behind it.
