@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::de::{self, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::ice_servers::IceServer;
 use crate::ingest::IngestConfig;
 
 /// How the WebRTC side listens and what it allows.
@@ -22,7 +23,9 @@ pub struct Config {
     pub workers: usize,
     /// The addresses that peers are told, where they are not those of this machine (behind a NAT, in a container).
     pub public_addresses: Vec<IpAddr>,
-    /// What a viewer's player is asked to optimise.
+    /// STUN and TURN servers that peers are told of, for those whose way here leads through a relay.
+    pub ice_servers: Vec<IceServer>,
+    /// What a viewer's player is asked to optimise, unless the viewer says something else.
     pub playout: Playout,
     /// Bounds on what viewers can take.
     pub limits: Limits,
@@ -38,6 +41,7 @@ impl Default for Config {
             bind: vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             workers: 0,
             public_addresses: Vec::new(),
+            ice_servers: Vec::new(),
             playout: Playout::default(),
             limits: Limits::default(),
             ingest: IngestConfig::default(),
@@ -128,6 +132,19 @@ pub enum Playout {
     LipSync,
 }
 
+impl Playout {
+    /// All modes.
+    pub(crate) const ALL: [Self; 2] = [Self::LowestLatency, Self::LipSync];
+
+    /// Its name in settings and requests.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::LowestLatency => "lowest-latency",
+            Self::LipSync => "lip-sync",
+        }
+    }
+}
+
 /// Bounds on what viewers can take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -179,6 +196,7 @@ mod tests {
             let error = from_value::<TcpPort>(wrong).unwrap_err().to_string();
             assert!(error.contains(r#""same", "off" or a port number"#), "{error}");
         }
+        assert!(Playout::ALL.into_iter().all(|mode| to_value(mode).unwrap() == mode.name()));
         assert_eq!(TcpPort::Same.number(8189), Some(8189));
         assert_eq!((TcpPort::Off.number(1), TcpPort::Port(443).number(1)), (None, Some(443)));
     }

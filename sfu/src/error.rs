@@ -36,7 +36,7 @@ pub enum Error {
         /// What it was.
         value: String,
         /// What it may be.
-        why: &'static str,
+        why: String,
     },
     /// The process's DTLS certificate could not be made.
     #[error("cannot make the DTLS certificate: {0}")]

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use bicast_shared::problem::Problem;
 use http_body_util::BodyExt as _;
 
+use crate::ice_servers::IceServer;
+
 /// The content type of offers and answers.
 pub(crate) const SDP: &str = "application/sdp";
 /// The content type of trickled candidates (RFC 8840).
@@ -68,6 +70,14 @@ pub(crate) fn request_host(headers: &HeaderMap) -> Option<IpAddr> {
         return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     name.parse().ok()
+}
+
+/// Adds the STUN and TURN servers of the settings (RFC 9725, 4.6).
+pub(crate) fn with_ice_servers(mut response: Response, servers: &[IceServer]) -> Response {
+    for link in servers.iter().filter_map(|server| server.link().ok()) {
+        response.headers_mut().append(header::LINK, link);
+    }
+    response
 }
 
 /// A random name of `length` characters of SDP's ice-char set (letters and digits): session ids, ufrags, passwords.

@@ -7,6 +7,7 @@
 //! | `socket` | bound UDP sockets, batches in and out |
 //! | `tcp` | ICE-TCP: listeners, whose a connection is, publishers' connections |
 //! | `handshake` | the DTLS server of one peer: publishers' and viewers' |
+//! | `ice_servers` | STUN and TURN servers that peers are told of |
 //! | `ingest` | publishers (WHIP): one session task each, writes to the feed bus |
 //! | `whep` | viewers' HTTP routes |
 //! | `worker` | viewers: one thread per core, each owns its viewers outright, reads the feed bus |
@@ -22,6 +23,7 @@ mod error;
 pub mod fanout;
 mod handshake;
 mod http;
+mod ice_servers;
 mod ingest;
 mod port;
 mod sfu;
@@ -36,6 +38,7 @@ mod worker;
 
 pub use config::{Config, Limits, Playout, TcpPort};
 pub use error::Error;
+pub use ice_servers::IceServer;
 pub use ingest::IngestConfig;
 pub use sfu::Sfu;
 pub use socket::BUFFER_BYTES as UDP_BUFFER_BYTES;

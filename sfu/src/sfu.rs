@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, TcpPort};
 use crate::error::Error;
+use crate::ice_servers::Wrong;
 use crate::ingest;
 use crate::port::{Doors, Port};
 use crate::shared::{Identity, Shared};
@@ -214,14 +215,22 @@ fn watched(
 }
 
 fn check(config: &Config) -> Result<(), Error> {
-    let in_range = |setting, value: u64, range: std::ops::RangeInclusive<u64>, why| {
+    let in_range = |setting, value: u64, range: std::ops::RangeInclusive<u64>, why: &str| {
         if range.contains(&value) {
             Ok(())
         } else {
-            Err(Error::BadSetting { setting, value: value.to_string(), why })
+            Err(Error::BadSetting { setting, value: value.to_string(), why: why.to_owned() })
         }
     };
     in_range("sfu.workers", config.workers as u64, 0..=1_024, "at most 1024, 0 for one per core")?;
+    for server in &config.ice_servers {
+        let wrong = |why: Wrong| Error::BadSetting {
+            setting: "sfu.ice_servers",
+            value: server.url.clone(),
+            why: why.to_string(),
+        };
+        server.link().map_err(wrong)?;
+    }
     let limits = &config.limits;
     let connections = limits.tcp_connections as u64;
     in_range("sfu.limits.tcp_connections", connections, 1..=1_000_000, "1 to 1,000,000")?;

@@ -326,7 +326,69 @@ async fn bad_requests_are_told_what_is_wrong() {
     assert!(problem["accepted"].as_array().unwrap().contains(&"audio: Opus".into()));
     let options = rig.request("OPTIONS", "/whep/demo", &[], "").await;
     assert_eq!((options.status.as_u16(), options.header("accept-post")), (204, "application/sdp"));
+    assert!(!options.headers.contains_key("link"));
     rig.sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_viewer_may_choose_its_playout_mode() {
+    let rig = Rig::new("127.0.0.1").await;
+    let _source = rig.publish();
+    let join = async |query: &str| {
+        let path = format!("/whep/demo{query}");
+        rig.request("POST", &path, &[("content-type", "application/sdp")], CHROMIUM).await
+    };
+    let is_lowest_latency = |reply: &Reply| {
+        assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text);
+        reply.text.contains("playout-delay")
+    };
+    assert!(is_lowest_latency(&join("").await), "as the settings say");
+    assert!(is_lowest_latency(&join("?playout=lowest-latency").await));
+    assert!(!is_lowest_latency(&join("?x=1&playout=lip-sync").await));
+    let unknown = join("?playout=fast").await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    let problem = unknown.problem();
+    assert_eq!(problem["accepted"], serde_json::json!(["lowest-latency", "lip-sync"]));
+    assert!(problem["detail"].as_str().unwrap().contains("\"fast\""));
+    rig.sfu.shutdown().await;
+    let rig = Rig::with("127.0.0.1", |config| config.playout = crate::Playout::LipSync).await;
+    let _source = rig.publish();
+    assert!(!rig.post(CHROMIUM).await.text.contains("playout-delay"));
+    rig.sfu.shutdown().await;
+}
+
+#[tokio::test]
+async fn stun_and_turn_servers_are_told_to_viewers_and_publishers() {
+    let servers = serde_json::json!([
+        "stun:stun.example.net",
+        { "url": "turn:turn.example.net?transport=tcp", "username": "u", "credential": "c" }
+    ]);
+    let servers: Vec<crate::IceServer> = serde_json::from_value(servers).unwrap();
+    let rig = Rig::with("127.0.0.1", |config| config.ice_servers = servers).await;
+    let _source = rig.publish();
+    let sdp = [("content-type", "application/sdp")];
+    for reply in [
+        rig.post(CHROMIUM).await,
+        rig.request("POST", "/whip/other", &sdp, crate::core::sdp::tests::PUBLISHER).await,
+        rig.request("OPTIONS", "/whep/demo", &[], "").await,
+        rig.request("OPTIONS", "/whip/demo", &[], "").await,
+    ] {
+        assert!(reply.status.is_success(), "{}", reply.text);
+        let links: Vec<&str> = reply.headers.get_all("link").iter().map(|v| v.to_str().unwrap()).collect();
+        assert_eq!(
+            links,
+            [
+                "<stun:stun.example.net>; rel=\"ice-server\"",
+                "<turn:turn.example.net?transport=tcp>; rel=\"ice-server\"; username=\"u\"; \
+                 credential=\"c\"; credential-type=\"password\"",
+            ]
+        );
+    }
+    rig.sfu.shutdown().await;
+    let broken: Vec<crate::IceServer> = serde_json::from_str(r#"["http://x"]"#).unwrap();
+    let config = Config { ice_servers: broken, ..Config::default() };
+    let error = Sfu::start(config, rig.bus.clone()).await.err().unwrap().to_string();
+    assert!(error.contains("sfu.ice_servers is http://x: write stun:HOST"), "{error}");
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! The WHEP routes: `POST /whep/{feed}` begins a session, `PATCH` trickles or restarts ICE, `DELETE` ends it
-//! (draft-ietf-wish-whep, with RFC 9725 where it says the same).
+//! (draft-ietf-wish-whep, with RFC 9725 where it says the same). `?playout=` at the POST is ours: what that viewer's
+//! player is asked to optimise.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
@@ -16,12 +17,13 @@ use bicast_shared::media::TrackKind;
 use bicast_shared::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::Playout;
 use crate::core::answer::{self, LocalEnd, Refusal};
 use crate::core::fragment::Fragment;
 use crate::core::sdp::Offer;
 use crate::http::{
     SDP, SDP_FRAGMENT, bad_fragment, bad_offer, etag, if_match, nothing_to_restart, other_ice_session,
-    random_name, read_text, request_host, unknown_session,
+    random_name, read_text, request_host, unknown_session, with_ice_servers,
 };
 use crate::port::Owner;
 use crate::shared::Shared;
@@ -46,17 +48,21 @@ pub(crate) fn router(whep: Whep) -> Router {
         .with_state(whep)
 }
 
-async fn options() -> Response {
+async fn options(State(whep): State<Whep>) -> Response {
     let headers = [(HeaderName::from_static("accept-post"), SDP), (header::ALLOW, "POST, OPTIONS")];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    let response = (StatusCode::NO_CONTENT, headers).into_response();
+    // Here as well for clients that must know before they make their offer (RFC 9725, 4.6).
+    with_ice_servers(response, &whep.shared.config.ice_servers)
 }
 
 async fn watch(
     State(whep): State<Whep>,
     Path(feed): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let playout = playout(query.as_deref().unwrap_or_default(), whep.shared.config.playout)?;
     let id: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
     let feed = whep.shared.bus.feed(&id).ok_or_else(|| Problem::unknown_feed(&feed))?;
     let info = feed.info();
@@ -71,7 +77,7 @@ async fn watch(
             .hint("Try again in a second.")
             .with("feed", id.as_str()));
     }
-    let agreement = answer::negotiate(&offer, &info, whep.shared.config.playout, rand::random::<u32>)
+    let agreement = answer::negotiate(&offer, &info, playout, rand::random::<u32>)
         .map_err(|refusal| refused(&id, refusal))?;
     if whep.shared.closing.is_cancelled() {
         return Err(no_room("closing", "This server is going down."));
@@ -126,7 +132,8 @@ async fn watch(
         (HeaderName::from_static("accept-patch"), SDP_FRAGMENT.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((StatusCode::CREATED, headers, answer).into_response())
+    let response = (StatusCode::CREATED, headers, answer).into_response();
+    Ok(with_ice_servers(response, &whep.shared.config.ice_servers))
 }
 
 async fn trickle(
@@ -199,6 +206,24 @@ impl Whep {
         self.workers.get(worker)?.send(command(done)).await.ok()?;
         answer.await.ok()
     }
+}
+
+/// The playout mode that a request asks for (`?playout=lip-sync`), else the one of the settings.
+#[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
+fn playout(query: &str, default: Playout) -> Result<Playout, Problem> {
+    let asked = query.split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, asked)) = asked.into_iter().find(|(name, _)| *name == "playout") else {
+        return Ok(default);
+    };
+    let known = Playout::ALL.into_iter().find(|mode| mode.name() == asked);
+    known.ok_or_else(|| {
+        let names = Playout::ALL.map(Playout::name);
+        let shown: String = asked.chars().take(40).collect();
+        let detail = format!("There is no playout mode {shown:?}.");
+        Problem::new(400, "unknown-playout", "Unknown playout mode", detail)
+            .hint(format!("Use one of {}, or leave playout out.", names.join(", ")))
+            .with("accepted", names.to_vec())
+    })
 }
 
 fn no_room(kind: &str, detail: &str) -> Problem {

@@ -30,7 +30,7 @@ use crate::core::ice::Credentials;
 use crate::core::sdp::Offer;
 use crate::http::{
     SDP, SDP_FRAGMENT, bad_fragment, bad_offer, etag, if_match, nothing_to_restart, other_ice_session,
-    random_name, read_text, request_host, unknown_session,
+    random_name, read_text, request_host, unknown_session, with_ice_servers,
 };
 use crate::port::Owner;
 use crate::shared::Shared;
@@ -105,9 +105,11 @@ struct Wish {
     standby: bool,
 }
 
-async fn options() -> Response {
+async fn options(State(whip): State<Whip>) -> Response {
     let headers = [(HeaderName::from_static("accept-post"), SDP), (header::ALLOW, "POST, OPTIONS")];
-    (StatusCode::NO_CONTENT, headers).into_response()
+    let response = (StatusCode::NO_CONTENT, headers).into_response();
+    // Here as well for clients that must know before they make their offer (RFC 9725, 4.6).
+    with_ice_servers(response, &whip.shared.config.ice_servers)
 }
 
 async fn publish(
@@ -159,7 +161,8 @@ async fn publish(
         (HeaderName::from_static("accept-patch"), SDP_FRAGMENT.to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((StatusCode::CREATED, headers, answer).into_response())
+    let response = (StatusCode::CREATED, headers, answer).into_response();
+    Ok(with_ice_servers(response, &whip.shared.config.ice_servers))
 }
 
 async fn trickle(
