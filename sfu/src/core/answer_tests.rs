@@ -98,34 +98,34 @@ fn feed_of(codec: Codec, fmtp: &str) -> FeedInfo {
 #[test]
 fn vp9_av1_and_h265_find_the_payload_type_of_their_profile() {
     let text = offering(&[
-        (41, "VP9", "profile-id=2"),
-        (42, "VP9", "profile-id=0"),
-        (43, "AV1", "level-idx=5;profile=1;tier=0"),
-        (44, "AV1", "level-idx=5;profile=0;tier=0"),
-        (60, "AV1", "level-idx=13;profile=0;tier=0"),
-        (47, "H265", "level-id=93;profile-id=2;tier-flag=0;tx-mode=SRST"),
-        (48, "H265", "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
-        (49, "H265", "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
+        (51, "VP9", "profile-id=2"),
+        (52, "VP9", "profile-id=0"),
+        (53, "AV1", "level-idx=5;profile=1;tier=0"),
+        (54, "AV1", "level-idx=5;profile=0;tier=0"),
+        (56, "AV1", "level-idx=13;profile=0;tier=0"),
+        (57, "H265", "level-id=93;profile-id=2;tier-flag=0;tx-mode=SRST"),
+        (58, "H265", "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
+        (59, "H265", "level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST"),
     ]);
     let payload_type = |codec, fmtp: &str| {
         let agreed = agree(&text, &feed_of(codec, fmtp)).unwrap();
         agreed.tracks.iter().find(|track| track.codec == codec).map(|track| track.spec.payload_type)
     };
-    assert_eq!(payload_type(Codec::Vp9, ""), Some(42));
-    assert_eq!(payload_type(Codec::Vp9, "profile-id=2"), Some(41));
+    assert_eq!(payload_type(Codec::Vp9, ""), Some(52));
+    assert_eq!(payload_type(Codec::Vp9, "profile-id=2"), Some(51));
     assert_eq!(payload_type(Codec::Vp9, "profile-id=1"), None);
-    assert_eq!(payload_type(Codec::Av1, ""), Some(44));
-    assert_eq!(payload_type(Codec::Av1, "level-idx=9;profile=0;tier=0"), Some(60));
-    assert_eq!(payload_type(Codec::Av1, "profile=1"), Some(43));
+    assert_eq!(payload_type(Codec::Av1, ""), Some(54));
+    assert_eq!(payload_type(Codec::Av1, "level-idx=9;profile=0;tier=0"), Some(56));
+    assert_eq!(payload_type(Codec::Av1, "profile=1"), Some(53));
     assert_eq!(payload_type(Codec::Av1, "profile=2"), None);
-    assert_eq!(payload_type(Codec::H265, "level-id=150"), Some(49));
-    assert_eq!(payload_type(Codec::H265, "profile-id=2"), Some(47));
+    assert_eq!(payload_type(Codec::H265, "level-id=150"), Some(59));
+    assert_eq!(payload_type(Codec::H265, "profile-id=2"), Some(57));
     assert_eq!(payload_type(Codec::H265, "tier-flag=1"), None);
 }
 
 #[test]
 fn a_profile_that_a_viewer_lacks_is_refused_by_name() {
-    let text = offering(&[(42, "VP9", "profile-id=0")]);
+    let text = offering(&[(52, "VP9", "profile-id=0")]);
     let video_only = &text[..text.find("m=audio").unwrap()];
     let refused = agree(video_only, &feed_of(Codec::Vp9, "profile-id=2"));
     let Err(Refusal::Unusable { why, offered, accepted }) = refused else { panic!() };
@@ -136,7 +136,7 @@ fn a_profile_that_a_viewer_lacks_is_refused_by_name() {
 
 #[test]
 fn a_returning_publisher_with_another_profile_is_another_codec() {
-    let text = offering(&[(42, "VP9", "profile-id=0")]);
+    let text = offering(&[(52, "VP9", "profile-id=0")]);
     let agreed = agree(&text, &feed_of(Codec::Vp9, "profile-id=0")).unwrap();
     let video = &agreed.tracks[0];
     assert!(video.carries(&feed_of(Codec::Vp9, "").tracks[0]));

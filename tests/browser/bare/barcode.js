@@ -36,10 +36,11 @@ async function readStrip(frame, strip, width, y) {
   const size = frame.allocationSize({ rect });
   let buffer = spare.pop();
   if (!buffer || buffer.length < size) buffer = new Uint8Array(size);
-  // The first plane is luma in every format that a video decoder gives.
-  const [luma] = await frame.copyTo(buffer, { rect });
+  // The first plane is luma in every format that a video decoder gives; Firefox gives pixels of four bytes instead.
+  const [plane] = await frame.copyTo(buffer, { rect });
   spare.push(buffer);
-  const at = (bit) => buffer[luma.offset + luma.stride * (box >> 1) + bit * box + (box >> 1)] > 128;
+  const pixel = /^(RGB|BGR)/.test(frame.format) ? 4 : 1;
+  const at = (bit) => buffer[plane.offset + plane.stride * (box >> 1) + (bit * box + (box >> 1)) * pixel] > 128;
   if (!at(strip.bits)) return null;
   let value = 0;
   for (let bit = 0; bit < strip.bits; bit++) if (at(bit)) value += 2 ** bit;

@@ -10,8 +10,10 @@ function withoutUdp(sdp, overTcp) {
 }
 
 /** POSTs an offer and takes the answer. Returns the session's URL and when the POST was sent. */
-async function exchange(pc, url, { overTcp = false } = {}) {
-  await pc.setLocalDescription(await pc.createOffer());
+async function exchange(pc, url, { opus = '', overTcp = false } = {}) {
+  const offer = await pc.createOffer();
+  // There is no other place than the description to say what Opus should be (RFC 7587, 7.1).
+  await pc.setLocalDescription({ type: 'offer', sdp: offer.sdp.replace(/useinbandfec=1/, `$&${opus}`) });
   const posted = performance.now();
   const response = await fetch(url, {
     method: 'POST',
@@ -26,7 +28,7 @@ async function exchange(pc, url, { overTcp = false } = {}) {
 }
 
 /** Watches by WHEP. Every decoded frame is kept: RTP timestamp, number and clock in the picture, when it was decoded. */
-export async function watchWhep(url, video, { decoded = true, overTcp = false } = {}) {
+export async function watchWhep(url, video, { decoded = true, opus = '', overTcp = false } = {}) {
   const pc = new RTCPeerConnection();
   const state = { pc, frames: [], painted: [], posted: null, session: null };
   pc.addTransceiver('video', { direction: 'recvonly' });
@@ -36,7 +38,7 @@ export async function watchWhep(url, video, { decoded = true, overTcp = false } 
     if (track.kind === 'video' && decoded) collect(track, state);
   };
   watchPaint(video, state);
-  Object.assign(state, await exchange(pc, url, { overTcp }));
+  Object.assign(state, await exchange(pc, url, { opus, overTcp }));
   return state;
 }
 
@@ -67,7 +69,7 @@ function watchPaint(video, state) {
       return; // nothing decoded yet, or the element was cleared
     }
     // A callback that comes late finds a newer picture in the element than the one it is about: that one is not counted.
-    const { rtpTimestamp } = frame.metadata();
+    const rtpTimestamp = frame.metadata?.().rtpTimestamp;
     const same =
       metadata.rtpTimestamp === undefined
         ? Math.abs(frame.timestamp / 1e6 - metadata.mediaTime) < 0.005
@@ -131,7 +133,10 @@ export function destroy(state, video) {
 /** Draws numbered pictures with the wall clock at `fps` on a canvas, and a band that moves. */
 export function picture(canvas, fps = 30) {
   const context = canvas.getContext('2d', { alpha: false });
-  const track = canvas.captureStream(0).getVideoTracks()[0];
+  const stream = canvas.captureStream(0);
+  const [track] = stream.getVideoTracks();
+  // Where the specification has it, and where Firefox has it.
+  const capture = track.requestFrame ? track : stream;
   const state = { track, number: 0, drawn: [] };
   const began = performance.now();
   const clockTop = canvas.height - side(CLOCK, canvas.width);
@@ -143,7 +148,7 @@ export function picture(canvas, fps = 30) {
     context.fillRect((n * 7) % canvas.width, canvas.height / 3, canvas.width / 8, canvas.height / 3);
     draw(context, NUMBER, 0, n % 2 ** NUMBER.bits);
     draw(context, CLOCK, clockTop, Math.round(wallClock()) % 2 ** CLOCK.bits);
-    track.requestFrame();
+    capture.requestFrame();
     // Timers of a worker are not used: a page in front of everybody keeps its timers exact to a millisecond or two.
     setTimeout(paint, Math.max(0, began + ((n + 1) * 1000) / fps - performance.now()));
   };
@@ -151,36 +156,61 @@ export function picture(canvas, fps = 30) {
   return state;
 }
 
-/** H.264 first, at a bitrate that stays where it is put. */
-async function prepareSender(pc, track, bitrate) {
+/** One codec (`H264`, `VP8`, `VP9`, `AV1`), at a bitrate that stays where it is put. */
+async function prepareSender(pc, track, bitrate, codec = 'H264') {
   const transceiver = pc.addTransceiver(track, { direction: 'sendonly', sendEncodings: [{ maxBitrate: bitrate, maxFramerate: 30 }] });
-  const codecs = RTCRtpSender.getCapabilities('video').codecs;
-  transceiver.setCodecPreferences(codecs.filter((codec) => /H264|rtx/.test(codec.mimeType)));
+  const { codecs } = RTCRtpSender.getCapabilities('video');
+  transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => [`video/${codec}`, 'video/rtx'].includes(mimeType)));
   const parameters = transceiver.sender.getParameters();
   parameters.degradationPreference = 'maintain-resolution';
   await transceiver.sender.setParameters(parameters);
   return transceiver;
 }
 
-/** A tone that nobody hears, so that the feed has sound. */
-function tone() {
+/** A tone that nobody hears, so that the feed has sound: on both sides, or on the left one only. */
+function tone(leftOnly) {
   const context = new AudioContext();
   const oscillator = context.createOscillator();
   const gain = context.createGain();
   const out = context.createMediaStreamDestination();
   gain.gain.value = 0.05;
-  oscillator.connect(gain).connect(out);
+  oscillator.connect(gain);
+  const merger = context.createChannelMerger(2);
+  gain.connect(merger, 0, 0);
+  if (!leftOnly) gain.connect(merger, 0, 1);
+  merger.connect(out);
   oscillator.start();
   return out.stream.getAudioTracks()[0];
 }
 
-/** Publishes a canvas by WHIP. */
-export async function publish(url, canvas, { bitrate = 2_500_000, sound = true, overTcp = false } = {}) {
+/** Publishes a canvas by WHIP, with a tone (`sound: 'microphone'`: with that) unless `sound` is false. */
+export async function publish(url, canvas, options = {}) {
+  const { bitrate = 2_500_000, sound = true, codec, fps, leftOnly = false, opus, overTcp } = options;
   const pc = new RTCPeerConnection();
-  const drawing = picture(canvas);
-  await prepareSender(pc, drawing.track, bitrate);
-  if (sound) pc.addTransceiver(tone(), { direction: 'sendonly' });
-  return { pc, drawing, ...(await exchange(pc, url, { overTcp })) };
+  const drawing = picture(canvas, fps);
+  await prepareSender(pc, drawing.track, bitrate, codec);
+  const microphone = async () => (await navigator.mediaDevices.getUserMedia({ audio: true })).getAudioTracks()[0];
+  if (sound) pc.addTransceiver(sound === 'microphone' ? await microphone() : tone(leftOnly), { direction: 'sendonly' });
+  return { pc, drawing, ...(await exchange(pc, url, { opus, overTcp })) };
+}
+
+/** The loudness of the two sides of a track, over half a second of it. */
+export async function loudness(track) {
+  const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+  const sums = [];
+  let seconds = 0;
+  while (seconds < 0.5) {
+    const { value: data } = await reader.read();
+    for (let side = 0; side < data.numberOfChannels; side++) {
+      const samples = new Float32Array(data.numberOfFrames);
+      data.copyTo(samples, { planeIndex: side, format: 'f32-planar' });
+      sums[side] = samples.reduce((sum, sample) => sum + sample * sample, sums[side] ?? 0);
+    }
+    seconds += data.numberOfFrames / data.sampleRate;
+    data.close();
+  }
+  await reader.cancel();
+  return sums;
 }
 
 /** The floor: canvas -> encoder -> decoder -> video element in one page, no server between. */
