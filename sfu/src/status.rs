@@ -83,8 +83,12 @@ impl StatusBoard {
 /// Where a feed's live edge is, whether or not somebody watches: its newest picture, or its newest sound where it has no
 /// pictures.
 pub(crate) fn live_edge(feed: &Feed, info: &FeedInfo) -> Option<LiveEdge> {
-    let track = info.track(TrackKind::Video).or_else(|| info.track(TrackKind::Audio))?;
-    let media_time = feed.newest(StreamKey::new(track.id, RenditionId(0)))?;
+    // A camera that is not turned on has a track and no packets: then the sound is what there is.
+    let newest = |kind| {
+        let track = info.track(kind)?;
+        Some((track, feed.newest(StreamKey::new(track.id, RenditionId(0)))?))
+    };
+    let (track, media_time) = newest(TrackKind::Video).or_else(|| newest(TrackKind::Audio))?;
     let program_time = info.map.as_ref()?.program_time(track.id, track.clock_rate, media_time);
     Some(LiveEdge { media_time, program_time })
 }

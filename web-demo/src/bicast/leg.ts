@@ -74,6 +74,8 @@ const LOOK_EVERY_MS = 250;
 const STATS_EVERY_MS = 1_000;
 /** A connection that shows nothing this long, while the feed is live, is replaced; each time the patience doubles. */
 const RESTART_AFTER_MS = 4_000;
+/** A link that has ended this long while its feed is live is not at the end: the API knows of an end within a second or two. */
+const GOES_ON_MS = 4_000;
 
 /** What both paths share: life cycle, state, frames. */
 export abstract class Leg extends Emitter<LegEvents> {
@@ -90,6 +92,8 @@ export abstract class Leg extends Emitter<LegEvents> {
   #aliveAt = 0;
   #patience = RESTART_AFTER_MS;
   #available = false;
+  /** Since when the link says that there is nothing more. */
+  #endedAt: number | null = null;
 
   constructor(
     readonly video: HTMLVideoElement,
@@ -192,7 +196,14 @@ export abstract class Leg extends Emitter<LegEvents> {
     const available = this.feed.feed?.paths[this.path].available ?? false;
     const appeared = available && !this.#available;
     this.#available = available;
-    if (appeared && (this.link.state === "retrying" || this.link.state === "ended")) this.link.restart();
+    if (this.link.state !== "ended") this.#endedAt = null;
+    else this.#endedAt ??= now;
+    // The playlists ended and the feed goes on: a publisher with other tracks has begun others.
+    const goesOn = this.#endedAt !== null && now - this.#endedAt > GOES_ON_MS && available && this.feed.flowing;
+    if (goesOn || (appeared && (this.link.state === "retrying" || this.link.state === "ended"))) {
+      this.#endedAt = null;
+      this.link.restart();
+    }
     if (state === "live") this.#patience = RESTART_AFTER_MS;
     if (this.blocked) this.#aliveAt = now;
     const hopeless = state === "stalled" || (state === "connecting" && this.link.state === "connected");
