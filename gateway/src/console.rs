@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 /// A few lines: where the page is, where to publish, which port WebRTC uses.
-pub(crate) fn banner(http: &[SocketAddr], udp: &[SocketAddr]) -> String {
+pub(crate) fn banner(http: &[SocketAddr], udp: &[SocketAddr], tcp: &[SocketAddr]) -> String {
     let base = base_url(http);
     let mut text = format!("\n  bicast {}\n\n", env!("CARGO_PKG_VERSION"));
     for (what, value) in [
@@ -14,7 +14,11 @@ pub(crate) fn banner(http: &[SocketAddr], udp: &[SocketAddr]) -> String {
         ("API", format!("{base}/v1/openapi.json")),
         ("HTTP", list(http)),
         ("WebRTC", format!("UDP {}", list(udp))),
+        ("", if tcp.is_empty() { String::new() } else { format!("TCP {}", list(tcp)) }),
     ] {
+        if value.is_empty() {
+            continue;
+        }
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {what:<9}{value}");
     }
@@ -44,7 +48,7 @@ mod tests {
     fn the_banner_names_what_a_person_needs_first() {
         let http = ["0.0.0.0:8080".parse().unwrap(), "[::]:8080".parse().unwrap()];
         let udp = ["0.0.0.0:8189".parse().unwrap(), "[::]:8189".parse().unwrap()];
-        let text = banner(&http, &udp).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let text = banner(&http, &udp, &udp[..1]).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         // The bar keeps the indentation: expect! takes away what all lines have in common.
         let text: String = text.lines().map(|line| format!("|{line}\n")).collect();
         expect![[r#"
@@ -57,6 +61,7 @@ mod tests {
             |  API      http://localhost:8080/v1/openapi.json
             |  HTTP     0.0.0.0:8080, [::]:8080
             |  WebRTC   UDP 0.0.0.0:8189, [::]:8189
+            |           TCP 0.0.0.0:8189
         "#]]
         .assert_eq(&text);
     }

@@ -35,6 +35,7 @@ pub struct Gateway {
     server: Server,
     readiness: Readiness,
     udp: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
     drain: Duration,
 }
 
@@ -78,7 +79,7 @@ impl Gateway {
         for listener in &listeners {
             http.push(listener.local_addr().map_err(StartError::Addresses)?);
         }
-        let udp = sfu.udp_addrs();
+        let (udp, tcp) = (sfu.udp_addrs(), sfu.tcp_addrs());
         let readiness = Readiness::new(http, udp.clone());
         let routes = sfu
             .router()
@@ -92,7 +93,7 @@ impl Gateway {
         let app = app(routes, Pages::new(&config.http.web_root), rules);
         let server = Server::start(listeners, app, &config.http).map_err(StartError::Addresses)?;
         let drain = Duration::from_secs_f64(config.http.drain);
-        Ok(Self { bus, sfu, packager, packaged, server, readiness, udp, drain })
+        Ok(Self { bus, sfu, packager, packaged, server, readiness, udp, tcp, drain })
     }
 
     /// The addresses of the HTTP server, with the ports that the system chose where 0 was asked for.
@@ -105,6 +106,12 @@ impl Gateway {
     #[must_use]
     pub fn udp_addrs(&self) -> &[SocketAddr] {
         &self.udp
+    }
+
+    /// The addresses of the TCP port for WebRTC peers without UDP; none where it is off.
+    #[must_use]
+    pub fn tcp_addrs(&self) -> &[SocketAddr] {
+        &self.tcp
     }
 
     /// The feed bus, for what runs in the same process.

@@ -216,7 +216,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 fn announce(config: &Config, gateway: &Gateway) {
     let (http, udp) = (gateway.http_addrs(), gateway.udp_addrs());
     match config.log.format {
-        LogFormat::Text => eprintln!("{}", console::banner(http, udp)),
+        LogFormat::Text => eprintln!("{}", console::banner(http, udp, gateway.tcp_addrs())),
         LogFormat::Json => tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             page = console::base_url(http),

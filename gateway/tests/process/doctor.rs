@@ -54,7 +54,12 @@ fn addresses_that_peers_are_told_are_asked_and_the_process_too() {
     let running = Running::start("doctor-public", &["--public-address", "198.51.100.77"]);
     let ended = bicast(&["doctor", "--json", "--url", &format!("http://{}", running.http)]);
     let report = report(&ended);
-    let candidates = report["candidates"].as_array().unwrap();
+    let of = |transport: &str| -> Vec<&Value> {
+        let all = report["candidates"].as_array().unwrap();
+        all.iter().filter(|candidate| candidate["transport"] == transport).collect()
+    };
+    assert_eq!(of("tcp")[0]["address"], format!("198.51.100.77:{}", running.udp[0].port()), "{report:#}");
+    let candidates = of("udp");
     assert_eq!(candidates.len(), 2, "{report:#}");
     assert_eq!(candidates[0]["address"], format!("198.51.100.77:{}", running.udp[0].port()));
     assert_ne!(candidates[0]["outcome"], "answered");
