@@ -1,27 +1,31 @@
-//! The cost of the fan-out: CPU per packet and viewer of our path, against the floor, in one interleaved run.
+//! The cost of the fan-out: CPU per packet and viewer of our path, against the floor and against the `webrtc` crate's
+//! peer connections, in one interleaved run each.
 //!
-//! `floor` does only what cannot be left out; `path` is a real worker with connected viewers. Both send the same frames
-//! to sockets that nobody reads, on one thread, in turns of one frame each, so that whatever else the machine does hits
-//! both alike. The figure to watch is the ratio; nanoseconds depend on the machine.
+//! `floor` does only what cannot be left out; `path` is a real worker with connected viewers: history, statistics, timers,
+//! sender reports, and what browsers say meanwhile. Both send the same frames to sockets that nobody reads, on one
+//! thread, in turns of one frame each, so that whatever else the machine does hits both alike. The figures to watch are the
+//! ratios; nanoseconds depend on the machine.
 
+mod clocks;
 mod floor;
+mod path;
+mod rival;
+mod source;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 
-use anyhow::{Context as _, Result, ensure};
-use bicast_sfu::fanout::{Fanout, STREAM};
-use bicast_shared::clock;
-use bicast_shared::id::Epoch;
-use bicast_shared::packet::{MediaPacket, Stamp};
-use bicast_shared::time::MediaTime;
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use clap::Parser;
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+use crate::clocks::thread_nanos;
 use crate::floor::Floor;
+use crate::path::Path;
+use crate::rival::Comparison;
+use crate::source::Source;
 
-/// Measures CPU per packet and viewer of the fan-out against the floor.
+/// Measures CPU per packet and viewer of the fan-out against the floor and against the webrtc crate.
 #[derive(Debug, Parser)]
 struct Args {
     /// Viewers
@@ -36,6 +40,12 @@ struct Args {
     /// Frames measured of each kind
     #[arg(long, default_value_t = 600)]
     frames: usize,
+    /// Peer connections of the webrtc crate to compare with; 0 leaves them out
+    #[arg(long, default_value_t = 50)]
+    rivals: usize,
+    /// Frames of that comparison, in real time at 30 a second
+    #[arg(long, default_value_t = 300)]
+    rival_frames: usize,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -53,6 +63,8 @@ struct Report {
     path: Figures,
     /// Median over the frames of path / floor of the same turn.
     ratio: f64,
+    /// The webrtc crate's peer connections.
+    rival: Option<Comparison>,
 }
 
 /// CPU of this thread per packet and viewer, in nanoseconds, user and system time together.
@@ -87,23 +99,10 @@ fn print(text: &str) {
 fn measure(args: &Args) -> Result<Report> {
     ensure!(args.viewers > 0 && args.packets > 0 && args.frames > 0, "all counts must be at least 1");
     ensure!((16..=1_400).contains(&args.payload), "--payload must be 16 to 1400");
-    let sinks: Vec<UdpSocket> = (0..args.viewers)
-        .map(|_| UdpSocket::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()
-        .context("cannot open a socket per viewer (ulimit -n?)")?;
-    let remotes: Vec<SocketAddr> = sinks.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>()?;
-    let mut path = Fanout::new(UdpSocket::bind("127.0.0.1:0")?, &remotes)?;
-    let mut floor = Floor::new(UdpSocket::bind("127.0.0.1:0")?, &remotes)?;
-    let mut source = Source { frame: 0, packets: args.packets, payload: args.payload };
-
-    // Join, and go past the packets that carry the playout extension.
-    while source.frame * args.packets < 400 || path.is_behind() {
-        path.forward(clock::now(), &mut source.next());
-        while path.is_behind() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            path.tick(clock::now());
-        }
-    }
+    let mut path = Path::new(args.viewers)?;
+    let mut floor = Floor::new(UdpSocket::bind("127.0.0.1:0")?, &path.remotes()?)?;
+    let mut source = Source::new(args.packets, args.payload);
+    path.warm_up(&mut source)?;
     let before = path.sent();
     let per_frame = (args.viewers * args.packets) as f64;
     let (mut floors, mut paths) = (Vec::new(), Vec::new());
@@ -120,11 +119,7 @@ fn measure(args: &Args) -> Result<Report> {
         if turn % 2 == 0 {
             one_floor();
         }
-        let start = thread_nanos();
-        let now = clock::now();
-        path.forward(now, &mut packets);
-        path.tick(now);
-        paths.push((thread_nanos() - start) / per_frame);
+        paths.push(path.frame(&mut packets)? / per_frame);
         if turn % 2 == 1 {
             one_floor();
         }
@@ -136,6 +131,9 @@ fn measure(args: &Args) -> Result<Report> {
         "the path sent {} of {expected} packets: it was not measured in full",
         sent.0 - before.0
     );
+    let rival = (args.rivals > 0)
+        .then(|| rival::compare(args.rivals, args.rival_frames, args.packets, args.payload))
+        .transpose()?;
     let mut ratios: Vec<f64> = paths.iter().zip(&floors).map(|(path, floor)| path / floor).collect();
     Ok(Report {
         viewers: args.viewers,
@@ -145,6 +143,7 @@ fn measure(args: &Args) -> Result<Report> {
         ratio: quantile(&mut ratios, 0.5),
         floor: figures(&mut floors, floor.dropped),
         path: figures(&mut paths, sent.1 - before.1),
+        rival,
     })
 }
 
@@ -165,51 +164,6 @@ fn quantile(values: &mut [f64], at: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index, rounded down")]
     let index = ((values.len() - 1) as f64 * at) as usize;
     values[index]
-}
-
-/// CPU time of this thread, in nanoseconds.
-fn thread_nanos() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
-}
-
-/// Frames of equal packets, a keyframe first.
-struct Source {
-    frame: usize,
-    packets: usize,
-    payload: usize,
-}
-
-impl Source {
-    fn next(&mut self) -> Vec<MediaPacket> {
-        let first = self.frame * self.packets;
-        let frame = self.frame;
-        self.frame += 1;
-        (0..self.packets).map(|n| self.packet(frame, first + n, n + 1 == self.packets)).collect()
-    }
-
-    fn packet(&self, frame: usize, sequence: usize, marker: bool) -> MediaPacket {
-        let media_time = MediaTime(900_000 + frame as i64 * 3_000);
-        MediaPacket {
-            key: STREAM,
-            stamp: Stamp {
-                epoch: Epoch(0),
-                bus_sequence: sequence as u64,
-                sequence: sequence as i64,
-                media_time,
-                decode_time: None,
-                map_version: 0,
-                program_time: bicast_shared::time::ProgramTime::default(),
-                keyframe: frame == 0,
-                segment: None,
-                segment_start: MediaTime(0),
-            },
-            marker,
-            payload: Bytes::from(vec![if frame == 0 { 0x65 } else { 0x61 }; self.payload]),
-            orientation: None,
-            received: clock::now(),
-        }
-    }
 }
 
 fn table(report: &Report) -> String {
@@ -235,5 +189,18 @@ fn table(report: &Report) -> String {
         row("floor", &report.floor),
         row("path", &report.path),
         report.ratio
+    ) + &report.rival.as_ref().map_or_else(String::new, against)
+}
+
+fn against(rival: &Comparison) -> String {
+    format!(
+        "\n\n{} viewers, {} frames in real time, ours and webrtc's peer connections in turns:\n\
+         webrtc {:>8.0} ns per packet and viewer ({:.1} % received)\nours   {:>8.0} ns\n{:.1} times less",
+        rival.viewers,
+        rival.frames,
+        rival.webrtc_ns,
+        rival.received * 100.0,
+        rival.path_ns,
+        rival.times_less
     )
 }

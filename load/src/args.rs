@@ -135,10 +135,10 @@ pub struct FeedArgs {
 }
 
 impl FeedArgs {
-    /// How it is sent.
+    /// How feed `n` of `feeds` is sent: their keyframes are spread over the time between two.
     #[must_use]
-    pub const fn manner(&self) -> Manner {
-        Manner { deaf: self.deaf, pace: self.pace }
+    pub fn manner(&self, n: u32, feeds: u32) -> Manner {
+        Manner { deaf: self.deaf, pace: self.pace, phase: self.gop * n / feeds.max(1) }
     }
 
     /// What the feed looks like.

@@ -6,6 +6,7 @@
 //! | [`core`] | pure: the viewer, the synthetic feed's publisher, counts, the verdict |
 //! | [`engine`] | a thread that owns viewers and their sockets |
 //! | `sender` | the publisher's thread |
+//! | [`wire`] | a socket of one of them |
 //! | `http` | WHEP and WHIP |
 //! | `procfs` | what the server's process and our core use |
 //! | `monitor` | the counts of every second, and the summary |
@@ -23,7 +24,7 @@ mod monitor;
 mod procfs;
 mod run;
 mod sender;
-mod wire;
+pub mod wire;
 
 pub use args::Args;
 pub use run::{Void, run};

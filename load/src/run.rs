@@ -187,7 +187,7 @@ async fn publish(here: &Here, args: &Args, whip: &Url) -> anyhow::Result<(Sender
         sessions.extend(session.url);
         let (answer, candidates) = here.read(&session.answer, wire.local()).map_err(refused)?;
         let start = here.start(credentials, &answer, candidates);
-        feeds.push((Publisher::new(start, shape, args.feed.manner()), wire));
+        feeds.push((Publisher::new(start, shape, args.feed.manner(n, args.feeds)), wire));
     }
     let mut sender = Sender::start(feeds, args.cpu)?;
     sender.live().await?;

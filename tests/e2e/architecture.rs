@@ -27,7 +27,10 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
         ],
     ),
     ("bicast-tests", &["bicast", "bicast-shared"]),
-    ("bicast-bench", &["bicast", "bicast-shared", "bicast-sfu", "bicast-packager", "bicast-signaling"]),
+    (
+        "bicast-bench",
+        &["bicast", "bicast-shared", "bicast-sfu", "bicast-packager", "bicast-signaling", "bicast-load"],
+    ),
 ];
 
 /// What no file under a `core/` folder may name outside its tests, and why.

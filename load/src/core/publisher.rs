@@ -61,6 +61,9 @@ pub struct Manner {
     /// Video packets leave at most at so many times their average rate, as libwebrtc's pacer does it (2.5); none sends
     /// a picture's packets at once, as most hardware encoders do.
     pub pace: Option<f64>,
+    /// How much later than the connection the media begins, and a part of a picture's time more: feeds that were
+    /// published together send neither their pictures nor their keyframes together.
+    pub phase: Duration,
 }
 
 /// A publisher.
@@ -70,7 +73,6 @@ pub struct Publisher {
     manner: Manner,
     video: Video,
     wanted: bool,
-    /// How much later than the keys the media begins: feeds that began together are not in step.
     phase: Duration,
     /// When the media began: time 0 of both tracks.
     begun: Option<Instant>,
@@ -113,7 +115,7 @@ impl Publisher {
             manner,
             video: Video::new(shape),
             wanted: false,
-            phase: Duration::from_secs_f64(share / shape.frames_per_second),
+            phase: manner.phase + Duration::from_secs_f64(share / shape.frames_per_second),
             begun: None,
             frames: 0,
             waiting: VecDeque::new(),

@@ -15,7 +15,7 @@ struct Rig {
 
 impl Rig {
     fn new(deaf: bool) -> Self {
-        Self::with(Manner { deaf, pace: None })
+        Self::with(Manner { deaf, pace: None, phase: Duration::ZERO })
     }
 
     fn with(manner: Manner) -> Self {
@@ -136,7 +136,7 @@ fn a_publisher_that_was_held_up_leaves_out_what_it_missed() {
 
 #[test]
 fn a_pacer_spreads_a_pictures_packets_and_keeps_the_rate() {
-    let mut rig = Rig::with(Manner { deaf: false, pace: Some(2.5) });
+    let mut rig = Rig::with(Manner { deaf: false, pace: Some(2.5), phase: Duration::ZERO });
     let mut most = 0;
     let mut seen = rig.server.rtp.len();
     for _ in 0..9_950 {

@@ -157,11 +157,12 @@ impl Connection {
     /// A connection with these SRTP keys, as if its handshake had just completed: for measuring.
     pub(crate) fn established(
         registration: Registration,
+        credentials: Credentials,
         fingerprint: Fingerprint,
         keys: SessionKeys,
         crypto: &Arc<dyn RTCCryptoProvider>,
     ) -> Option<(Self, Sealer)> {
-        let mut connection = Self::new(registration, Credentials::new("", "", ""), fingerprint);
+        let mut connection = Self::new(registration, credentials, fingerprint);
         let agreed = SrtpKeys { profile: ProtectionProfile::AeadAes128Gcm, keys };
         let (sealer, srtcp) = srtp(&agreed, crypto)?;
         connection.srtcp = Some(srtcp);

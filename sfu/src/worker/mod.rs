@@ -193,14 +193,15 @@ impl Worker {
         id: String,
         agreement: Agreement,
         registration: Registration,
+        credentials: Credentials,
         seat: Seat,
         keys: SessionKeys,
-        local: SocketAddr,
         remote: SocketAddr,
     ) -> Option<()> {
+        let local = self.local();
         let crypto = self.shared.identity.crypto.clone();
         let (connection, sealer) =
-            Connection::established(registration, agreement.fingerprint, keys, &crypto)?;
+            Connection::established(registration, credentials, agreement.fingerprint, keys, &crypto)?;
         let entry = self.feeds.entry(feed.id().clone()).or_insert_with(|| WorkerFeed::new(feed.clone()));
         for track in &agreement.tracks {
             entry.want(track.key, track.codec.kind());
@@ -215,6 +216,12 @@ impl Worker {
         self.connected(now, slot);
         self.schedule(slot);
         Some(())
+    }
+
+    /// Where its first socket is bound.
+    pub(crate) fn local(&self) -> SocketAddr {
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.sockets.first().map_or(any, Socket::local)
     }
 
     /// Whether any viewer waits for the pacer.

@@ -21,6 +21,7 @@ use crate::config::{Config, Playout};
 use crate::core::answer::negotiate;
 use crate::core::hello::tests::{datagram, hello};
 use crate::core::history::tests::packet;
+use crate::core::ice::Credentials;
 use crate::core::sdp::Offer;
 use crate::core::sdp::tests::VIEWER as CHROMIUM;
 use crate::core::seal::tests::keys;
@@ -89,7 +90,7 @@ impl Rig {
     pub(super) fn connect(&mut self) {
         let (agreement, registration, seat) = self.parts("viewer");
         let feed = self.publisher.feed().clone();
-        let local = self.worker.sockets[0].local();
+        let credentials = Credentials::new("viewer", "password", "browser");
         let remote = self.screen.local_addr().unwrap();
         let keys = keys(ProtectionProfile::AeadAes128Gcm);
         self.worker
@@ -99,9 +100,9 @@ impl Rig {
                 "viewer".into(),
                 agreement,
                 registration,
+                credentials,
                 seat,
                 keys,
-                local,
                 remote,
             )
             .unwrap();
