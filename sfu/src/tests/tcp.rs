@@ -175,9 +175,15 @@ async fn tcp_may_be_off_or_have_a_port_of_its_own_and_follows_udp_otherwise() {
     let _source = public.publish();
     let answer = public.post(CHROMIUM).await.text;
     let tcp: Vec<&str> = answer.lines().filter(|line| line.contains("tcptype")).collect();
-    let port = public.sfu.udp_addrs()[0].port();
-    assert_eq!(public.sfu.tcp_addrs()[0].port(), port);
+    let port = public.sfu.tcp_addrs()[0].port();
     assert!(tcp.len() == 1 && tcp[0].contains(&format!("203.0.113.9 {port} ")), "{tcp:?}");
+    // The same as UDP's, unless somebody else has that one: where any port will do, that is no error.
+    let mut same = false;
+    for _ in 0..20 {
+        let rig = Rig::with("127.0.0.1", |_| ()).await;
+        same |= rig.sfu.tcp_addrs()[0].port() == rig.sfu.udp_addrs()[0].port();
+    }
+    assert!(same, "never once in twenty times");
     // In use: the message names the setting.
     let taken = Config {
         udp_port: 0,
