@@ -7,7 +7,7 @@ deny_check() { cargo deny --workspace check --hide-inclusion-graph; }
 scripts_check() {
   shellcheck -e SC1091 scripts/* .ci/run
   local file
-  for file in tests/browser/*.mjs tests/browser/*/*.mjs; do node --check "$file"; done
+  for file in tests/browser/*.mjs tests/browser/*/*.mjs bench/*/*.mjs; do node --check "$file"; done
   python3 -m compileall -q tests/aiortc
 }
 
