@@ -141,7 +141,7 @@ describe('over TCP in Chromium', { timeout: 300_000 }, () => {
 
   test('a connection that is cut is replaced: the pictures go on in the same session', async () => {
     const server = await serve();
-    const line = await relay(server.udp);
+    const line = await relay(server.tcp);
     try {
       server.publish('test', PATTERN);
       await server.live('test');

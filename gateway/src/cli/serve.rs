@@ -222,6 +222,7 @@ fn announce(config: &Config, gateway: &Gateway) {
             page = console::base_url(http),
             ?http,
             ?udp,
+            tcp = ?gateway.tcp_addrs(),
             "ready"
         ),
     }
@@ -235,6 +236,7 @@ struct Ready<'a> {
     url: String,
     http: &'a [SocketAddr],
     udp: &'a [SocketAddr],
+    tcp: &'a [SocketAddr],
 }
 
 /// Writes beside and renames, so that whoever waits for the file never reads half of it.
@@ -245,6 +247,7 @@ fn write_ready_file(file: &Path, gateway: &Gateway) -> anyhow::Result<()> {
         url: console::base_url(gateway.http_addrs()),
         http: gateway.http_addrs(),
         udp: gateway.udp_addrs(),
+        tcp: gateway.tcp_addrs(),
     };
     let beside = file.with_extension("tmp");
     std::fs::write(&beside, serde_json::to_vec(&ready)?)?;

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { bicast, probe, ROOT, start, until } from './process.mjs';
 
-/** Starts `bicast serve` on ports that the system chooses. `http` is null where it ended instead. */
+/** Starts `bicast serve` on ports that the system chooses. `ready` is null where it ended instead. */
 async function spawnServer(env) {
   const folder = mkdtempSync(path.join(tmpdir(), 'bicast-'));
   const ready = path.join(folder, 'ready.json');
@@ -18,18 +18,19 @@ async function spawnServer(env) {
   );
   const running = start('serve', bicast, ['serve', '--ready-file', ready], { cwd: folder, env });
   await until('bicast is ready', () => existsSync(ready) || !running.running());
-  return { running, http: existsSync(ready) ? JSON.parse(readFileSync(ready, 'utf8')).http : null };
+  return { running, ready: existsSync(ready) ? JSON.parse(readFileSync(ready, 'utf8')) : null };
 }
 
 /** Starts `bicast serve` with its defaults but for the ports, and waits until it is ready. */
 export async function serve() {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BICAST_')));
-  let { running, http } = await spawnServer(env);
+  let { running, ready } = await spawnServer(env);
   // It asks the system for a free UDP port on IPv4 and takes the same on IPv6, where somebody else may sit.
-  for (let again = 0; http === null && again < 2 && /already in use/.test(running.output()); again++) {
-    ({ running, http } = await spawnServer(env));
+  for (let again = 0; ready === null && again < 2 && /already in use/.test(running.output()); again++) {
+    ({ running, ready } = await spawnServer(env));
   }
-  if (http === null) throw new Error(`it ended: ${running.output()}`);
+  if (ready === null) throw new Error(`it ended: ${running.output()}`);
+  const { http } = ready;
   /** Each family has a port of its own. */
   const url = (where, host = '127.0.0.1') => `http://${http.find((address) => address.startsWith(`${host}:`))}${where}`;
   const json = async (where) => {
@@ -42,6 +43,8 @@ export async function serve() {
     ...running,
     url,
     json,
+    /** The TCP port of WebRTC. */
+    tcp: Number(ready.tcp[0].split(':').at(-1)),
     feed: (id) => json(`/v1/feeds/${id}`),
     /**
      * Waits until the feed is live, and until HLS has a whole segment: hls.js 1.7 takes a playlist of parts alone for an
