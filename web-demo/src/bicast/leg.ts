@@ -199,7 +199,8 @@ export abstract class Leg extends Emitter<LegEvents> {
     if (this.link.state !== "ended") this.#endedAt = null;
     else this.#endedAt ??= now;
     // The playlists ended and the feed goes on: a publisher with other tracks has begun others.
-    const goesOn = this.#endedAt !== null && now - this.#endedAt > GOES_ON_MS && available && this.feed.flowing;
+    const goesOn =
+      this.#endedAt !== null && now - this.#endedAt > GOES_ON_MS && available && this.feed.flowing;
     if (goesOn || (appeared && (this.link.state === "retrying" || this.link.state === "ended"))) {
       this.#endedAt = null;
       this.link.restart();
