@@ -38,7 +38,8 @@ fn check(seen: &[(u32, u32)], video: &Window, compared_at_least: usize) -> anyho
     assert!(order.is_sorted(), "both publishers' pictures are mixed");
     let compared = scene::compare(seen, &video.numbered());
     assert!(compared > compared_at_least, "only {compared} frames on both paths");
-    video.check_contiguous()
+    // A segment whose cut finds no keyframe of a deaf publisher may be left out, if it is said.
+    video.check_contiguous_around_gaps()
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ pub struct Segment {
     pub map: String,
     /// Whether EXT-X-DISCONTINUITY stands before it.
     pub discontinuity: bool,
+    /// Whether EXT-X-GAP says that there is nothing to fetch of it.
+    pub gap: bool,
     /// EXT-X-PROGRAM-DATE-TIME before it.
     pub program_date_time: Option<String>,
 }
@@ -99,6 +101,7 @@ impl MediaPlaylist {
                 }
                 "#EXT-X-MAP" => next.map = attribute(value, "URI").context("EXT-X-MAP without URI")?,
                 "#EXT-X-DISCONTINUITY" => next.discontinuity = true,
+                "#EXT-X-GAP" => next.gap = true,
                 "#EXT-X-PROGRAM-DATE-TIME" => next.program_date_time = Some(value.to_owned()),
                 "#EXT-X-PART" => {
                     // A part of nothing but a gap has nothing to fetch.
@@ -110,7 +113,7 @@ impl MediaPlaylist {
                 "#EXT-X-ENDLIST" => playlist.ended = true,
                 _ if line.is_empty() || line.starts_with('#') => {}
                 _ => {
-                    next.uri = Some(line.to_owned());
+                    next.uri = (!next.gap).then(|| line.to_owned());
                     let following =
                         Segment { number: next.number + 1, map: next.map.clone(), ..Segment::default() };
                     playlist.segments.push(std::mem::replace(&mut next, following));
@@ -249,8 +252,20 @@ impl Window {
     /// # Errors
     /// Naming the first frame that does not.
     pub fn check_contiguous(&self) -> anyhow::Result<()> {
-        let starts: Vec<u64> =
-            self.playlist.segments.iter().filter(|s| s.discontinuity).map(|s| s.number).collect();
+        let gaps: Vec<u64> = self.playlist.segments.iter().filter(|s| s.gap).map(|s| s.number).collect();
+        anyhow::ensure!(gaps.is_empty(), "the segments {gaps:?} are gaps");
+        self.check_contiguous_around_gaps()
+    }
+
+    /// The same where whole segments may be left out and said to be (EXT-X-GAP).
+    ///
+    /// # Errors
+    /// Naming the first frame that does not.
+    pub fn check_contiguous_around_gaps(&self) -> anyhow::Result<()> {
+        let begins_anew = |pair: &[Segment]| pair[1].discontinuity || pair[0].gap;
+        let anew =
+            self.playlist.segments.windows(2).filter(|pair| begins_anew(pair)).map(|pair| pair[1].number);
+        let starts: Vec<u64> = anew.collect();
         for pair in self.frames.windows(2) {
             let (before, frame) = (&pair[0], &pair[1]);
             let end = before.sample.decode + u64::from(before.sample.duration);
