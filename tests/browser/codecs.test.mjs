@@ -1,5 +1,5 @@
-// The codecs beside H.264, published and watched by Chromium: real-time viewers get the picture, HLS gets the sound and says
-// why, and a publisher that returns with another codec sends its viewers away to join again.
+// The codecs beside H.264, published and watched by Chromium, over both paths where there is a place for them in CMAF: VP8 has
+// none, HLS gets its sound and says why. A publisher that returns with another codec sends its viewers away to join again.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -90,29 +90,61 @@ describe('in Chromium', { timeout: 240_000 }, () => {
     await server?.close();
   });
 
-  for (const codec of ['VP8', 'VP9', 'AV1']) {
-    test(`${codec} goes from page to page; HLS has the sound and says why it has no more`, async () => {
-      const id = codec.toLowerCase();
-      const publisher = await publish(pages, browser, server.url(`/whip/${id}`), { codec });
-      await until('the feed is live', async () => (await server.feed(id)).state === 'live');
-      const viewer = await watch(pages, browser, server.url(`/whep/${id}`));
-      await until('both viewers see three seconds', async () => {
-        return (await readable(viewer)).every((frames) => frames.length > 3 * FPS);
-      });
-      assert.equal(await decodes(viewer), `video/${codec}`);
-      checkTimes(await readable(viewer));
+  /** Publishes a feed and waits until two WebRTC viewers have seen three seconds of it. */
+  async function overWebrtc(codec) {
+    const id = codec.toLowerCase();
+    const publisher = await publish(pages, browser, server.url(`/whip/${id}`), { codec });
+    await until('the feed is live', async () => (await server.feed(id)).state === 'live');
+    const viewer = await watch(pages, browser, server.url(`/whep/${id}`));
+    await until('both viewers see three seconds', async () => {
+      return (await readable(viewer)).every((frames) => frames.length > 3 * FPS);
+    });
+    assert.equal(await decodes(viewer), `video/${codec}`);
+    checkTimes(await readable(viewer));
+    const { tracks, paths } = await server.feed(id);
+    assert.deepEqual(tracks.map((track) => track.codec), [id, 'opus']);
+    assert.equal(paths.realtime.available, true);
+    await viewer.close();
+    return { id, publisher, paths };
+  }
 
-      const { tracks, paths } = await server.feed(id);
-      assert.deepEqual(tracks.map((track) => track.codec), [id, 'opus']);
-      assert.equal(paths.realtime.available, true);
-      assert.equal(paths.hls.available, false);
-      assert.match(paths.hls.reason, new RegExp(`^Only the sound is on HLS: ${codec} video is not packaged`));
-      const playlist = await until('HLS has the sound', async () => {
-        const answer = await fetch(server.url(`/hls/${id}/multivariant.m3u8`));
-        return answer.ok && answer.text();
-      });
-      assert.match(playlist, /CODECS="opus"/);
-      await viewer.close();
+  const multivariant = (id) =>
+    until('HLS has the feed', async () => {
+      const answer = await fetch(server.url(`/hls/${id}/multivariant.m3u8`));
+      return answer.ok && answer.text();
+    });
+
+  test('VP8 goes from page to page; HLS has the sound and says why it has no more', async () => {
+    const { id, publisher, paths } = await overWebrtc('VP8');
+    assert.equal(paths.hls.available, false);
+    assert.match(paths.hls.reason, /^Only the sound is on HLS: VP8 video is not packaged/);
+    assert.match(await multivariant(id), /CODECS="opus"/);
+    await publisher.close();
+  });
+
+  for (const [codec, name] of [
+    ['VP9', /CODECS="vp09\.00\.\d\d\.08,opus"/],
+    ['AV1', /CODECS="av01\.0\.\d\d[MH]\.08,opus"/],
+  ]) {
+    test(`${codec} goes from page to page, and plays in hls.js with the same frames`, async () => {
+      const { id, publisher } = await overWebrtc(codec);
+      assert.match(await multivariant(id), name);
+      const page = await pages.open(browser);
+      await page.evaluate((url) => {
+        window.hls = peers.watchHls(url, document.querySelector('#first'));
+      }, server.url(`/hls/${id}/multivariant.m3u8`));
+      const painted = () =>
+        page.evaluate(() => hls.painted.filter(({ number }) => number !== null));
+      await until('hls.js shows three seconds', async () => (await painted()).length > 3 * FPS);
+      const shown = await painted();
+      for (let n = 1; n < shown.length; n++) {
+        assert.ok(shown[n].number > shown[n - 1].number, `frame ${shown[n].number} after ${shown[n - 1].number}`);
+      }
+      // At the start it may wait for its buffer: it has just joined at the live edge.
+      const errors = await page.evaluate(() => hls.errors.filter(({ details }) => details !== 'bufferStalledError'));
+      assert.deepEqual(errors, []);
+      assert.equal((await server.feed(id)).paths.hls.reason, null);
+      await page.close();
       await publisher.close();
     });
   }

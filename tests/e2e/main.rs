@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bad_input;
+mod codecs;
 mod epochs;
 mod identity;
 mod instruments;

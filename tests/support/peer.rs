@@ -37,6 +37,17 @@ pub enum Kind {
     Audio,
 }
 
+/// How a publisher's video is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// H.264, constrained baseline.
+    H264,
+    /// H.265, main.
+    H265,
+    /// VP9, profile 0.
+    Vp9,
+}
+
 const VIDEO_PAYLOAD_TYPE: u8 = 102;
 const AUDIO_PAYLOAD_TYPE: u8 = 111;
 
@@ -63,7 +74,20 @@ impl RtpPublisher {
     /// # Errors
     /// Where the server refuses or no connection comes about.
     pub async fn connect(url: &str, local: IpAddr, kinds: &[Kind]) -> anyhow::Result<Self> {
-        let (connection, state) = connection(local, false).await?;
+        Self::connect_coded(url, local, kinds, Coding::H264).await
+    }
+
+    /// The same with video coded as `coding`.
+    ///
+    /// # Errors
+    /// Where the server refuses or no connection comes about.
+    pub async fn connect_coded(
+        url: &str,
+        local: IpAddr,
+        kinds: &[Kind],
+        coding: Coding,
+    ) -> anyhow::Result<Self> {
+        let (connection, state) = connection(local, false, coding).await?;
         let mut tracks = Vec::new();
         for (n, &kind) in (1_u32..).zip(kinds) {
             let ssrc = 0x0b1c_a570 + n;
@@ -74,7 +98,7 @@ impl RtpPublisher {
                 rtp_kind(kind),
                 vec![RTCRtpEncodingParameters {
                     rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
-                    codec: codec(kind).rtp_codec,
+                    codec: codec(kind, coding).rtp_codec,
                     ..Default::default()
                 }],
             )));
@@ -185,7 +209,7 @@ impl RtpViewer {
     /// # Errors
     /// Where the server refuses or no connection comes about.
     pub async fn connect(url: &str, local: IpAddr, kinds: &[Kind]) -> anyhow::Result<Self> {
-        let (connection, state) = connection(local, true).await?;
+        let (connection, state) = connection(local, true, Coding::H264).await?;
         let inbox = Arc::clone(&state.inbox);
         for kind in kinds.iter().copied().map(rtp_kind) {
             let init = RTCRtpTransceiverInit {
@@ -261,7 +285,7 @@ fn in_order(packets: Vec<Received>) -> Vec<Received> {
 /// # Errors
 /// Where no offer can be made.
 pub async fn viewer_offer() -> anyhow::Result<String> {
-    let (connection, _) = connection(IpAddr::from([127, 0, 0, 1]), true).await?;
+    let (connection, _) = connection(IpAddr::from([127, 0, 0, 1]), true, Coding::H264).await?;
     let init =
         RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
     connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await?;
@@ -307,11 +331,15 @@ impl PeerConnectionEventHandler for State {
     }
 }
 
-/// A connection with H.264 and Opus. A publisher's has no report interceptor: the test writes the sender reports.
-async fn connection(local: IpAddr, reports: bool) -> anyhow::Result<(Arc<dyn PeerConnection>, State)> {
+/// A connection with video and Opus. A publisher's has no report interceptor: the test writes the sender reports.
+async fn connection(
+    local: IpAddr,
+    reports: bool,
+    coding: Coding,
+) -> anyhow::Result<(Arc<dyn PeerConnection>, State)> {
     let mut media = MediaEngine::default();
-    media.register_codec(codec(Kind::Video), RtpCodecKind::Video)?;
-    media.register_codec(codec(Kind::Audio), RtpCodecKind::Audio)?;
+    media.register_codec(codec(Kind::Video, coding), RtpCodecKind::Video)?;
+    media.register_codec(codec(Kind::Audio, coding), RtpCodecKind::Audio)?;
     let mut registry = configure_nack(Registry::new(), &mut media);
     if reports {
         registry = configure_rtcp_reports(registry);
@@ -361,11 +389,17 @@ fn rtp_kind(kind: Kind) -> RtpCodecKind {
     }
 }
 
-fn codec(kind: Kind) -> RTCRtpCodecParameters {
+fn codec(kind: Kind, coding: Coding) -> RTCRtpCodecParameters {
     let (mime, clock_rate, channels, fmtp, payload_type) = match kind {
         Kind::Video => {
-            let fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-            ("video/H264", 90_000, 0, fmtp, VIDEO_PAYLOAD_TYPE)
+            let (mime, fmtp) = match coding {
+                Coding::H264 => {
+                    ("video/H264", "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f")
+                }
+                Coding::H265 => ("video/H265", "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST"),
+                Coding::Vp9 => ("video/VP9", "profile-id=0"),
+            };
+            (mime, 90_000, 0, fmtp, VIDEO_PAYLOAD_TYPE)
         }
         Kind::Audio => ("audio/opus", 48_000, 2, "minptime=10;useinbandfec=1", AUDIO_PAYLOAD_TYPE),
     };

@@ -76,11 +76,11 @@ impl Instance {
             Some(_) => (limits.bytes / 8 * 7, limits.bytes / 8),
             None => (0, limits.bytes),
         };
-        let video = lineup.packaged().map(|picture| {
+        let video = lineup.packaged().and_then(|picture| {
             let window = window(&lineup, limits.window, picture.rate, video_bytes);
             let cut = Cut::video(cadence, picture.rate);
             let independent = lineup.header.independent_segments;
-            VideoTrack::new(picture.key, picture.rate, cut, independent, patience, window)
+            VideoTrack::new(picture, cut, independent, patience, window)
         });
         let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
         let audio = lineup.sound.map(|key| {
@@ -95,7 +95,7 @@ impl Instance {
             frame_rate: cadence.frame_rate.unwrap_or(0.0),
             video,
             audio,
-            cuts_only: lineup.picture.filter(|picture| !picture.packaged),
+            cuts_only: lineup.picture.filter(|picture| !picture.is_packaged()),
             told: None,
             plans: Plans::new(lineup.picture.map_or(ClockRate::OPUS, |picture| picture.rate)),
             changes: 0,

@@ -26,8 +26,16 @@ pub struct Picture {
     pub key: StreamKey,
     /// Its clock rate, which is the master clock's.
     pub rate: ClockRate,
-    /// Whether it is packaged, or good for nothing but its cuts.
-    pub packaged: bool,
+    /// How it is coded.
+    pub codec: Codec,
+}
+
+impl Picture {
+    /// Whether it is packaged, or good for nothing but its cuts: VP8 has no place in CMAF that players know.
+    #[must_use]
+    pub const fn is_packaged(&self) -> bool {
+        matches!(self.codec, Codec::H264 | Codec::H265 | Codec::Av1 | Codec::Vp9)
+    }
 }
 
 impl Lineup {
@@ -40,16 +48,13 @@ impl Lineup {
         }
         let key = |track: &TrackInfo| track.streams().next().unwrap_or_default();
         let video = info.track(TrackKind::Video).filter(|_| cadence.rule != CadenceRule::AudioOnly);
-        let picture = video.map(|track| Picture {
-            key: key(track),
-            rate: track.clock_rate,
-            packaged: track.codec == Codec::H264,
-        });
+        let picture =
+            video.map(|track| Picture { key: key(track), rate: track.clock_rate, codec: track.codec });
         let audio = info.track(TrackKind::Audio).filter(|track| track.codec == Codec::Opus);
         let header = Header {
             target_duration: cadence.target_duration.max(1),
             part_target_ms: cadence.part_target_ms.max(1),
-            independent_segments: !picture.is_some_and(|picture| picture.packaged)
+            independent_segments: !picture.is_some_and(|picture| picture.is_packaged())
                 || cadence.rule == CadenceRule::OnRequest,
         };
         Some(Self { header, picture, sound: audio.map(key) })
@@ -58,7 +63,7 @@ impl Lineup {
     /// The picture, where it is packaged.
     #[must_use]
     pub fn packaged(&self) -> Option<Picture> {
-        self.picture.filter(|picture| picture.packaged)
+        self.picture.filter(Picture::is_packaged)
     }
 
     /// Nothing of the feed can be packaged.
@@ -84,10 +89,12 @@ pub fn refusal(info: &FeedInfo, lineup: &Lineup) -> Option<String> {
     let picture = codec(TrackKind::Video).filter(|_| lineup.picture.is_some());
     match (picture, codec(TrackKind::Audio)) {
         (Some(_), _) if lineup.packaged().is_some() => None,
-        (Some(codec), _) if lineup.sound.is_some() => {
-            Some(format!("Only the sound is on HLS: {codec} video is not packaged. Publish H264."))
+        (Some(codec), _) if lineup.sound.is_some() => Some(format!(
+            "Only the sound is on HLS: {codec} video is not packaged. Publish H264, H265, AV1 or VP9."
+        )),
+        (Some(codec), _) => {
+            Some(format!("{codec} video is not packaged for HLS. Publish H264, H265, AV1 or VP9."))
         }
-        (Some(codec), _) => Some(format!("{codec} video is not packaged for HLS. Publish H264.")),
         (None, Some(codec)) if lineup.sound.is_none() => {
             Some(format!("{codec} sound is not packaged for HLS. Publish Opus."))
         }
@@ -100,7 +107,7 @@ mod tests {
     use super::*;
 
     fn lineup(independent_segments: bool, target_duration: u32, sound: bool) -> Lineup {
-        let picture = Picture { key: StreamKey::default(), rate: ClockRate::VIDEO, packaged: true };
+        let picture = Picture { key: StreamKey::default(), rate: ClockRate::VIDEO, codec: Codec::H264 };
         Lineup {
             header: Header { target_duration, part_target_ms: 216, independent_segments },
             picture: Some(picture),
@@ -117,7 +124,7 @@ mod tests {
             assert!(!first.goes_on_with(&other), "{other:?}");
         }
         let mut unpackaged = first;
-        unpackaged.picture.as_mut().unwrap().packaged = false;
+        unpackaged.picture.as_mut().unwrap().codec = Codec::Vp8;
         let mut without = first;
         without.picture = None;
         for other in [unpackaged, without] {

@@ -3,7 +3,8 @@
 //! | step | file |
 //! |---|---|
 //! | packets in the order of sending | `reorder` |
-//! | packets to frames | `depacketizer`, `h264` |
+//! | packets to frames | `depacketizer` |
+//! | what keyframes say to a player | `coding` |
 //! | decode times | `decode_order` |
 //! | where parts and segments end | `cadence`, `plan`, `video`, `audio` |
 //! | what is shown where frames are missing | `pictures`, `stand_in` |
@@ -18,10 +19,10 @@
 pub mod audio;
 pub mod cadence;
 pub mod cmaf;
+pub mod coding;
 pub mod decode_order;
 pub mod depacketizer;
 pub mod feed;
-pub mod h264;
 pub mod held;
 pub mod instance;
 pub mod lineup;

@@ -4,9 +4,9 @@
 //! A part must not be longer than PART-TARGET and must follow its predecessor within that time (RFC 8216bis 4.4.4.9 and
 //! 6.2.1), and a hole in the buffer makes hls.js stall and then jump over it. So, in this order:
 //! 1. A frame is stretched over what is missing behind it as long as its part stays within PART-TARGET.
-//! 2. What is left is filled with still frames (`h264::still`): pictures of a few bytes that say "as before". They are
+//! 2. What is left is filled with still frames (`coding::still`): pictures of a few bytes that say "as before". They are
 //!    marked disposable, so a reader of the file tells them from the publisher's frames.
-//! 3. Where the bitstream does not allow that (CABAC), with parts marked GAP=YES. A part in front of such a frame may then
+//! 3. Where the bitstream does not allow that (CABAC, other codecs than H.264), with parts marked GAP=YES. A part in front of such a frame may then
 //!    be shorter than 85 %, which no player minds; a longer one is never written.
 //!
 //! # Segments that begin without a keyframe
@@ -31,7 +31,7 @@ pub struct Pending {
     pub presentation: i64,
     /// Whether decoding can begin with it.
     pub keyframe: bool,
-    /// Its NAL units behind their lengths.
+    /// As a sample has it.
     pub data: Bytes,
 }
 
@@ -57,8 +57,7 @@ pub struct Pictures {
 impl Pictures {
     /// Pictures for `writer`, in parts cut by `cut`. `independent`: every segment can be decoded by itself.
     #[must_use]
-    pub fn new(cut: Cut, writer: Writer, independent: bool) -> Self {
-        let stand_in = StandIn::default();
+    pub fn new(cut: Cut, writer: Writer, stand_in: StandIn, independent: bool) -> Self {
         Self { cut, writer, stand_in, pending: None, independent, lost: 0, gap: false, adrift: false }
     }
 

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bicast_shared::media::Codec;
+use bytes::Bytes;
 
+use crate::core::coding::still::Still;
+use crate::core::coding::{VideoConfig, length_prefixed};
 use crate::core::depacketizer::h264::nal;
-use crate::core::h264::params::VideoConfig;
-use crate::core::h264::still::Still;
 
-/// The stand-ins of a stream.
-#[derive(Debug, Default)]
+/// The stand-ins of a stream. Only H.264 has any.
+#[derive(Debug)]
 pub struct StandIn {
+    codec: Codec,
     config: Option<Arc<VideoConfig>>,
     /// The first slice of the picture that is shown, and the still frame that can follow it once it was asked for.
     shown: Option<(Bytes, Option<Still>)>,
@@ -20,9 +22,15 @@ pub struct StandIn {
 }
 
 impl StandIn {
+    /// For a stream coded as `codec`.
+    #[must_use]
+    pub const fn new(codec: Codec) -> Self {
+        Self { codec, config: None, shown: None, keyframe: Vec::new() }
+    }
+
     /// Keyframes from here on are coded as `config` says.
     pub fn set_config(&mut self, config: Arc<VideoConfig>) {
-        *self = Self { config: Some(config), ..Self::default() };
+        *self = Self { config: Some(config), ..Self::new(self.codec) };
     }
 
     /// The parameter sets in force.
@@ -31,8 +39,11 @@ impl StandIn {
         self.config.as_ref()
     }
 
-    /// A picture of the publisher's, as its NAL units, is shown from now on.
+    /// A picture of the publisher's, in its codec's units, is shown from now on.
     pub fn show(&mut self, units: &[Bytes], keyframe: bool) {
+        if self.codec != Codec::H264 {
+            return;
+        }
         let slices = || units.iter().filter(|unit| matches!(nal::kind(unit), nal::SLICE | nal::IDR));
         self.shown = slices().next().map(|slice| (slice.clone(), None));
         if keyframe {
@@ -63,15 +74,4 @@ impl StandIn {
         self.still()?;
         Some(length_prefixed(&self.keyframe))
     }
-}
-
-/// NAL units as a sample has them: each behind its 32-bit length.
-#[must_use]
-pub fn length_prefixed(units: &[Bytes]) -> Bytes {
-    let mut out = BytesMut::with_capacity(units.iter().map(|unit| unit.len() + 4).sum());
-    for unit in units {
-        out.put_u32(u32::try_from(unit.len()).unwrap_or(u32::MAX));
-        out.put_slice(unit);
-    }
-    out.freeze()
 }

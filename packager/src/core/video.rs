@@ -14,19 +14,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bicast_shared::id::{Epoch, StreamKey};
+use bicast_shared::media::Codec;
 use bicast_shared::packet::{MediaPacket, Stamp};
 use bicast_shared::time::ClockRate;
 
 use crate::core::cadence::Cut;
 use crate::core::cmaf::init;
+use crate::core::coding::{self, VideoConfig};
 use crate::core::decode_order::DecodeOrder;
-use crate::core::depacketizer::h264::{AccessUnit, Depacketizer};
-use crate::core::h264::params::VideoConfig;
+use crate::core::depacketizer::{AccessUnit, Depacketizer};
+use crate::core::lineup::Picture;
 use crate::core::maps::Maps;
 use crate::core::pictures::{Pending, Pictures};
 use crate::core::plan::{Plans, SegmentPlan};
 use crate::core::reorder::{Ordered, Patience, Reorder};
-use crate::core::stand_in::length_prefixed;
+use crate::core::stand_in::StandIn;
 use crate::core::window::{Init, WindowLimits};
 use crate::core::writer::Writer;
 
@@ -37,6 +39,7 @@ pub(super) const FILL_DELAY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct VideoTrack {
     key: StreamKey,
+    codec: Codec,
     rate: ClockRate,
     cut: Cut,
     reorder: Reorder,
@@ -90,26 +93,27 @@ struct Frame {
 }
 
 impl VideoTrack {
-    /// The video of stream `key`, cut by `cut`. `independent`: every segment can be decoded by itself.
+    /// The video of a feed, cut by `cut`. `independent`: every segment can be decoded by itself. None where its codec is not
+    /// packaged.
     #[must_use]
     pub fn new(
-        key: StreamKey,
-        rate: ClockRate,
+        Picture { key, rate, codec }: Picture,
         cut: Cut,
         independent: bool,
         patience: Patience,
         limits: WindowLimits,
-    ) -> Self {
-        Self {
+    ) -> Option<Self> {
+        Some(Self {
             key,
+            codec,
             rate,
             cut,
             reorder: Reorder::new(patience),
             ordered: Vec::new(),
-            depacketizer: Depacketizer::default(),
+            depacketizer: Depacketizer::new(codec)?,
             order: DecodeOrder::new(cut.frame),
             frame: None,
-            pictures: Pictures::new(cut, Writer::new(limits), independent),
+            pictures: Pictures::new(cut, Writer::new(limits), StandIn::new(codec), independent),
             running: false,
             epoch: Epoch(0),
             lead: 0,
@@ -122,7 +126,7 @@ impl VideoTrack {
             refused: None,
             keyframe_wanted: false,
             ended_at: None,
-        }
+        })
     }
 
     /// The stream it takes.
@@ -335,19 +339,13 @@ impl VideoTrack {
         let Some(mut unit) = self.depacketizer.finish() else { return };
         let Some(frame) = self.frame else { return };
         if unit.intact && !unit.picture {
-            if !unit.sps.is_empty() || !unit.pps.is_empty() {
+            if unit.has_parameters() {
                 self.loose = unit;
             }
             return;
         }
         if unit.intact && unit.keyframe {
-            let loose = std::mem::take(&mut self.loose);
-            if unit.sps.is_empty() {
-                unit.sps = loose.sps;
-            }
-            if unit.pps.is_empty() {
-                unit.pps = loose.pps;
-            }
+            unit.complete_with(std::mem::take(&mut self.loose));
             self.broken = self.handle_keyframe(&unit, frame, plans, maps);
         } else if self.broken.is_none() && (!unit.intact || self.pictures.is_adrift()) {
             self.broken = Some(Broken::Damage(None));
@@ -370,7 +368,7 @@ impl VideoTrack {
             decode: frame.decode,
             presentation: frame.stamp.media_time.0,
             keyframe: unit.keyframe,
-            data: length_prefixed(&unit.units),
+            data: coding::sample(self.codec, &unit.units),
         });
     }
 
@@ -382,7 +380,7 @@ impl VideoTrack {
         plans: &mut Plans,
         maps: &Maps,
     ) -> Option<Broken> {
-        match VideoConfig::of_keyframe(unit, self.config()) {
+        match VideoConfig::of_keyframe(self.codec, unit, self.config()) {
             Ok(None) => {}
             Ok(Some(config)) => {
                 if !self.take_config(config, frame, plans) {

@@ -2,40 +2,18 @@
 
 use bytes::Bytes;
 use mp4_atom::{
-    Audio, Avc1, Avcc, AvccExt, Codec, Dinf, Dops, Dref, Encode, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov,
-    Mvex, Mvhd, Opus, Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Visual, Vmhd,
+    Audio, Codec, Dinf, Dops, Dref, Encode, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Opus,
+    Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Vmhd,
 };
 
 use crate::core::cmaf::fragment::TRACK_ID;
-use crate::core::h264::params::VideoConfig;
+use crate::core::coding::VideoConfig;
 
-/// The init segment of an H.264 track, with 90,000 ticks a second. None when a parameter set is too large for avcC.
+/// The init segment of a video track, with 90,000 ticks a second. None when a parameter set is too large for it.
 #[must_use]
 pub fn video(config: &VideoConfig) -> Option<Bytes> {
-    let (width, height) = (config.width, config.height);
-    let sps = config.sps.first()?;
-    let &[_, profile, constraints, level, ..] = &sps[..] else { return None };
-    // The profiles that carry their chroma format in the SPS repeat it in avcC (ISO/IEC 14496-15, 5.3.3.1).
-    let ext = (!matches!(profile, 66 | 77 | 88)).then(|| AvccExt {
-        chroma_format: config.chroma.0,
-        bit_depth_luma: config.chroma.1,
-        bit_depth_chroma: config.chroma.2,
-        sequence_parameter_sets_ext: Vec::new(),
-    });
-    let avcc = Avcc {
-        configuration_version: 1,
-        avc_profile_indication: profile,
-        profile_compatibility: constraints,
-        avc_level_indication: level,
-        length_size: 4,
-        sequence_parameter_sets: config.sps.iter().map(|unit| unit.to_vec()).collect(),
-        picture_parameter_sets: config.pps.iter().map(|unit| unit.to_vec()).collect(),
-        ext,
-    };
-    let visual = Visual { data_reference_index: 1, width, height, ..Visual::default() };
-    let entry = Avc1 { visual, avcc, ..Avc1::default() };
-    let tkhd = Tkhd { width: width.into(), height: height.into(), ..track_header() };
-    let minf = Minf { vmhd: Some(Vmhd::default()), ..media_information(entry.into()) };
+    let tkhd = Tkhd { width: config.width.into(), height: config.height.into(), ..track_header() };
+    let minf = Minf { vmhd: Some(Vmhd::default()), ..media_information(config.sample_entry()?) };
     file(90_000, tkhd, (b"vide", "bicast video"), minf)
 }
 

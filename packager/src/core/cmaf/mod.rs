@@ -28,7 +28,7 @@ pub enum SampleKind {
     Repeated,
     /// It needs others.
     Dependent,
-    /// It needs others and nothing needs it: the still frames that fill a hole (`h264::still`).
+    /// It needs others and nothing needs it: the still frames that fill a hole (`coding::still`).
     Disposable,
 }
 

@@ -33,7 +33,7 @@ use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
 use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
 use crate::id::{Epoch, FeedId, SegmentNumber, StreamKey, TrackId};
-use crate::media::{Codec, TrackInfo, TrackKind, h264_sps, starts_decoding};
+use crate::media::{Codec, TrackInfo, TrackKind, decoder_configuration, starts_decoding};
 use crate::packet::{MediaPacket, Stamp};
 use crate::time::{ClockRate, MediaTime, ProgramTime};
 
@@ -84,7 +84,7 @@ pub struct FeedOwner {
     bus_sequence: u64,
     /// The newest frame of the driving stream that was looked at for a cut, and whether it was known to be a keyframe.
     looked_at: Option<(MediaTime, bool)>,
-    /// The driving stream's sequence parameter set.
+    /// How the driving stream is coded: see [`decoder_configuration`].
     parameters: Option<Bytes>,
 }
 
@@ -245,8 +245,8 @@ impl FeedOwner {
         self.settle_driver(now, utc, key, keyframe, input.payload.is_empty());
         let drives = self.driving_stream() == Some(key);
         if drives {
-            if codec == Codec::H264 && keyframe {
-                self.handle_parameters(&input.payload);
+            if keyframe {
+                self.handle_parameters(codec, &input.payload);
             }
             self.handle_driving_frame(now, utc, rate, placed, keyframe);
         }
@@ -448,13 +448,13 @@ impl FeedOwner {
         next.max(newest.saturating_add(elapsed))
     }
 
-    fn handle_parameters(&mut self, payload: &Bytes) {
-        let Some(sps) = h264_sps(payload) else { return };
-        if self.parameters.as_ref().is_some_and(|before| before[..] != *sps) {
+    fn handle_parameters(&mut self, codec: Codec, payload: &Bytes) {
+        let Some(parameters) = decoder_configuration(codec, payload) else { return };
+        if self.parameters.as_ref().is_some_and(|before| before[..] != *parameters) {
             self.cuts.handle_new_parameters();
         }
-        if self.parameters.as_ref().is_none_or(|before| before[..] != *sps) {
-            self.parameters = Some(payload.slice_ref(sps));
+        if self.parameters.as_ref().is_none_or(|before| before[..] != *parameters) {
+            self.parameters = Some(payload.slice_ref(parameters));
         }
     }
 

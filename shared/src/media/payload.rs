@@ -1,135 +1,6 @@
-//! Codecs, tracks and renditions, and how to see in an RTP payload where decoding can begin.
+//! What one RTP payload shows of its frame: whether decoding can begin there, and how the stream is coded.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use crate::id::{RenditionId, StreamKey, TrackId};
-use crate::time::ClockRate;
-
-/// What a track carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TrackKind {
-    /// Pictures.
-    Video,
-    /// Sound.
-    Audio,
-}
-
-/// How a track is coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Codec {
-    /// H.264 / AVC, RFC 6184.
-    H264,
-    /// H.265 / HEVC, RFC 7798.
-    H265,
-    /// VP8, RFC 7741.
-    Vp8,
-    /// VP9, RFC 9628.
-    Vp9,
-    /// AV1, the AOM's RTP specification.
-    Av1,
-    /// Opus, RFC 7587.
-    Opus,
-    /// AAC as access units (it comes from RTMP and files, never from WebRTC).
-    Aac,
-}
-
-impl Codec {
-    /// Picture or sound.
-    #[must_use]
-    pub const fn kind(self) -> TrackKind {
-        match self {
-            Self::H264 | Self::H265 | Self::Vp8 | Self::Vp9 | Self::Av1 => TrackKind::Video,
-            Self::Opus | Self::Aac => TrackKind::Audio,
-        }
-    }
-
-    /// The encoding name of SDP's `a=rtpmap`.
-    #[must_use]
-    pub const fn sdp_name(self) -> &'static str {
-        match self {
-            Self::H264 => "H264",
-            Self::H265 => "H265",
-            Self::Vp8 => "VP8",
-            Self::Vp9 => "VP9",
-            Self::Av1 => "AV1",
-            Self::Opus => "opus",
-            Self::Aac => "mpeg4-generic",
-        }
-    }
-
-    /// The codec that SDP calls `name` (names are case-insensitive, RFC 8866, 6.6).
-    #[must_use]
-    pub fn from_sdp_name(name: &str) -> Option<Self> {
-        [Self::H264, Self::H265, Self::Vp8, Self::Vp9, Self::Av1, Self::Opus, Self::Aac]
-            .into_iter()
-            .find(|codec| codec.sdp_name().eq_ignore_ascii_case(name))
-    }
-}
-
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::H264 => "H264",
-            Self::H265 => "H265",
-            Self::Vp8 => "VP8",
-            Self::Vp9 => "VP9",
-            Self::Av1 => "AV1",
-            Self::Opus => "Opus",
-            Self::Aac => "AAC",
-        })
-    }
-}
-
-/// One track of a feed as its publisher described it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrackInfo {
-    /// Its number on the feed.
-    pub id: TrackId,
-    /// How it is coded.
-    pub codec: Codec,
-    /// Ticks per second of its RTP timestamps.
-    pub clock_rate: ClockRate,
-    /// Channels of sound; 0 for video.
-    pub channels: u8,
-    /// The publisher's `a=fmtp` parameters, e.g. `profile-level-id=42e01f;packetization-mode=1`.
-    pub fmtp: String,
-    /// Its encodings, at least one.
-    pub renditions: Vec<RenditionInfo>,
-}
-
-impl TrackInfo {
-    /// A track with a single encoding.
-    #[must_use]
-    pub fn single(id: TrackId, codec: Codec, clock_rate: ClockRate, channels: u8, fmtp: String) -> Self {
-        let renditions = vec![RenditionInfo { id: RenditionId(0), rid: None }];
-        Self { id, codec, clock_rate, channels, fmtp, renditions }
-    }
-
-    /// Picture or sound.
-    #[must_use]
-    pub const fn kind(&self) -> TrackKind {
-        self.codec.kind()
-    }
-
-    /// The stream keys of all its encodings.
-    pub fn streams(&self) -> impl Iterator<Item = StreamKey> + '_ {
-        self.renditions.iter().map(|rendition| StreamKey::new(self.id, rendition.id))
-    }
-}
-
-/// One encoding of a track.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RenditionInfo {
-    /// Its number in the track.
-    pub id: RenditionId,
-    /// The simulcast `rid` it came under (RFC 8851), if any.
-    pub rid: Option<String>,
-}
+use super::Codec;
 
 /// Whether this RTP payload shows that its frame is one at which decoding can begin.
 ///
@@ -167,15 +38,97 @@ pub fn begins_keyframe(codec: Codec, payload: &[u8]) -> bool {
     }
 }
 
-/// The H.264 sequence parameter set in this RTP payload, alone or in a STAP-A. When it changes, the picture's size or
-/// profile may have, and CMAF needs a new initialization section.
+/// The bytes of this RTP payload that tell a decoder how its stream is coded, where they are in it whole: the sequence
+/// parameter set of H.264 and H.265, alone or in company, AV1's sequence header, the beginning of a VP9 keyframe's header. When
+/// they change, the picture's size or profile may have, and CMAF needs a new initialization section.
 #[must_use]
-pub fn h264_sps(payload: &[u8]) -> Option<&[u8]> {
+pub fn decoder_configuration(codec: Codec, payload: &[u8]) -> Option<&[u8]> {
+    match codec {
+        Codec::H264 => h264_sps(payload),
+        Codec::H265 => h265_sps(payload),
+        Codec::Av1 => av1_sequence_header(payload),
+        // Sync code, colours and size (VP9, 6.2).
+        Codec::Vp9 if vp9_keyframe(payload) => payload.get(vp9_descriptor(payload)?..)?.get(1..9),
+        _ => None,
+    }
+}
+
+fn h264_sps(payload: &[u8]) -> Option<&[u8]> {
     let is_sps = |unit: &&[u8]| unit.first().is_some_and(|b| b & 0x1f == 7);
     match payload {
         [first, rest @ ..] if first & 0x1f == 24 => aggregated(rest).find(is_sps),
         _ => Some(payload).filter(is_sps),
     }
+}
+
+fn h265_sps(payload: &[u8]) -> Option<&[u8]> {
+    let is_sps = |unit: &&[u8]| unit.first().is_some_and(|b| (b >> 1) & 0x3f == 33);
+    match payload {
+        [first, _, rest @ ..] if (first >> 1) & 0x3f == 48 => aggregated(rest).find(is_sps),
+        _ => Some(payload).filter(is_sps),
+    }
+}
+
+/// A packet that begins a coded video sequence has its header in front, behind a temporal delimiter at most (AV1's RTP payload
+/// format, 4.4 and 5).
+fn av1_sequence_header(payload: &[u8]) -> Option<&[u8]> {
+    let (&header, mut rest) = payload.split_first()?;
+    if header & 0x88 != 0x08 {
+        return None;
+    }
+    let count = usize::from(header >> 4 & 3);
+    for index in 1..=2 {
+        let element = if index == count {
+            // Its end is the packet's, unless it goes on in the next one.
+            if header & 0x40 != 0 {
+                return None;
+            }
+            std::mem::take(&mut rest)
+        } else {
+            let bytes = rest.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+            let length =
+                rest[..bytes].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f));
+            let element = rest.get(bytes..bytes + length)?;
+            rest = &rest[bytes + length..];
+            element
+        };
+        if element.first().is_some_and(|b| (b >> 3) & 0x0f == 1) {
+            return Some(element);
+        }
+    }
+    None
+}
+
+/// How long a VP9 payload descriptor without a scalability structure or references is, which a keyframe's is unless it says how
+/// its layers are built.
+fn vp9_descriptor(payload: &[u8]) -> Option<usize> {
+    let (&flags, rest) = payload.split_first()?;
+    let picture_id = match flags & 0x80 != 0 {
+        true if rest.first()? & 0x80 != 0 => 2,
+        true => 1,
+        false => 0,
+    };
+    let layers = match (flags & 0x20 != 0, flags & 0x10 != 0) {
+        (false, _) => 0,
+        (true, true) => 1,
+        (true, false) => 2,
+    };
+    let at = 1 + picture_id + layers;
+    if flags & 0x02 == 0 {
+        return Some(at);
+    }
+    let structure = *payload.get(at)?;
+    let (spatial, sizes, groups) =
+        (usize::from(structure >> 5) + 1, structure & 0x10 != 0, structure & 0x08 != 0);
+    let mut at = at + 1 + if sizes { spatial * 4 } else { 0 };
+    if groups {
+        let count = *payload.get(at)?;
+        at += 1;
+        for _ in 0..count {
+            at += 1 + usize::from(*payload.get(at)? >> 2 & 3);
+        }
+    }
+    Some(at)
 }
 
 fn h264_keyframe(payload: &[u8]) -> bool {
@@ -266,12 +219,38 @@ mod tests {
     }
 
     #[test]
-    fn the_sps_is_found_alone_and_in_company() {
-        assert_eq!(h264_sps(&[0x67, 1, 2]), Some(&[0x67, 1, 2][..]));
-        assert_eq!(h264_sps(&[0x78, 0, 1, 0x09, 0, 2, 0x67, 0x42, 0, 1, 0x68]), Some(&[0x67, 0x42][..]));
+    fn the_decoder_configuration_is_found_alone_and_in_company() {
+        let h264 = |payload| decoder_configuration(Codec::H264, payload);
+        assert_eq!(h264(&[0x67, 1, 2]), Some(&[0x67, 1, 2][..]));
+        assert_eq!(h264(&[0x78, 0, 1, 0x09, 0, 2, 0x67, 0x42, 0, 1, 0x68]), Some(&[0x67, 0x42][..]));
         for none in [&[][..], &[0x65, 1], &[0x78], &[0x78, 0, 9, 0x67], &[0x7c, 0x87, 1]] {
-            assert_eq!(h264_sps(none), None);
+            assert_eq!(h264(none), None);
         }
+        let h265 = |payload| decoder_configuration(Codec::H265, payload);
+        assert_eq!(h265(&[33 << 1, 1, 2]), Some(&[33 << 1, 1, 2][..]));
+        let together = [48 << 1, 1, 0, 2, 32 << 1, 1, 0, 3, 33 << 1, 1, 9];
+        assert_eq!(h265(&together), Some(&[33 << 1, 1, 9][..]));
+        assert_eq!(h265(&[19 << 1, 1, 2]), None);
+        let av1 = |payload| decoder_configuration(Codec::Av1, payload);
+        assert_eq!(av1(&[0x28, 2, 0x08, 7, 0x30, 1]), Some(&[0x08, 7][..]), "two elements");
+        assert_eq!(av1(&[0x38, 1, 0x10, 2, 0x08, 7, 0x30]), Some(&[0x08, 7][..]), "behind a delimiter");
+        assert_eq!(av1(&[0x18, 0x08, 7]), Some(&[0x08, 7][..]), "alone");
+        for none in [
+            &[0x58, 0x08, 7][..],
+            &[0x10, 0x08, 7],
+            &[0x98, 0x08],
+            &[0x08, 0xff, 0xff, 0xff, 0xff, 1],
+            &[0x08, 9, 8],
+        ] {
+            assert_eq!(av1(none), None, "{none:x?}");
+        }
+        let vp9 = |payload| decoder_configuration(Codec::Vp9, payload);
+        let header = [0x82, 0x49, 0x83, 0x42, 0, 0x27, 0xf0, 0x16, 0x70, 5];
+        let key = [&[0x88, 0x80, 0x01][..], &header].concat();
+        assert_eq!(vp9(&key), Some(&header[1..9]));
+        let structured = [&[0x0a, 0x18, 0, 64, 0, 64, 1, 0x04, 0x01][..], &header].concat();
+        assert_eq!(vp9(&structured), Some(&header[1..9]));
+        assert_eq!(vp9(&[0xc8, 0x80, 0x01, 0x86, 1, 2, 3, 4, 5, 6, 7, 8, 9]), None);
     }
 
     #[test]
@@ -318,6 +297,7 @@ mod tests {
                 if n % 7 == 0 {
                     std::hint::black_box(starts_decoding(codec, &n.to_le_bytes()[..3]));
                     std::hint::black_box(begins_keyframe(codec, &n.to_le_bytes()[..3]));
+                    std::hint::black_box(decoder_configuration(codec, &n.to_le_bytes()[..3]));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Still frames: pictures of a few bytes that repeat the one before, written by ourselves where the publisher sent none.
+//! H.264: still frames, pictures of a few bytes that repeat the one before, written by ourselves where the publisher sent none.
 //!
 //! A P slice whose macroblocks are all skipped copies its reference exactly (H.264, 8.4.1.1: with no neighbours the
 //! predicted motion is zero). It is not a reference itself (`nal_ref_idc` 0), so the publisher's next frame decodes as if it
@@ -12,7 +12,7 @@ use h264_reader::nal::slice::{FieldPic, PicOrderCountLsb, SliceHeader};
 use h264_reader::nal::sps::{FrameMbsFlags, PicOrderCntType, SeqParameterSet};
 use h264_reader::rbsp::BitReader;
 
-use crate::core::h264::params::{VideoConfig, payload};
+use super::{Coding, VideoConfig, payload};
 
 /// A slice header and the little that follows it lie in the first bytes of a slice; the rest need not be unescaped.
 const HEADER_BYTES: usize = 64;
@@ -25,13 +25,15 @@ impl Still {
     /// The still frame for the picture whose first slice is `slice`. None where the stream's coding does not allow it.
     #[must_use]
     pub fn after(config: &VideoConfig, slice: &[u8]) -> Option<Self> {
+        let Coding::H264(parameters) = &config.coding else { return None };
         let header = NalHeader::new(*slice.first()?).ok()?;
         if header.nal_ref_idc() == 0 || config.reorder_frames != Some(0) {
             return None;
         }
-        let rbsp = payload(slice.get(..HEADER_BYTES.min(slice.len()))?);
+        let rbsp = payload(slice.get(..HEADER_BYTES.min(slice.len()))?, 1);
         let mut reader = BitReader::new(&*rbsp);
-        let (picture, sps, pps) = SliceHeader::from_bits(&config.context, &mut reader, header, None).ok()?;
+        let (picture, sps, pps) =
+            SliceHeader::from_bits(&parameters.context, &mut reader, header, None).ok()?;
         let plain = matches!(sps.frame_mbs_flags, FrameMbsFlags::Frames)
             && matches!(picture.field_pic, FieldPic::Frame)
             && picture.colour_plane.is_none()
@@ -143,8 +145,10 @@ impl Bits {
 
 #[cfg(test)]
 mod tests {
+    use bicast_shared::media::Codec;
+
     use super::*;
-    use crate::core::depacketizer::h264::AccessUnit;
+    use crate::core::depacketizer::AccessUnit;
 
     #[test]
     fn bits_are_written_as_the_standard_says() {
@@ -168,7 +172,7 @@ mod tests {
                     pps: vec![Bytes::copy_from_slice(pps)],
                     ..AccessUnit::default()
                 };
-                VideoConfig::of_keyframe(&unit, None).ok().flatten()
+                VideoConfig::of_keyframe(Codec::H264, &unit, None).ok().flatten()
             };
             // 160x90 constrained baseline, by x264.
             let known = [
