@@ -12,6 +12,7 @@ use bicast_shared::media::TrackKind;
 use bicast_shared::packet::MediaPacket;
 use bicast_shared::status::{LiveEdge, PackagedRendition, PackagerFeedStatus};
 use bicast_shared::time::{MediaTime, ProgramTime};
+use futures_util::future::select_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,8 +60,8 @@ struct Streams {
 }
 
 impl Streams {
-    /// Subscribes to what the feed has and is not read yet. Two streams at most: a kind of track keeps its id for the feed's
-    /// life, and one stream of each kind is read.
+    /// Subscribes to what the feed has and is not read yet. A few streams at most: a kind of track keeps its id for the feed's
+    /// life, and has at most four layers.
     fn follow(&mut self, feed: &Feed, core: &FeedPackager) {
         for key in core.streams() {
             if self.readers.iter().all(|reader| reader.key() != key) {
@@ -71,23 +72,15 @@ impl Streams {
 
     /// Waits until one of the streams has packets. Cancel safe.
     async fn ready(&mut self) {
-        let batch = &mut self.batch;
-        let mut readers = self.readers.iter_mut();
-        match (readers.next(), readers.next()) {
-            (Some(a), Some(b)) => {
-                let mut other = Vec::new();
-                tokio::select! {
-                    read = a.read(batch, BATCH) => if read.is_err() { std::future::pending().await },
-                    read = b.read(&mut other, BATCH) => if read.is_err() { std::future::pending().await },
-                }
-                batch.append(&mut other);
-            }
-            (Some(a), None) => {
-                if a.read(batch, BATCH).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }
-            _ => std::future::pending().await,
+        let readers = self.readers.iter_mut();
+        let waiting: Vec<_> = readers.map(|reader| Box::pin(reader.ready())).collect();
+        match waiting.is_empty() {
+            true => std::future::pending().await,
+            false => match select_all(waiting).await {
+                (Ok(()), ..) => {}
+                // The feed has ended, which its info says as well.
+                (Err(_), ..) => std::future::pending().await,
+            },
         }
     }
 
@@ -212,7 +205,7 @@ fn status(snapshot: &FeedSnapshot, info: &FeedInfo, viewers: u32) -> PackagerFee
             .and_then(RenditionSnapshot::newest_part)
             .map(|(number, part)| (SegmentNumber(number), u32::try_from(part).unwrap_or(u32::MAX))),
         window_seconds: main.map_or(0.0, RenditionSnapshot::seconds),
-        renditions: snapshot.renditions.iter().map(packaged).collect(),
+        renditions: snapshot.renditions.iter().filter(|one| !one.codecs.is_empty()).map(packaged).collect(),
         refused: snapshot.refused.clone(),
         discontinuities: snapshot.discontinuities,
         lost_access_units: snapshot.lost_access_units,

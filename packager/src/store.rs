@@ -51,8 +51,8 @@ pub(crate) struct Published {
     pub(crate) snapshot: FeedSnapshot,
     version: u64,
     multivariant: OnceLock<Arc<Text>>,
-    /// Per rendition: the full playlist and the delta update.
-    media: Vec<[OnceLock<Arc<Text>>; 2]>,
+    /// Per rendition: the full playlist, the delta update, and the playlist of keyframes.
+    media: Vec<[OnceLock<Arc<Text>>; 3]>,
 }
 
 /// A rendered playlist.
@@ -105,6 +105,19 @@ impl Published {
         }
         let cell = self.media.get(index)?.get(usize::from(request.skip))?;
         Some(cell.get_or_init(|| render(if request.skip { "1" } else { "0" })).clone())
+    }
+
+    /// An I-frame playlist; `query` is appended to its URIs. None for a rendition that is not there.
+    pub(crate) fn iframes(&self, name: &str, query: &str) -> Option<Arc<Text>> {
+        let index = self.snapshot.renditions.iter().position(|rendition| rendition.name == name)?;
+        let render = || {
+            let text = playlist::iframes(&self.snapshot, name, query).unwrap_or_default();
+            Text::new(text, format!("\"{}-{name}-i\"", self.version))
+        };
+        if !query.is_empty() {
+            return Some(render());
+        }
+        Some(self.media.get(index)?.get(2)?.get_or_init(render).clone())
     }
 }
 

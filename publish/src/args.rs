@@ -22,12 +22,19 @@ Examples:
     bicast publish --test-pattern --size 640x360 --bitrate 600k --duration 60 --json \\
       --whip http://127.0.0.1:8080/whip/demo
 
+  Three encodings of one picture as simulcast layers:
+    bicast publish --layer 720p.mp4 --layer 360p.mp4 --layer 180p.mp4 \\
+      --whip http://127.0.0.1:8080/whip/demo
+
   Make a file that suits (H.264, a keyframe every 2 s at 25 fps, no B-frames, AAC):
     ffmpeg -i in.mov -c:v libx264 -g 50 -bf 0 -c:a aac -ac 2 -movflags +faststart out.mp4
 
 The test pattern shows a clock, and carries the frame number and the time of drawing
 as bar codes, so that lost frames and latency can be measured in the picture.
 It beeps and flashes once a second.";
+
+/// Encodings of one picture that servers take.
+const MOST_LAYERS: usize = 4;
 
 /// Publish a file or the test pattern over WHIP.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,10 +43,14 @@ pub struct Args {
     /// MP4 file to play in a loop: H.264 is sent as it is, AAC becomes Opus
     #[arg(
         value_name = "FILE.mp4",
-        required_unless_present = "test_pattern",
-        conflicts_with = "test_pattern"
+        required_unless_present_any = ["test_pattern", "layer"],
+        conflicts_with_all = ["test_pattern", "layer"]
     )]
     pub file: Option<PathBuf>,
+
+    /// MP4 file with one encoding of the picture; give two to four, the best first (simulcast). The sound is the first one's
+    #[arg(long, value_name = "FILE.mp4", conflicts_with = "test_pattern")]
+    pub layer: Vec<PathBuf>,
 
     /// Publish the built-in moving picture instead of a file
     #[arg(long)]
@@ -54,19 +65,19 @@ pub struct Args {
     pub token: Option<Token>,
 
     /// Bits per second of the test pattern's video: 2500k, 2.5M or 2500000
-    #[arg(long, value_name = "BITS", default_value = "2500k", value_parser = bitrate, conflicts_with = "file")]
+    #[arg(long, value_name = "BITS", default_value = "2500k", value_parser = bitrate, conflicts_with_all = ["file", "layer"])]
     pub bitrate: u32,
 
     /// Frames per second of the test pattern: 30, 29.97, 30000/1001
-    #[arg(long, default_value = "30", conflicts_with = "file")]
+    #[arg(long, default_value = "30", conflicts_with_all = ["file", "layer"])]
     pub fps: FrameRate,
 
     /// Picture size of the test pattern in pixels
-    #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = size, conflicts_with = "file")]
+    #[arg(long, value_name = "WxH", default_value = "1280x720", value_parser = size, conflicts_with_all = ["file", "layer"])]
     pub size: (usize, usize),
 
     /// Seconds from one keyframe of the test pattern to the next when nobody asks for one
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds, conflicts_with = "file")]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds, conflicts_with_all = ["file", "layer"])]
     pub gop: Duration,
 
     /// Send no sound
@@ -121,7 +132,18 @@ impl Args {
     /// When the file cannot be published.
     pub fn input(&self) -> Result<Input, Error> {
         if let Some(file) = &self.file {
-            return Ok(Input::Clip(Clip::open(file, !self.no_audio)?));
+            return Ok(Input::Clips(vec![Clip::open(file, !self.no_audio)?]));
+        }
+        if !self.layer.is_empty() {
+            if !(2..=MOST_LAYERS).contains(&self.layer.len()) {
+                return Err(Error::Options(
+                    "--layer is given two to four times, once for each encoding".into(),
+                ));
+            }
+            // Only the first one's sound is sent, and only that is looked at.
+            let open = |(n, file): (usize, &PathBuf)| Clip::open(file, n == 0 && !self.no_audio);
+            let clips: Result<Vec<_>, _> = self.layer.iter().enumerate().map(open).collect();
+            return Ok(Input::Clips(Clip::layers(clips?)?));
         }
         let (width, height) = self.size;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by the parsers")]
@@ -242,6 +264,9 @@ mod tests {
         assert!(parse("--test-pattern").unwrap_err().contains("--whip"));
         assert!(parse(&format!("a.mp4 --test-pattern {WHIP}")).is_err());
         assert!(parse(&format!("a.mp4 --fps 25 {WHIP}")).is_err());
+        assert!(parse(&format!("a.mp4 --layer b.mp4 {WHIP}")).is_err());
+        let one = parse(&format!("--layer b.mp4 {WHIP}")).unwrap().input().unwrap_err();
+        assert!(one.to_string().contains("two to four"), "{one}");
         assert!(parse("--test-pattern --whip demo").unwrap_err().contains("http://127.0.0.1:8080/whip/demo"));
         assert!(parse(&format!("no-such-file.mp4 {WHIP}")).unwrap().input().is_err());
     }

@@ -43,8 +43,8 @@ pub async fn publish(args: Args, mut stop: watch::Receiver<bool>) -> anyhow::Res
     };
     let whip = Whip::new(args.whip.clone(), args.token.clone())?;
     let mut show = Show { display: Display::new(args.quiet, args.json) };
-    if let Input::Clip(clip) = &opened {
-        for advice in clip.advice() {
+    if let Input::Clips(clips) = &opened {
+        for advice in clips.iter().flat_map(crate::source::Clip::advice) {
             show.display.warn(&advice);
         }
     }

@@ -13,7 +13,7 @@ use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
-    RtpCodecKind,
+    RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::watch;
@@ -35,6 +35,8 @@ use crate::feedback::{Feedback, Reports, TrackClock};
 pub(crate) struct PeerSettings {
     /// The `profile-level-id` of the video; none without video.
     pub(crate) profile: Option<String>,
+    /// In how many encodings the video comes, at least 1.
+    pub(crate) layers: usize,
     /// Whether there is sound.
     pub(crate) audio: bool,
     /// The server's addresses, to find out from which of ours they are reached.
@@ -55,7 +57,8 @@ struct OutTrack {
     kind: RtpCodecKind,
     track: Arc<TrackLocalStaticRTP>,
     transceiver: Arc<dyn RtpTransceiver>,
-    clock: TrackClock,
+    /// One for each encoding.
+    clocks: Vec<TrackClock>,
 }
 
 /// Writes the packets of one track: numbers them and stamps them.
@@ -64,10 +67,15 @@ pub(crate) struct Writer {
     clock: TrackClock,
     payload_type: u8,
     sequence: u16,
+    /// The `rid` of its encoding, and the id of the header extension that says it (RFC 8852).
+    rid: Option<(u8, Bytes)>,
 }
 
 const H264_PAYLOAD: u8 = 102;
 const OPUS_PAYLOAD: u8 = 111;
+/// The header extensions by which a receiver tells encodings apart (RFC 8852, RFC 9143).
+const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 /// Packets kept for retransmission: more than three seconds at 2.5 Mbit/s.
 const NACK_HISTORY: u16 = 1_024;
 /// Host candidates only, so nothing has to be asked on the network.
@@ -86,19 +94,27 @@ impl Peer {
             .chain(audio.map(|codec| (RtpCodecKind::Audio, codec)))
         {
             engine.register_codec(codec.clone(), kind)?;
-            let clock = TrackClock {
+            let layers = if kind == RtpCodecKind::Video { settings.layers } else { 1 };
+            let clock = |_| TrackClock {
                 // 0 means "none" to some.
                 ssrc: rand::random_range(1..=u32::MAX),
                 rate: ClockRate::new(codec.rtp_codec.clock_rate),
                 base: rand::random(),
                 video: kind == RtpCodecKind::Video,
             };
-            planned.push((kind, codec, clock));
+            let clocks: Vec<_> = (0..layers).map(clock).collect();
+            planned.push((kind, codec, clocks));
+        }
+        if settings.layers > 1 {
+            for uri in [MID, RID] {
+                let extension = RTCRtpHeaderExtensionCapability { uri: uri.into() };
+                engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+            }
         }
 
         let feedback = Arc::new(Feedback::default());
         let cname = format!("{:016x}", rand::random::<u64>());
-        let clocks: Vec<_> = planned.iter().map(|(_, _, clock)| *clock).collect();
+        let clocks: Vec<_> = planned.iter().flat_map(|(_, _, clocks)| clocks.clone()).collect();
         let registry = Registry::new()
             .with(Slot::NackResponder, NackResponderBuilder::new().with_size(NACK_HISTORY).build())
             .with(Slot::SenderReport, Reports::new(Arc::clone(&feedback), &clocks, &cname));
@@ -116,15 +132,15 @@ impl Peer {
                 .await?,
         );
         let mut tracks = Vec::new();
-        for (kind, codec, clock) in planned {
-            let track = Arc::new(TrackLocalStaticRTP::new(media_track(kind, &codec, clock.ssrc, &cname)));
+        for (kind, codec, clocks) in planned {
+            let track = Arc::new(TrackLocalStaticRTP::new(media_track(kind, &codec, &clocks, &cname)));
             let init = RTCRtpTransceiverInit {
                 direction: RTCRtpTransceiverDirection::Sendonly,
                 ..RTCRtpTransceiverInit::default()
             };
             let local = Arc::clone(&track) as Arc<dyn TrackLocal>;
             let transceiver = connection.add_transceiver_from_track(local, Some(init)).await?;
-            tracks.push(OutTrack { kind, track, transceiver, clock });
+            tracks.push(OutTrack { kind, track, transceiver, clocks });
         }
         let offer = connection.create_offer(None).await?;
         connection.set_local_description(offer).await?;
@@ -165,22 +181,32 @@ impl Peer {
         Ok(self.connection.set_remote_description(answer).await?)
     }
 
-    /// The writer of the video (or of the sound); none when there is no such track. Once per track, after the answer.
-    pub(crate) async fn writer(&self, video: bool) -> Result<Option<Writer>, Error> {
-        let Some(out) = self.tracks.iter().find(|out| out.clock.video == video) else { return Ok(None) };
+    /// The writer of an encoding of the video, or of the sound; none when there is no such track. Once each, after the answer.
+    pub(crate) async fn writer(&self, layer: Option<usize>) -> Result<Option<Writer>, Error> {
+        let video = layer.is_some();
+        let Some(out) = self.tracks.iter().find(|out| (out.kind == RtpCodecKind::Video) == video) else {
+            return Ok(None);
+        };
+        let layer = layer.unwrap_or(0);
+        let Some(clock) = out.clocks.get(layer).copied() else { return Ok(None) };
         let sender = out.transceiver.sender().await?;
         let parameters = match sender {
-            Some(sender) => sender.get_parameters().await?.rtp_parameters.codecs,
-            None => Vec::new(),
+            Some(sender) => Some(sender.get_parameters().await?.rtp_parameters),
+            None => None,
         };
         let offered = if video { H264_PAYLOAD } else { OPUS_PAYLOAD };
+        let codec = parameters.as_ref().and_then(|parameters| parameters.codecs.first());
+        let extensions = parameters.iter().flat_map(|parameters| &parameters.header_extensions);
+        let id = extensions.into_iter().find(|extension| extension.uri == RID).map(|extension| extension.id);
+        let id = id.and_then(|id| u8::try_from(id).ok()).filter(|_| out.clocks.len() > 1);
         Ok(Some(Writer {
             track: Arc::clone(&out.track),
-            clock: out.clock,
-            payload_type: parameters.first().map_or(offered, |codec| codec.payload_type),
+            clock,
+            payload_type: codec.map_or(offered, |codec| codec.payload_type),
             // Far from the wrap: a receiver that misses the first packets must not guess the rollover wrong
             // (RFC 3711, 3.3.1).
             sequence: rand::random_range(0..0x4000),
+            rid: id.map(|id| (id, layer.to_string().into())),
         }))
     }
 
@@ -200,7 +226,7 @@ impl Writer {
     pub(crate) async fn write(&mut self, ticks: i64, marker: bool, payload: Bytes) -> Result<(), Error> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "RTP timestamps wrap")]
         let ticks = ticks as u32;
-        let header = rtc::rtp::Header {
+        let mut header = rtc::rtp::Header {
             version: 2,
             marker,
             payload_type: self.payload_type,
@@ -209,6 +235,9 @@ impl Writer {
             ssrc: self.clock.ssrc,
             ..rtc::rtp::Header::default()
         };
+        if let Some((id, rid)) = &self.rid {
+            header.set_extension(*id, rid.clone())?;
+        }
         self.sequence = self.sequence.wrapping_add(1);
         Ok(self.track.write_rtp(rtc::rtp::Packet { header, payload }).await?)
     }
@@ -283,15 +312,17 @@ fn opus() -> RTCRtpCodecParameters {
     }
 }
 
+/// A track with an encoding for each of `clocks`; several have their number as `rid`.
 fn media_track(
     kind: RtpCodecKind,
     codec: &RTCRtpCodecParameters,
-    ssrc: u32,
+    clocks: &[TrackClock],
     stream: &str,
 ) -> MediaStreamTrack {
-    let coding = RTCRtpEncodingParameters {
+    let coding = |(n, clock): (usize, &TrackClock)| RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters {
-            ssrc: Some(ssrc),
+            ssrc: Some(clock.ssrc),
+            rid: if clocks.len() > 1 { n.to_string() } else { String::new() },
             ..RTCRtpCodingParameters::default()
         },
         codec: codec.rtp_codec.clone(),
@@ -299,7 +330,8 @@ fn media_track(
         ..RTCRtpEncodingParameters::default()
     };
     let name = if kind == RtpCodecKind::Video { "video" } else { "audio" };
-    MediaStreamTrack::new(stream.to_owned(), format!("{stream}-{name}"), name.into(), kind, vec![coding])
+    let codings = clocks.iter().enumerate().map(coding).collect();
+    MediaStreamTrack::new(stream.to_owned(), format!("{stream}-{name}"), name.into(), kind, codings)
 }
 
 /// The addresses to bind: each local one from which the server is reached, and all other interfaces, since the
@@ -352,6 +384,7 @@ mod tests {
     async fn the_offer_is_complete() {
         let settings = PeerSettings {
             profile: Some("42e01f".into()),
+            layers: 1,
             audio: true,
             servers: vec![Ipv4Addr::LOCALHOST.into()],
         };

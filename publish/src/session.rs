@@ -76,7 +76,8 @@ struct Media {
     clock: MediaClock,
     connected: Duration,
     feedback: Arc<Feedback>,
-    video: Arc<Counters>,
+    /// Of each encoding.
+    video: Vec<Arc<Counters>>,
     audio: Arc<Counters>,
     lanes: JoinSet<Result<(), Error>>,
     stop: Arc<AtomicBool>,
@@ -84,11 +85,12 @@ struct Media {
 
 async fn connect(input: &Input, whip: &Whip, live: &mut Option<Live>) -> Result<(), Error> {
     let servers = whip.servers().await;
-    let settings = PeerSettings { profile: input.profile(), audio: input.has_audio(), servers };
+    let (profile, layers) = (input.profile(), input.layers());
+    let settings = PeerSettings { profile, layers, audio: input.has_audio(), servers };
     let peer = Peer::new(&settings).await?;
     let live = live.insert(Live { peer, session: None, media: None });
     // Encoders take tens of milliseconds to start; nobody waits for that when it is done before.
-    let video = input.video()?;
+    let videos = input.videos()?;
     let audio = input.audio()?;
 
     let offered = clock::now();
@@ -111,18 +113,22 @@ async fn connect(input: &Input, whip: &Whip, live: &mut Option<Live>) -> Result<
         clock,
         connected: now.saturating_duration_since(offered),
         feedback: Arc::clone(&feedback),
-        video: Arc::default(),
+        video: videos.iter().map(|_| Arc::default()).collect(),
         audio: Arc::default(),
         lanes: JoinSet::new(),
         stop: Arc::default(),
     };
-    for (name, source, counters) in [("video", video, &media.video), ("audio", audio, &media.audio)] {
-        let is_video = name == "video";
-        let (Some(source), Some(writer)) = (source, live.peer.writer(is_video).await?) else { continue };
+    let videos = videos.into_iter().zip(media.video.clone()).enumerate();
+    let videos = videos.map(|(layer, (source, counters))| (Some(layer), source, counters));
+    let audio = audio.into_iter().map(|source| (None, source, Arc::clone(&media.audio)));
+    for (layer, source, counters) in videos.chain(audio).collect::<Vec<_>>() {
+        let Some(writer) = live.peer.writer(layer).await? else { continue };
         let interval = source.interval();
-        let asked = is_video.then(|| Arc::clone(&feedback));
-        let units = lane::produce(name, source, clock, asked, Arc::clone(counters), Arc::clone(&media.stop))?;
-        media.lanes.spawn(lane::send(units, writer, interval, Arc::clone(counters), is_video));
+        let asked = (layer == Some(0)).then(|| Arc::clone(&feedback));
+        let name = if layer.is_some() { "video" } else { "audio" };
+        let units =
+            lane::produce(name, source, clock, asked, Arc::clone(&counters), Arc::clone(&media.stop))?;
+        media.lanes.spawn(lane::send(units, writer, interval, counters, layer.is_some()));
     }
     live.media = Some(media);
     Ok(())
@@ -164,11 +170,14 @@ impl Media {
     }
 
     fn totals(&self) -> Totals {
-        let sum = |count: fn(&Counters) -> u64| count(&self.video) + count(&self.audio);
+        let all = || self.video.iter().chain([&self.audio]);
+        let sum = |count: fn(&Counters) -> u64| all().map(|counters| count(counters)).sum();
+        // What is shown is one picture, however often it is encoded.
+        let picture = |count: fn(&Counters) -> u64| self.video.first().map_or(0, |counters| count(counters));
         Totals {
             bytes: sum(|counters| counters.bytes.load(Relaxed)),
-            frames: self.video.frames.load(Relaxed),
-            keyframes: self.video.keyframes.load(Relaxed),
+            frames: picture(|counters| counters.frames.load(Relaxed)),
+            keyframes: picture(|counters| counters.keyframes.load(Relaxed)),
             skipped: sum(|counters| counters.skipped.load(Relaxed)),
             plis: self.feedback.plis(),
             nacks: self.feedback.nacks(),

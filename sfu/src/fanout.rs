@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use self::peers::Peer;
 use crate::config::Config;
-use crate::core::answer::{LocalEnd, negotiate, write};
+use crate::core::answer::{LocalEnd, Wishes, negotiate, write};
 use crate::core::candidates::{Candidate, Transport};
 use crate::core::ice::Credentials;
 use crate::core::sdp::Offer;
@@ -185,8 +185,13 @@ fn insert(
     let failed = |why: &str| Error::Certificate(why.to_owned());
     let (feed, local) = (publisher.feed(), worker.local());
     let offer = Offer::parse(OFFER).map_err(|error| failed(&error.to_string()))?;
-    let agreement = negotiate(&offer, &feed.info(), shared.config.playout, rand::random::<u32>)
-        .map_err(|_| failed("the offer was refused"))?;
+    let agreement = negotiate(
+        &offer,
+        &feed.info(),
+        Wishes { playout: shared.config.playout, rendition: None },
+        rand::random::<u32>,
+    )
+    .map_err(|_| failed("the offer was refused"))?;
     let id = format!("viewer-{n}");
     let end = LocalEnd {
         session: 0,

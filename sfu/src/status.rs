@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bicast_shared::feed::bus::Feed;
 use bicast_shared::feed::info::FeedInfo;
-use bicast_shared::id::{FeedId, RenditionId, StreamKey};
+use bicast_shared::id::FeedId;
 use bicast_shared::media::{Codec, TrackKind};
 use bicast_shared::status::{LiveEdge, SfuFeedStatus, SfuStatus};
 use parking_lot::Mutex;
@@ -86,7 +86,8 @@ pub(crate) fn live_edge(feed: &Feed, info: &FeedInfo) -> Option<LiveEdge> {
     // A camera that is not turned on has a track and no packets: then the sound is what there is.
     let newest = |kind| {
         let track = info.track(kind)?;
-        Some((track, feed.newest(StreamKey::new(track.id, RenditionId(0)))?))
+        let newest = track.streams().filter_map(|key| feed.newest(key)).max()?;
+        Some((track, newest))
     };
     let (track, media_time) = newest(TrackKind::Video).or_else(|| newest(TrackKind::Audio))?;
     let program_time = info.map.as_ref()?.program_time(track.id, track.clock_rate, media_time);
@@ -124,6 +125,7 @@ mod tests {
             cadence: Cadence::default(),
             map: None,
             b_frames,
+            layers: Vec::new(),
             since: ProgramTime::default(),
         })
     }

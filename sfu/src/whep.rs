@@ -1,6 +1,6 @@
 //! The WHEP routes: `POST /whep/{feed}` begins a session, `PATCH` trickles or restarts ICE, `DELETE` ends it
 //! (draft-ietf-wish-whep, with RFC 9725 where it says the same). `?playout=` at the POST is ours: what that viewer's
-//! player is asked to optimise.
+//! player is asked to optimise; and `?rid=`: which encoding of the picture it gets, where the publisher sends several.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
 use bicast_shared::clock;
-use bicast_shared::feed::info::FeedState;
-use bicast_shared::id::FeedId;
+use bicast_shared::feed::info::{FeedInfo, FeedState};
+use bicast_shared::id::{FeedId, RenditionId};
 use bicast_shared::media::TrackKind;
 use bicast_shared::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Playout;
-use crate::core::answer::{self, LocalEnd, Refusal};
+use crate::core::answer::{self, LocalEnd, Refusal, Wishes};
 use crate::core::fragment::Fragment;
 use crate::core::sdp::Offer;
 use crate::http::{
@@ -62,7 +62,8 @@ async fn watch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let playout = playout(query.as_deref().unwrap_or_default(), whep.shared.config.playout)?;
+    let query = query.as_deref().unwrap_or_default();
+    let playout = playout(query, whep.shared.config.playout)?;
     let id: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
     let feed = whep.shared.bus.feed(&id).ok_or_else(|| Problem::unknown_feed(&feed))?;
     let info = feed.info();
@@ -77,7 +78,8 @@ async fn watch(
             .hint("Try again in a second.")
             .with("feed", id.as_str()));
     }
-    let agreement = answer::negotiate(&offer, &info, playout, rand::random::<u32>)
+    let wishes = Wishes { playout, rendition: rendition(query, &info)? };
+    let agreement = answer::negotiate(&offer, &info, wishes, rand::random::<u32>)
         .map_err(|refusal| refused(&id, refusal))?;
     if whep.shared.closing.is_cancelled() {
         return Err(no_room("closing", "This server is going down."));
@@ -208,13 +210,33 @@ impl Whep {
     }
 }
 
+/// The value of a parameter of a query.
+fn asked<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').filter_map(|pair| pair.split_once('=')).find(|pair| pair.0 == name).map(|pair| pair.1)
+}
+
+/// The encoding of the picture that a request asks for by the publisher's name for it (`?rid=h`), if it does.
+#[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
+fn rendition(query: &str, info: &FeedInfo) -> Result<Option<RenditionId>, Problem> {
+    let Some(asked) = asked(query, "rid") else { return Ok(None) };
+    let renditions =
+        info.track(TrackKind::Video).map(|track| track.renditions.as_slice()).unwrap_or_default();
+    let known = renditions.iter().find(|rendition| rendition.rid.as_deref() == Some(asked));
+    let rids: Vec<_> = renditions.iter().filter_map(|rendition| rendition.rid.clone()).collect();
+    known.map(|rendition| Some(rendition.id)).ok_or_else(|| {
+        let shown: String = asked.chars().take(40).collect();
+        let detail = format!("The feed {} has no encoding {shown:?} of its picture.", info.id);
+        Problem::new(404, "unknown-rid", "Unknown encoding", detail)
+            .hint("Leave rid out for the best one that the publisher sends now.")
+            .with("feed", info.id.as_str())
+            .with("rids", rids)
+    })
+}
+
 /// The playout mode that a request asks for (`?playout=lip-sync`), else the one of the settings.
 #[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
 fn playout(query: &str, default: Playout) -> Result<Playout, Problem> {
-    let asked = query.split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, asked)) = asked.into_iter().find(|(name, _)| *name == "playout") else {
-        return Ok(default);
-    };
+    let Some(asked) = asked(query, "playout") else { return Ok(default) };
     let known = Playout::ALL.into_iter().find(|mode| mode.name() == asked);
     known.ok_or_else(|| {
         let names = Playout::ALL.map(Playout::name);

@@ -150,6 +150,24 @@ pub struct Rendition {
     /// Bits per second, measured.
     #[schema(example = 2_500_000)]
     pub bandwidth: Option<u64>,
+    /// What is known of it as one of several encodings of the picture (simulcast); missing where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<Layer>,
+}
+
+/// One of several encodings of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Layer {
+    /// Whether the publisher sends it now.
+    pub running: bool,
+    /// Bits per second of its last segment; 0 before the first has ended.
+    #[schema(example = 1_200_000)]
+    pub bitrate_bps: u64,
+    /// How long after those of the first running layer its keyframes come, in milliseconds; null before both have had one. Other
+    /// than 0, segments cannot begin with the publisher's keyframes in all layers.
+    #[schema(example = 0)]
+    pub keyframe_offset_ms: Option<i64>,
 }
 
 /// A picture's size in pixels.

@@ -15,6 +15,7 @@ mod instruments;
 mod low_latency;
 mod media_in;
 mod peers;
+mod renditions;
 mod scene;
 mod sessions;
 mod shutdown;

@@ -91,8 +91,9 @@ impl FeedPackager {
     /// The streams it reads.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamKey> {
-        let first = |kind| self.info.track(kind).and_then(|track| track.streams().next());
-        [first(TrackKind::Video), first(TrackKind::Audio)].into_iter().flatten().collect()
+        let video = self.info.track(TrackKind::Video).into_iter().flat_map(|track| track.streams());
+        let audio = self.info.track(TrackKind::Audio).and_then(|track| track.streams().next());
+        video.chain(audio).collect()
     }
 
     /// Takes the current mapping to UTC, which the packets that follow may refer to.

@@ -11,6 +11,7 @@ use bicast_shared::time::{ClockRate, MediaTime};
 use crate::core::audio::AudioTrack;
 use crate::core::cadence::Cut;
 use crate::core::feed::Limits;
+use crate::core::layers::Layers;
 use crate::core::lineup::{Lineup, Picture};
 use crate::core::maps::Maps;
 use crate::core::plan::{Plans, SegmentPlan};
@@ -53,7 +54,10 @@ pub struct Instance {
     /// Its first epoch: packets of earlier ones belong to another instance.
     since: Epoch,
     frame_rate: f64,
+    /// The picture where it has one encoding.
     video: Option<VideoTrack>,
+    /// The picture where it has several.
+    layers: Option<Layers>,
     audio: Option<AudioTrack>,
     /// Video that cannot be packaged but whose stamps carry the cuts.
     cuts_only: Option<Picture>,
@@ -76,12 +80,23 @@ impl Instance {
             Some(_) => (limits.bytes / 8 * 7, limits.bytes / 8),
             None => (0, limits.bytes),
         };
-        let video = lineup.packaged().and_then(|picture| {
-            let window = window(&lineup, limits.window, picture.rate, video_bytes);
+        let mut tracks: Vec<VideoTrack> = Vec::new();
+        if let Some(picture) = lineup.packaged() {
+            let bytes = video_bytes / usize::from(picture.layers.max(1));
+            let window = window(&lineup, limits.window, picture.rate, bytes);
             let cut = Cut::video(cadence, picture.rate);
             let independent = lineup.header.independent_segments;
-            VideoTrack::new(picture, cut, independent, patience, window)
-        });
+            let track = |key| VideoTrack::new(Picture { key, ..picture }, cut, independent, patience, window);
+            tracks.extend(lineup.picture_streams().filter_map(track));
+        }
+        let (video, layers) = match lineup.packaged() {
+            Some(picture) if picture.layers > 1 => {
+                let longest = Cut::video(cadence, picture.rate).longest_segment;
+                let tracks = tracks.into_iter().map(VideoTrack::announced).collect();
+                (None, Some(Layers::new(tracks, picture.rate, picture.codec, longest)))
+            }
+            _ => (tracks.pop(), None),
+        };
         let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
         let audio = lineup.sound.map(|key| {
             let window = window(&lineup, limits.window, ClockRate::OPUS, audio_bytes);
@@ -94,6 +109,7 @@ impl Instance {
             since: info.epoch,
             frame_rate: cadence.frame_rate.unwrap_or(0.0),
             video,
+            layers,
             audio,
             cuts_only: lineup.picture.filter(|picture| !picture.is_packaged()),
             told: None,
@@ -115,6 +131,9 @@ impl Instance {
         }
         if let Some(video) = self.video.as_mut().filter(|video| video.key() == packet.key) {
             video.handle_packet(packet, &mut self.plans, maps);
+        } else if let Some(layers) = self.layers.as_mut().filter(|layers| layers.has(packet.key)) {
+            self.told = Some((packet.stamp.media_time, packet.received));
+            layers.handle_packet(packet, &mut self.plans, maps);
         } else if self.audio.as_ref().is_some_and(|audio| audio.key() == packet.key) {
             self.handle_sound(packet, maps);
         } else if self.cuts_only.is_some_and(|picture| picture.key == packet.key) {
@@ -127,16 +146,15 @@ impl Instance {
     /// Sound has stamps where it drives the cuts, and where the picture that does is silent.
     fn handle_sound(&mut self, packet: MediaPacket, maps: &Maps) {
         if let (Some(segment), Some(picture)) = (packet.stamp.segment, self.lineup.picture) {
-            match &mut self.video {
-                Some(video) => {
-                    if let Some(plan) = plan(&packet, segment.0, maps) {
-                        video.handle_cut(plan, &mut self.plans, maps);
-                    }
+            let at = packet.stamp.media_time.to_rate(ClockRate::OPUS, picture.rate);
+            if let Some(layers) = &mut self.layers {
+                layers.handle_sound(&packet, at, &mut self.plans, maps);
+            } else if let Some(video) = &mut self.video {
+                if let Some(plan) = plan(&packet, segment.0, maps) {
+                    video.handle_cut(plan, &mut self.plans, maps);
                 }
-                None => {
-                    let at = packet.stamp.media_time.to_rate(ClockRate::OPUS, picture.rate);
-                    self.follow_cuts(&packet, at, maps);
-                }
+            } else {
+                self.follow_cuts(&packet, at, maps);
             }
             self.align(maps);
         }
@@ -145,7 +163,7 @@ impl Instance {
         }
     }
 
-    /// No packet of a picture that is not packaged has come for a while: its cuts are known as far as its segment may last, as
+    /// No packet of a picture that is not packaged, or comes in layers, has come for a while: its cuts are known as far as its segment may last, as
     /// they are where frames are filled in.
     fn pass_silence(&mut self, now: Instant) {
         let (Some((at, received)), Some(newest)) = (self.told, self.plans.newest()) else { return };
@@ -177,6 +195,9 @@ impl Instance {
         if let Some(video) = &mut self.video {
             video.handle_timeout(now, alive, &mut self.plans, maps);
         }
+        if let Some(layers) = &mut self.layers {
+            layers.handle_timeout(now, alive, maps);
+        }
         if alive {
             self.pass_silence(now);
         }
@@ -191,6 +212,9 @@ impl Instance {
         if let Some(video) = &mut self.video {
             video.finish(&mut self.plans, maps);
         }
+        if let Some(layers) = &mut self.layers {
+            layers.finish(&mut self.plans, maps);
+        }
         self.align(maps);
         if let Some(audio) = &mut self.audio {
             audio.finish(Epoch(u32::MAX), None, &mut self.plans, maps);
@@ -202,8 +226,9 @@ impl Instance {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let video = self.video.as_ref().and_then(VideoTrack::poll_timeout);
+        let layers = self.layers.as_ref().and_then(Layers::poll_timeout);
         let audio = self.audio.as_ref().and_then(AudioTrack::poll_timeout);
-        [video, audio].into_iter().flatten().min()
+        [video, layers, audio].into_iter().flatten().min()
     }
 
     /// Whether something was written since this was last asked.
@@ -214,8 +239,10 @@ impl Instance {
 
     /// The track that needs a keyframe, if one does. Once.
     pub fn take_keyframe_wanted(&mut self) -> Option<TrackId> {
-        let video = self.video.as_mut()?;
-        video.take_keyframe_wanted().then_some(video.key().track)
+        let video = self.video.as_mut().is_some_and(VideoTrack::take_keyframe_wanted);
+        let layers = self.layers.as_mut().is_some_and(Layers::take_keyframe_wanted);
+        let track = self.lineup.picture?.key.track;
+        (video || layers).then_some(track)
     }
 
     /// What it has written.
@@ -227,7 +254,7 @@ impl Instance {
             parts,
             segments: changes - parts,
             discontinuities: self.writers().next().map_or(0, |main| main.window().discontinuities()),
-            lost: self.video.as_ref().map_or(0, VideoTrack::lost)
+            lost: self.pictures().map(VideoTrack::lost).sum::<u64>()
                 + self.audio.as_ref().map_or(0, AudioTrack::lost),
         }
     }
@@ -235,11 +262,11 @@ impl Instance {
     /// Its playlists, as part of the picture of the feed.
     #[must_use]
     pub fn snapshot(&self) -> FeedSnapshot {
-        let video = self.video.as_ref().map(|video| {
+        let pictures = (0..).zip(self.pictures()).map(|(n, video): (u8, _)| {
             let (width, height) = video.config().map_or((0, 0), |config| (config.width, config.height));
             let media = RenditionMedia::Video { width, height, frame_rate: self.frame_rate };
             let codecs = video.config().map_or_else(String::new, |config| config.codecs.clone());
-            rendition("video0", codecs, media, video.writer())
+            rendition(&format!("video{n}"), codecs, media, video.writer())
         });
         let audio = self.audio.as_ref().map(|audio| {
             let media = RenditionMedia::Audio { channels: audio.channels() };
@@ -248,22 +275,28 @@ impl Instance {
         FeedSnapshot {
             instance: self.name.clone(),
             header: self.lineup.header,
-            refused: self.video.as_ref().and_then(|video| video.refused().map(str::to_owned)),
-            renditions: [video, audio].into_iter().flatten().collect(),
+            refused: self.pictures().find_map(|video| video.refused().map(str::to_owned)),
+            renditions: pictures.chain(audio).collect(),
             ..FeedSnapshot::default()
         }
     }
 
+    /// The encodings of its picture.
+    fn pictures(&self) -> impl Iterator<Item = &VideoTrack> {
+        self.video.iter().chain(self.layers.iter().flat_map(Layers::tracks))
+    }
+
     /// The writers of its renditions, the main one first.
     fn writers(&self) -> impl Iterator<Item = &Writer> {
-        let video = self.video.as_ref().map(VideoTrack::writer);
-        video.into_iter().chain(self.audio.as_ref().map(AudioTrack::writer))
+        let video = self.pictures().map(VideoTrack::writer);
+        video.chain(self.audio.as_ref().map(AudioTrack::writer))
     }
 
     /// After every input: what one track decided reaches the other.
     fn align(&mut self, maps: &Maps) {
         let Some(audio) = &mut self.audio else { return };
-        if let Some((epoch, edge)) = self.video.as_mut().and_then(VideoTrack::take_ended) {
+        let ended = self.video.as_mut().and_then(VideoTrack::take_ended);
+        if let Some((epoch, edge)) = ended.or_else(|| self.layers.as_mut().and_then(Layers::take_ended)) {
             let edge = MediaTime(edge).to_rate(self.plans.rate(), ClockRate::OPUS).0;
             audio.finish(epoch, Some(edge), &mut self.plans, maps);
         }

@@ -1,7 +1,7 @@
 //! What a feed's playlists are made of, and when that has changed so much that they have to begin anew.
 
 use bicast_shared::feed::info::{CadenceRule, FeedInfo};
-use bicast_shared::id::StreamKey;
+use bicast_shared::id::{RenditionId, StreamKey};
 use bicast_shared::media::{Codec, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
 
@@ -22,8 +22,10 @@ pub struct Lineup {
 /// The picture of a feed. Its stamps carry the cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picture {
-    /// Its stream.
+    /// Its first stream.
     pub key: StreamKey,
+    /// In how many encodings it comes, from that one on.
+    pub layers: u8,
     /// Its clock rate, which is the master clock's.
     pub rate: ClockRate,
     /// How it is coded.
@@ -48,13 +50,19 @@ impl Lineup {
         }
         let key = |track: &TrackInfo| track.streams().next().unwrap_or_default();
         let video = info.track(TrackKind::Video).filter(|_| cadence.rule != CadenceRule::AudioOnly);
-        let picture =
-            video.map(|track| Picture { key: key(track), rate: track.clock_rate, codec: track.codec });
+        let picture = video.map(|track| Picture {
+            key: key(track),
+            layers: u8::try_from(track.renditions.len()).unwrap_or(u8::MAX),
+            rate: track.clock_rate,
+            codec: track.codec,
+        });
         let audio = info.track(TrackKind::Audio).filter(|track| track.codec == Codec::Opus);
         let header = Header {
             target_duration: cadence.target_duration.max(1),
             part_target_ms: cadence.part_target_ms.max(1),
-            independent_segments: !picture.is_some_and(|picture| picture.is_packaged())
+            // Whoever changes to another layer begins with a segment: where there are several, all begin so.
+            independent_segments: !picture
+                .is_some_and(|picture| picture.is_packaged() && picture.layers == 1)
                 || cadence.rule == CadenceRule::OnRequest,
         };
         Some(Self { header, picture, sound: audio.map(key) })
@@ -64,6 +72,14 @@ impl Lineup {
     #[must_use]
     pub fn packaged(&self) -> Option<Picture> {
         self.picture.filter(Picture::is_packaged)
+    }
+
+    /// The streams of the picture.
+    pub fn picture_streams(&self) -> impl Iterator<Item = StreamKey> + use<> {
+        let picture = self.picture;
+        let first = picture.map_or(0, |picture| picture.key.rendition.0);
+        let keys = picture.map_or(0..0, |picture| first..first.saturating_add(picture.layers));
+        keys.filter_map(move |rendition| Some(StreamKey::new(picture?.key.track, RenditionId(rendition))))
     }
 
     /// Nothing of the feed can be packaged.
@@ -107,7 +123,8 @@ mod tests {
     use super::*;
 
     fn lineup(independent_segments: bool, target_duration: u32, sound: bool) -> Lineup {
-        let picture = Picture { key: StreamKey::default(), rate: ClockRate::VIDEO, codec: Codec::H264 };
+        let (key, codec) = (StreamKey::default(), Codec::H264);
+        let picture = Picture { key, layers: 1, rate: ClockRate::VIDEO, codec };
         Lineup {
             header: Header { target_duration, part_target_ms: 216, independent_segments },
             picture: Some(picture),

@@ -7,6 +7,7 @@
 //! | what keyframes say to a player | `coding` |
 //! | decode times | `decode_order` |
 //! | where parts and segments end | `cadence`, `plan`, `video`, `audio` |
+//! | the encodings of one picture | `layers`, `gate` |
 //! | what is shown where frames are missing | `pictures`, `stand_in` |
 //! | frames to files | `writer`, `cmaf` |
 //! | what is listed | `window`, `snapshot` |
@@ -23,8 +24,10 @@ pub mod coding;
 pub mod decode_order;
 pub mod depacketizer;
 pub mod feed;
+pub mod gate;
 pub mod held;
 pub mod instance;
+pub mod layers;
 pub mod lineup;
 pub mod maps;
 pub mod pictures;

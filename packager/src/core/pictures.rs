@@ -119,6 +119,12 @@ impl Pictures {
         self.stand_in.hide();
     }
 
+    /// Nothing more stands in for what is missing: gaps do until the next keyframe.
+    pub fn lose(&mut self) {
+        (self.gap, self.adrift) = (true, true);
+        self.stand_in.forget();
+    }
+
     fn push(&mut self, pending: &Pending, ticks: i64) {
         let kind = if pending.keyframe { SampleKind::Sync } else { SampleKind::Dependent };
         // A part is cut in front of a keyframe when it is long enough, so that decoding can begin with it.

@@ -77,7 +77,7 @@ impl Printer<'_> {
             "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"",
             self.uri(&format!("{number}.{index}.m4s"))
         )?;
-        for other in self.feed.renditions.iter().filter(|other| other.name != self.rendition.name) {
+        for other in self.feed.offered().filter(|other| other.name != self.rendition.name) {
             let Some((number, part)) = other.newest_part() else { continue };
             let query = self.suffix();
             let (name, instance) = (&other.name, &self.feed.instance);
@@ -89,6 +89,44 @@ impl Printer<'_> {
         Ok(())
     }
 
+    fn print_iframes(&self, out: &mut String) -> std::fmt::Result {
+        let segments = &self.rendition.segments;
+        writeln!(
+            out,
+            "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{}",
+            self.feed.header.target_duration
+        )?;
+        writeln!(out, "#EXT-X-I-FRAMES-ONLY")?;
+        writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", segments.first().map_or(0, |segment| segment.head.number))?;
+        writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.rendition.discontinuity_sequence)?;
+        let mut init = None;
+        for segment in segments.iter().filter(|segment| segment.complete) {
+            self.before_segment(out, segment, init)?;
+            init = Some(segment.head.init.number);
+            if segment.keyframe().is_none() {
+                writeln!(out, "#EXT-X-GAP")?;
+            }
+            writeln!(out, "#EXTINF:{},", self.seconds(segment.ticks))?;
+            if let Some((at, length)) = segment.keyframe() {
+                writeln!(out, "#EXT-X-BYTERANGE:{length}@{at}")?;
+            }
+            writeln!(out, "{}", self.uri(&format!("{}.m4s", segment.head.number)))?;
+        }
+        if self.feed.ended { writeln!(out, "#EXT-X-ENDLIST") } else { Ok(()) }
+    }
+
+    /// What is said of a segment before anything of it.
+    fn before_segment(&self, out: &mut String, segment: &Segment, init: Option<u32>) -> std::fmt::Result {
+        let head = &segment.head;
+        if head.discontinuity {
+            writeln!(out, "#EXT-X-DISCONTINUITY")?;
+        }
+        if init != Some(head.init.number) && !head.init.is_missing() {
+            writeln!(out, "#EXT-X-MAP:URI=\"{}\"", self.uri(&format!("init{}.mp4", head.init.number)))?;
+        }
+        writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", head.program_time)
+    }
+
     fn segment(
         &self,
         out: &mut String,
@@ -98,13 +136,7 @@ impl Printer<'_> {
     ) -> std::fmt::Result {
         let head = &segment.head;
         // Everything about a segment comes before its first part (4.4.4.9).
-        if head.discontinuity {
-            writeln!(out, "#EXT-X-DISCONTINUITY")?;
-        }
-        if init != Some(head.init.number) {
-            writeln!(out, "#EXT-X-MAP:URI=\"{}\"", self.uri(&format!("init{}.mp4", head.init.number)))?;
-        }
-        writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", head.program_time)?;
+        self.before_segment(out, segment, init)?;
         if with_parts {
             for (index, part) in segment.parts.iter().enumerate() {
                 self.part(out, head.number, index, part)?;
@@ -176,53 +208,100 @@ pub fn multivariant(feed: &FeedSnapshot, query: &str) -> String {
 
 fn print_multivariant(out: &mut String, feed: &FeedSnapshot, query: &str) -> std::fmt::Result {
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-    // In the path, so that no cache answers a reload of this life of the feed with what it kept of another one.
-    let instance = &feed.instance;
     writeln!(out, "#EXTM3U\n#EXT-X-VERSION:6")?;
     if feed.header.independent_segments {
         writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
     }
-    let video = || feed.renditions.iter().filter(|r| matches!(r.media, RenditionMedia::Video { .. }));
-    let audio = || feed.renditions.iter().filter(|r| matches!(r.media, RenditionMedia::Audio { .. }));
-    let alone = video().next().is_none();
+    let is_video = |rendition: &&RenditionSnapshot| matches!(rendition.media, RenditionMedia::Video { .. });
+    let (video, audio): (Vec<_>, Vec<_>) = feed.offered().partition(is_video);
+    // In the path, so that no cache answers a reload of this life of the feed with what it kept of another one.
+    let uri = |rendition: &RenditionSnapshot, file: &str| {
+        format!("{}/{}/{file}.m3u8{query}", rendition.name, feed.instance)
+    };
     let (mut peak, mut average, mut codecs) = (0, 0, String::new());
-    for rendition in audio() {
+    for rendition in &audio {
         let (p, a) = rendition.bandwidth();
         (peak, average) = (peak.max(p), average.max(a));
         codecs.clone_from(&rendition.codecs);
-        if let (false, RenditionMedia::Audio { channels }) = (alone, &rendition.media) {
+        if let (false, RenditionMedia::Audio { channels }) = (video.is_empty(), &rendition.media) {
             writeln!(
                 out,
                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"{}\",LANGUAGE=\"und\",DEFAULT=YES,\
-                 AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}/{instance}/media.m3u8{query}\"",
-                rendition.name, rendition.name
+                 AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}\"",
+                rendition.name,
+                uri(rendition, "media")
             )?;
         }
     }
-    let mut variant = |rendition: &RenditionSnapshot, peak: u64, average: u64, codecs: &str, rest: &str| {
-        // A tenth of room: the measured peak must stay below 125 % of what is said here.
-        let (peak, average) = (round_up(peak + peak / 10), round_up(average));
+    if let (true, Some(rendition)) = (video.is_empty(), audio.first()) {
+        let rates = bandwidths(peak, average);
+        writeln!(out, "#EXT-X-STREAM-INF:{rates},CODECS=\"{codecs}\"\n{}", uri(rendition, "media"))?;
+    }
+    let (group, with_audio) = match codecs.is_empty() {
+        true => ("", String::new()),
+        false => (",AUDIO=\"audio\"", format!(",{codecs}")),
+    };
+    for (rendition, score) in in_order(&video) {
+        let RenditionMedia::Video { width, height, frame_rate } = rendition.media else { continue };
+        let (p, a) = rendition.bandwidth();
+        let rates = bandwidths(p + peak, a + average);
+        let score = score.map_or_else(String::new, |score| format!(",SCORE={score}.0"));
         writeln!(
             out,
-            "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{codecs}\"{rest}\n\
-             {}/{instance}/media.m3u8{query}",
-            rendition.name
-        )
-    };
-    for rendition in video() {
-        let (p, a) = rendition.bandwidth();
-        let group = if codecs.is_empty() { "" } else { ",AUDIO=\"audio\"" };
-        let RenditionMedia::Video { width, height, frame_rate } = rendition.media else { continue };
-        let rest =
-            format!(",RESOLUTION={width}x{height},FRAME-RATE={frame_rate:.3}{group},CLOSED-CAPTIONS=NONE");
-        let separator = if codecs.is_empty() { "" } else { "," };
-        let all = format!("{}{separator}{codecs}", rendition.codecs);
-        variant(rendition, p + peak, a + average, &all, &rest)?;
+            "#EXT-X-STREAM-INF:{rates},CODECS=\"{}{with_audio}\",RESOLUTION={width}x{height},\
+             FRAME-RATE={frame_rate:.3}{group},CLOSED-CAPTIONS=NONE{score}\n{}",
+            rendition.codecs,
+            uri(rendition, "media")
+        )?;
     }
-    if let (true, Some(rendition)) = (alone, audio().next()) {
-        variant(rendition, peak, average, &rendition.codecs, "")?;
+    for rendition in &video {
+        let RenditionMedia::Video { width, height, .. } = rendition.media else { continue };
+        let Some((peak, average)) = rendition.keyframe_bandwidth() else { continue };
+        writeln!(
+            out,
+            "#EXT-X-I-FRAME-STREAM-INF:{},CODECS=\"{}\",RESOLUTION={width}x{height},URI=\"{}\"",
+            bandwidths(peak, average),
+            rendition.codecs,
+            uri(rendition, "iframes")
+        )?;
     }
     Ok(())
+}
+
+/// BANDWIDTH and AVERAGE-BANDWIDTH. A tenth of room: the measured peak must stay below 125 % of what is said here.
+fn bandwidths(peak: u64, average: u64) -> String {
+    format!("BANDWIDTH={},AVERAGE-BANDWIDTH={}", round_up(peak + peak / 10), round_up(average))
+}
+
+/// Players begin with the first variant: the one nearest to it comes first (Apple's authoring specification, 9.20).
+const FIRST_VARIANT: u64 = 2_000_000;
+
+/// The variants as they are listed: one to begin with, then the best first; with their scores where there are several.
+fn in_order<'a>(video: &[&'a RenditionSnapshot]) -> Vec<(&'a RenditionSnapshot, Option<usize>)> {
+    let mut rising: Vec<_> = video.to_vec();
+    rising.sort_by_key(|rendition| rendition.bandwidth().1);
+    let several = rising.len() > 1;
+    let mut listed: Vec<_> = (1..).zip(rising).map(|(n, one)| (one, several.then_some(n))).collect();
+    listed.reverse();
+    let distance = |(rendition, _): &(&RenditionSnapshot, _)| rendition.bandwidth().0.abs_diff(FIRST_VARIANT);
+    let first = (0..listed.len()).min_by_key(|at| listed.get(*at).map(distance));
+    if let Some(first) = first {
+        let one = listed.remove(first);
+        listed.insert(0, one);
+    }
+    listed
+}
+
+/// The I-frame playlist of a picture (4.4.3.6): of each whole segment the keyframe that it begins with. None for a rendition
+/// that the snapshot does not have.
+#[must_use]
+pub fn iframes(feed: &FeedSnapshot, name: &str, query: &str) -> Option<String> {
+    let rendition = feed.rendition(name)?;
+    let printer = Printer { feed, rendition, query };
+    let mut out = String::with_capacity(4_096);
+    // Writing to a String cannot fail.
+    let _ = printer.print_iframes(&mut out);
+    Some(out)
 }
 
 fn round_up(bits: u64) -> u64 {

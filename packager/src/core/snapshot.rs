@@ -85,10 +85,21 @@ impl FeedSnapshot {
         self.renditions.iter().find(|rendition| rendition.name == name)
     }
 
-    /// Whether a player that opens it now can begin: three parts are its hold-back.
+    /// Whether a player that opens it now can begin: three parts are its hold-back. Of a picture in several encodings all are
+    /// waited for that may come, but not for longer than until one of them has two segments: publishers may never send some.
     #[must_use]
     pub fn playable(&self) -> bool {
-        !self.renditions.is_empty() && self.renditions.iter().all(RenditionSnapshot::playable)
+        let is_video = |r: &&RenditionSnapshot| matches!(r.media, RenditionMedia::Video { .. });
+        let (video, audio): (Vec<_>, Vec<_>) = self.renditions.iter().partition(is_video);
+        let begun = video.iter().filter(|rendition| rendition.playable()).count();
+        let waited = || video.iter().any(|rendition| rendition.whole_segments() > 1);
+        let picture = video.is_empty() || begun == video.len() || (begun > 0 && waited());
+        !self.renditions.is_empty() && picture && audio.iter().all(|rendition| rendition.playable())
+    }
+
+    /// The renditions that a player is told of: those that it can play something of.
+    pub fn offered(&self) -> impl Iterator<Item = &RenditionSnapshot> {
+        self.renditions.iter().filter(|rendition| rendition.is_offered())
     }
 
     /// Bytes of media that it keeps.
@@ -111,6 +122,18 @@ impl RenditionSnapshot {
     fn playable(&self) -> bool {
         self.segments.iter().any(|segment| segment.complete && !segment.is_gap())
             || self.segments.iter().flat_map(|s| &s.parts).filter(|part| !part.gap).count() >= PARTS_ENOUGH
+    }
+
+    fn whole_segments(&self) -> usize {
+        self.segments.iter().filter(|segment| segment.complete && !segment.is_gap()).count()
+    }
+
+    /// Whether its bitstream is known, and something of it can be played: a layer that never came, or not within the window,
+    /// is not worth being told of.
+    #[must_use]
+    pub fn is_offered(&self) -> bool {
+        !self.codecs.is_empty()
+            && self.segments.iter().any(|segment| segment.parts.iter().any(|part| !part.gap))
     }
 
     /// The number of the last complete segment.
@@ -150,7 +173,7 @@ impl RenditionSnapshot {
     #[must_use]
     pub fn init(&self, number: u32) -> Option<&Arc<Init>> {
         let inits = self.segments.iter().rev().chain(&self.removed).map(|segment| &segment.head.init);
-        inits.into_iter().find(|init| init.number == number)
+        inits.into_iter().find(|init| init.number == number && !init.is_missing())
     }
 
     /// Seconds of media listed.
@@ -162,10 +185,7 @@ impl RenditionSnapshot {
     /// Peak and average bits per second of the listed segments (of the parts there are, before the first is complete).
     #[must_use]
     pub fn bandwidth(&self) -> (u64, u64) {
-        let rate = |bytes: usize, ticks: i64| {
-            let bits = u128::from(bytes as u64) * 8 * u128::from(self.timescale.unsigned_abs());
-            u64::try_from(bits / u128::from(ticks.max(1).unsigned_abs())).unwrap_or(u64::MAX)
-        };
+        let rate = |bytes: usize, ticks: i64| self.bits_per_second(bytes, ticks);
         let all = |segments: &mut dyn Iterator<Item = &Arc<Segment>>| {
             segments.fold((0, 0), |(bytes, ticks), s| (bytes + s.bytes(), ticks + s.ticks))
         };
@@ -180,6 +200,22 @@ impl RenditionSnapshot {
         let long = full().filter(|segment| segment.ticks * 2 >= self.timescale);
         let peak = long.map(|segment| rate(segment.bytes(), segment.ticks)).max().unwrap_or(average);
         (peak.max(average), average)
+    }
+
+    /// Peak and average bits per second of the keyframes that whole segments begin with; none where there are none.
+    #[must_use]
+    pub fn keyframe_bandwidth(&self) -> Option<(u64, u64)> {
+        let complete =
+            self.segments.iter().filter(|segment| segment.complete && segment.ticks * 2 >= self.timescale);
+        let keyframes: Vec<_> = complete.filter_map(|s| Some((s.keyframe()?.1, s.ticks))).collect();
+        let peak = keyframes.iter().map(|(bytes, ticks)| self.bits_per_second(*bytes, *ticks)).max()?;
+        let (bytes, ticks) = keyframes.iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        Some((peak, self.bits_per_second(bytes, ticks)))
+    }
+
+    fn bits_per_second(&self, bytes: usize, ticks: i64) -> u64 {
+        let bits = u128::from(bytes as u64) * 8 * u128::from(self.timescale.unsigned_abs());
+        u64::try_from(bits / u128::from(ticks.max(1).unsigned_abs())).unwrap_or(u64::MAX)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a window's ticks are far below 2^52")]

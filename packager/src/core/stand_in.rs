@@ -57,6 +57,12 @@ impl StandIn {
         self.shown = None;
     }
 
+    /// There is nothing to repeat.
+    pub fn forget(&mut self) {
+        self.shown = None;
+        self.keyframe.clear();
+    }
+
     /// A picture that repeats the one that is shown. None where the stream's coding does not allow one.
     pub fn still(&mut self) -> Option<Bytes> {
         let (slice, still) = self.shown.as_mut()?;

@@ -75,8 +75,13 @@ pub(crate) fn segment(number: u64, parts: usize, complete: bool) -> Segment {
         discontinuity: false,
         init: Arc::new(Init { number: 0, data: Bytes::from_static(b"init") }),
     };
-    let part =
-        |index| Part { ticks: 200, independent: index == 0, gap: false, data: Bytes::from_static(b"part") };
+    let part = |index| Part {
+        ticks: 200,
+        independent: index == 0,
+        gap: false,
+        keyframe_bytes: 3,
+        data: Bytes::from_static(b"part"),
+    };
     let parts: Vec<Part> = (0..parts).map(part).collect();
     let ticks = 200 * i64::try_from(parts.len()).unwrap();
     let data = if complete { Bytes::from(b"part".repeat(parts.len())) } else { Bytes::new() };

@@ -10,6 +10,8 @@
 //! # Loss
 //! A damaged frame and all that follow it until the next keyframe are left out and counted, and a keyframe is asked for.
 
+mod announced;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use bicast_shared::media::Codec;
 use bicast_shared::packet::{MediaPacket, Stamp};
 use bicast_shared::time::ClockRate;
 
+use self::announced::Announced;
 use crate::core::cadence::Cut;
 use crate::core::cmaf::init;
 use crate::core::coding::{self, VideoConfig};
@@ -68,6 +71,10 @@ pub struct VideoTrack {
     keyframe_wanted: bool,
     /// Media was ended here, in ticks: what follows begins behind a discontinuity.
     ended_at: Option<(Epoch, i64)>,
+    /// It is one of several layers, whose segments are announced; none where its own frames tell them.
+    announced: Option<Announced>,
+    /// Parameter sets that wait for a segment which may begin with another init segment.
+    coming: Option<VideoConfig>,
 }
 
 /// Why frames are left out.
@@ -97,7 +104,7 @@ impl VideoTrack {
     /// packaged.
     #[must_use]
     pub fn new(
-        Picture { key, rate, codec }: Picture,
+        Picture { key, rate, codec, .. }: Picture,
         cut: Cut,
         independent: bool,
         patience: Patience,
@@ -126,7 +133,15 @@ impl VideoTrack {
             refused: None,
             keyframe_wanted: false,
             ended_at: None,
+            announced: None,
+            coming: None,
         })
+    }
+
+    /// The same as one of several layers, whose segments begin as [announced](Self::announce).
+    #[must_use]
+    pub fn announced(self) -> Self {
+        Self { announced: Some(Announced::default()), ..self }
     }
 
     /// The stream it takes.
@@ -203,14 +218,18 @@ impl VideoTrack {
 
     /// The owner begins a segment although no picture comes: `plan` says which. It is filled with what can stand in for one.
     pub fn handle_cut(&mut self, plan: SegmentPlan, plans: &mut Plans, maps: &Maps) {
-        let newest = plans.newest().map(|plan| plan.number);
-        if self.frame.is_none() || newest >= Some(plan.number) {
+        let follows = self.announced.is_some();
+        if (self.frame.is_none() && !follows) || plans.newest().map(|plan| plan.number) >= Some(plan.number) {
             return;
         }
         if self.depacketizer.has_ended() {
             self.end_frame(plans, maps);
         }
-        let Some(init) = self.init.clone() else { return };
+        // That frame may have been the one that the segment begins with.
+        let newest = plans.newest().map(|plan| plan.number);
+        if newest >= Some(plan.number) {
+            return;
+        }
         let begun = self.writer().edge() - self.writer().segment_ticks();
         let start = plan.start.0 - self.lead;
         let skipped = newest.is_some_and(|newest| plan.number > newest + 1);
@@ -221,8 +240,8 @@ impl VideoTrack {
             self.pictures.settle(start);
         }
         self.restart |= !self.running;
-        let plan =
-            SegmentPlan { discontinuity: self.restart || self.new_init, restart: self.restart, ..plan };
+        let plan = self.with_breaks(plan);
+        let Some(init) = self.init_of(&plan) else { return };
         (self.restart, self.new_init) = (false, false);
         (self.running, self.epoch) = (true, plan.epoch);
         let at = start.max(self.writer().edge());
@@ -285,6 +304,7 @@ impl VideoTrack {
         if !self.running {
             return;
         }
+        self.begin_announced(segment, plans, maps);
         let newest = plans.newest().map(|plan| plan.number);
         let begun = self.pictures.writer.edge() - self.pictures.writer.segment_ticks();
         let skipped = segment > newest.map(|number| number + 1);
@@ -306,12 +326,13 @@ impl VideoTrack {
     }
 
     fn begin_segment(&mut self, frame: Frame, plans: &mut Plans, maps: &Maps) {
-        let (Some(number), Some(map), Some(init)) =
-            (frame.segment, maps.version(frame.stamp.map_version), self.init.clone())
-        else {
+        let (Some(number), Some(map)) = (frame.segment, maps.version(frame.stamp.map_version)) else {
             return;
         };
-        let start = frame.stamp.segment_start;
+        let (epoch, start) = (frame.stamp.epoch, frame.stamp.segment_start);
+        let plan = SegmentPlan { number, epoch, start, map, discontinuity: false, restart: false };
+        let plan = self.with_breaks(plan);
+        let Some(init) = self.init_of(&plan) else { return };
         // Its first frames may be missing: it begins where the owner says, not with what is left of it.
         let composition = frame.stamp.media_time - bicast_shared::time::MediaTime(frame.decode);
         let mut decode = (start.0 - composition).min(frame.decode);
@@ -320,14 +341,6 @@ impl VideoTrack {
         }
         decode = decode.max(self.pictures.writer.edge());
         (self.epoch, self.lead) = (frame.stamp.epoch, composition);
-        let plan = SegmentPlan {
-            number,
-            epoch: frame.stamp.epoch,
-            start,
-            map,
-            discontinuity: self.restart || self.new_init,
-            restart: self.restart,
-        };
         // Where its first frames came too late the date is that of what is written.
         self.pictures.writer.begin(&plan, decode, decode + composition, init);
         plans.push(plan);
@@ -393,6 +406,9 @@ impl VideoTrack {
             }
         }
         self.refused = None;
+        if !self.running {
+            self.begin_announced(frame.segment, plans, maps);
+        }
         if !self.running && frame.segment.is_some() {
             self.start(frame, plans, maps);
         }
@@ -403,10 +419,13 @@ impl VideoTrack {
     fn take_config(&mut self, config: VideoConfig, frame: Frame, plans: &mut Plans) -> bool {
         let fresh = self.pictures.is_fresh();
         let begins = frame.segment > plans.newest().map(|plan| plan.number) || fresh;
-        if self.running && !begins {
+        if self.running && (!begins || !self.may_change(plans)) {
             // Another init segment needs a discontinuity, which only a segment can begin with: wait for the next one.
+            self.coming = self.announced.is_some().then_some(config);
             return false;
         }
+        let known = self.init.is_some();
+        self.coming = None;
         let number = self.init.as_ref().map_or(0, |init| init.number + 1);
         let Some(data) = init::video(&config) else {
             self.refused = Some("the video's parameter sets are too large".into());
@@ -415,17 +434,23 @@ impl VideoTrack {
         let init = Arc::new(Init { number, data });
         if self.running && fresh {
             // Its segment has begun with its first packet, and nothing of it is published.
-            plans.mark_discontinuity();
-            self.pictures.writer.amend(init.clone(), true);
+            if self.announced.is_none() {
+                plans.mark_discontinuity();
+            }
+            self.pictures.writer.amend(init.clone(), known);
         } else {
             self.new_init = self.running;
         }
+        self.set_config(config, init);
+        true
+    }
+
+    fn set_config(&mut self, config: VideoConfig, init: Arc<Init>) {
         if let Some(depth) = config.reorder_frames {
             self.order.set_depth(depth as usize);
         }
         self.init = Some(init);
         self.pictures.stand_in.set_config(Arc::new(config));
-        true
     }
 
     /// The first keyframe of an epoch begins the first segment, even when frames before it were lost.
@@ -438,7 +463,9 @@ impl VideoTrack {
         let given = frame.stamp.decode_time.map(|time| time.0);
         let decode = self.order.next(frame.stamp.media_time.0, given).max(self.pictures.writer.edge());
         let mut first = Frame { decode, ..frame };
-        first.stamp.segment_start = frame.stamp.media_time;
+        if self.announced.is_none() {
+            first.stamp.segment_start = frame.stamp.media_time;
+        }
         self.frame = Some(first);
         self.running = true;
         self.begin_segment(first, plans, maps);
@@ -449,7 +476,11 @@ impl VideoTrack {
     fn fill_behind(&mut self, now: Instant, plans: &mut Plans, maps: &Maps) {
         let Some(frame) = self.frame else { return };
         let since = now.saturating_duration_since(frame.received).saturating_sub(FILL_DELAY);
-        let reached = frame.decode + self.rate.ticks(since);
+        self.fill_to(frame.decode + self.rate.ticks(since), plans, maps);
+    }
+
+    /// What is missing before `reached` is filled, in whole parts.
+    fn fill_to(&mut self, reached: i64, plans: &mut Plans, maps: &Maps) {
         let due = self.pictures.writer.edge() - self.pictures.writer.part_ticks() + self.cut.part;
         let segment_end =
             self.pictures.writer.edge() - self.pictures.writer.segment_ticks() + self.cut.longest_segment;

@@ -16,6 +16,20 @@ pub struct Init {
     pub data: Bytes,
 }
 
+impl Init {
+    /// Stands where a segment has nothing to describe: it is a gap, and nothing is known of the bitstream yet.
+    #[must_use]
+    pub const fn missing() -> Self {
+        Self { number: u32::MAX, data: Bytes::new() }
+    }
+
+    /// Whether there is nothing to load.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        self.data.is_empty()
+    }
+}
+
 /// A part: listed only when all of it is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -25,6 +39,8 @@ pub struct Part {
     pub independent: bool,
     /// Nothing could be written for this time: it has no bytes.
     pub gap: bool,
+    /// How many of its bytes a player needs for its first frame alone, where decoding can begin with that; else 0.
+    pub keyframe_bytes: usize,
     /// `moof` and `mdat`.
     pub data: Bytes,
 }
@@ -66,6 +82,14 @@ impl Segment {
     #[must_use]
     pub fn is_gap(&self) -> bool {
         self.complete && self.data.is_empty()
+    }
+
+    /// Where in its bytes the keyframe stands that it begins with, and how many of them it needs. None where it begins with
+    /// something else.
+    #[must_use]
+    pub fn keyframe(&self) -> Option<(usize, usize)> {
+        let first = self.parts.iter().find(|part| !part.data.is_empty())?;
+        Some((0, first.keyframe_bytes)).filter(|(_, bytes)| *bytes > 0)
     }
 
     /// Bytes of media in it.
@@ -172,7 +196,13 @@ impl Window {
             self.open = Some(Segment::new(SegmentHead { number, program_time, discontinuity: false, init }));
             for n in 0..parts {
                 let ticks = ticks * (n + 1) / parts - ticks * n / parts;
-                self.push(Part { ticks, independent: false, gap: true, data: Bytes::new() });
+                self.push(Part {
+                    ticks,
+                    independent: false,
+                    gap: true,
+                    keyframe_bytes: 0,
+                    data: Bytes::new(),
+                });
             }
             self.end();
         }
@@ -281,7 +311,7 @@ mod tests {
     }
 
     fn part(ticks: i64, data: &'static [u8]) -> Part {
-        Part { ticks, independent: true, gap: false, data: Bytes::from_static(data) }
+        Part { ticks, independent: true, gap: false, keyframe_bytes: 0, data: Bytes::from_static(data) }
     }
 
     fn numbers(segments: &[Arc<Segment>]) -> Vec<u64> {

@@ -142,7 +142,9 @@ impl Writer {
         let start = u64::try_from(self.edge - self.open_ticks).unwrap_or(0);
         let data = fragment::write(sequence, index == 0, start, &self.samples);
         let independent = self.samples.first().is_some_and(|sample| sample.kind.is_sync());
-        self.window.push(Part { ticks: self.open_ticks, independent, gap: false, data });
+        let behind: usize = self.samples.iter().skip(1).map(|sample| sample.data.len()).sum();
+        let keyframe_bytes = if independent { data.len() - behind } else { 0 };
+        self.window.push(Part { ticks: self.open_ticks, independent, gap: false, keyframe_bytes, data });
         self.samples.clear();
         self.open_ticks = 0;
         self.parts += 1;
@@ -154,7 +156,13 @@ impl Writer {
         self.end_part();
         self.edge += ticks;
         self.segment_ticks += ticks;
-        self.window.push(Part { ticks, independent: false, gap: true, data: Bytes::new() });
+        self.window.push(Part {
+            ticks,
+            independent: false,
+            gap: true,
+            keyframe_bytes: 0,
+            data: Bytes::new(),
+        });
         self.parts += 1;
         self.changes += 1;
     }

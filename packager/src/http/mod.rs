@@ -44,6 +44,7 @@ pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
         .route("/hls/{feed}/multivariant.m3u8", get(multivariant))
         .route("/hls/{feed}/{rendition}/media.m3u8", get(current_media))
         .route("/hls/{feed}/{rendition}/{instance}/media.m3u8", get(media))
+        .route("/hls/{feed}/{rendition}/{instance}/iframes.m3u8", get(iframes))
         .route("/hls/{feed}/{rendition}/{instance}/{file}", get(file))
         .with_state(App { bus, store })
 }
@@ -265,6 +266,32 @@ async fn media(
             return respond(Age::Stale);
         }
         return failed(not_in_time(target), target, Age::Retry(1));
+    }
+}
+
+/// The keyframes of a picture, to seek in it. It is as new as its last whole segment, and nobody waits for it: players that seek
+/// are behind the live edge.
+async fn iframes(
+    State(app): State<App>,
+    Path((feed, rendition, instance)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let directives = match Directives::parse(query.as_deref().unwrap_or_default()) {
+        Ok(directives) => directives,
+        Err(error) => return failed(bad_directive(error), 1, Age::Plain),
+    };
+    count("iframes");
+    let (_, published) = match app.instance(&feed, &instance).await {
+        Ok(found) => found,
+        Err(response) => return response,
+    };
+    let target = targets(&published.snapshot);
+    let listed = published.snapshot.rendition(&rendition);
+    let is_video = listed.is_some_and(|listed| matches!(listed.media, RenditionMedia::Video { .. }));
+    match published.iframes(&rendition, &directives.rest).filter(|_| is_video) {
+        Some(text) => playlist(&headers, &text, target, Age::Plain),
+        None => failed(unknown_rendition(&feed, &rendition), target, Age::Plain),
     }
 }
 

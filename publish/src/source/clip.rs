@@ -77,6 +77,25 @@ impl Clip {
         Ok(Self { path: path.into(), round, video: video.map(Arc::new), audio: audio.map(Arc::new) })
     }
 
+    /// These clips as encodings of one picture: their rounds are as long as the longest.
+    ///
+    /// # Errors
+    /// When one has no video.
+    pub fn layers(mut clips: Vec<Self>) -> Result<Vec<Self>, Error> {
+        if let Some(clip) = clips.iter().find(|clip| clip.video.is_none()) {
+            return Err(Error::Options(format!("{} has no video, so it is no layer", clip.path.display())));
+        }
+        if let Some(longest) = clips.iter().map(Self::round).max_by_key(|round| round.duration()) {
+            clips.iter_mut().for_each(|clip| clip.round = longest);
+        }
+        Ok(clips)
+    }
+
+    /// The size of its picture; 0 without video.
+    pub(super) fn pixels(&self) -> u32 {
+        self.video.as_ref().map_or(0, |video| u32::from(video.width) * u32::from(video.height))
+    }
+
     /// How long one round is.
     #[must_use]
     pub fn round(&self) -> Loop {

@@ -71,8 +71,8 @@ pub struct PatternSettings {
 pub enum Input {
     /// The test pattern.
     Pattern(PatternSettings),
-    /// A file.
-    Clip(Clip),
+    /// A file, or several that are the encodings of one picture, best first (simulcast). The sound is that of the first.
+    Clips(Vec<Clip>),
 }
 
 /// Bits per second of the beep, which is silence most of the time.
@@ -86,7 +86,8 @@ impl Input {
             Self::Pattern(s) => {
                 Some(crate::core::h264::baseline_level_id(s.width, s.height, s.rate.hz()).into())
             }
-            Self::Clip(clip) => clip.profile(),
+            // The best one's level covers the others.
+            Self::Clips(clips) => clips.iter().max_by_key(|clip| clip.pixels()).and_then(Clip::profile),
         }
     }
 
@@ -95,7 +96,7 @@ impl Input {
     pub fn has_audio(&self) -> bool {
         match self {
             Self::Pattern(settings) => settings.audio,
-            Self::Clip(clip) => clip.has_audio(),
+            Self::Clips(clips) => clips.first().is_some_and(Clip::has_audio),
         }
     }
 
@@ -110,18 +111,27 @@ impl Input {
                     s.width, s.height, s.rate
                 )
             }
-            Self::Clip(clip) => clip.describe(),
+            Self::Clips(clips) => clips.iter().map(Clip::describe).collect::<Vec<_>>().join(" + "),
         }
     }
 
-    /// Its video from the beginning; none without video.
+    /// In how many encodings its picture comes.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Pattern(_) => 1,
+            Self::Clips(clips) => clips.len(),
+        }
+    }
+
+    /// Its video from the beginning, in each of its encodings; nothing without video.
     ///
     /// # Errors
-    /// When the encoder does not start or the file cannot be opened.
-    pub fn video(&self) -> Result<Option<Box<dyn Source>>, Error> {
+    /// When the encoder does not start or a file cannot be opened.
+    pub fn videos(&self) -> Result<Vec<Box<dyn Source>>, Error> {
         match self {
-            Self::Pattern(settings) => Ok(Some(Box::new(pattern::PatternVideo::new(*settings)?))),
-            Self::Clip(clip) => clip.video(),
+            Self::Pattern(settings) => Ok(vec![Box::new(pattern::PatternVideo::new(*settings)?)]),
+            Self::Clips(clips) => clips.iter().filter_map(|clip| clip.video().transpose()).collect(),
         }
     }
 
@@ -133,7 +143,7 @@ impl Input {
         match self {
             Self::Pattern(settings) if !settings.audio => Ok(None),
             Self::Pattern(_) => Ok(Some(Box::new(sound::Sound::new(sound::Beep::default(), BEEP_BITRATE)?))),
-            Self::Clip(clip) => clip.audio(),
+            Self::Clips(clips) => clips.first().map_or(Ok(None), Clip::audio),
         }
     }
 }

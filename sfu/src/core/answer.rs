@@ -63,11 +63,20 @@ pub(crate) enum Refusal {
     Unusable { why: String, offered: Vec<String>, accepted: Vec<String> },
 }
 
+/// What a viewer wants beside what its offer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// What its player is asked to optimise.
+    pub(crate) playout: Playout,
+    /// Which encoding of the picture; none for the best that runs.
+    pub(crate) rendition: Option<RenditionId>,
+}
+
 /// Decides what a viewer gets. `random` gives SSRCs and the beginnings of sequence numbers.
 pub(crate) fn negotiate(
     offer: &Offer,
     feed: &FeedInfo,
-    playout: Playout,
+    wishes: Wishes,
     mut random: impl FnMut() -> u32,
 ) -> Result<Agreement, Refusal> {
     let mut tracks: Vec<AgreedTrack> = Vec::new();
@@ -77,10 +86,12 @@ pub(crate) fn negotiate(
         let first = tracks.first().map(|track| &offer.sections[track.section]);
         match choose(offer, section, first, feed, &tracks) {
             Ok((track, codec)) => {
-                let spec = spec(section, codec, playout, &tracks, &mut random);
+                let spec = spec(section, codec, wishes.playout, &tracks, &mut random);
+                let wished = wishes.rendition.filter(|_| track.kind() == TrackKind::Video);
+                let rendition = wished.unwrap_or_else(|| feed.best_rendition(track));
                 tracks.push(AgreedTrack {
                     section: index,
-                    key: StreamKey::new(track.id, RenditionId(0)),
+                    key: StreamKey::new(track.id, rendition),
                     codec: track.codec,
                     clock_rate: track.clock_rate,
                     spec,

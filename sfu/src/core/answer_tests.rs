@@ -1,5 +1,6 @@
-use bicast_shared::feed::info::{Cadence, FeedState};
+use bicast_shared::feed::info::{Cadence, FeedState, LayerInfo};
 use bicast_shared::id::{Epoch, TrackId};
+use bicast_shared::media::RenditionInfo;
 use bicast_shared::time::ProgramTime;
 
 use super::super::candidates::tests::udp;
@@ -22,8 +23,13 @@ fn feed(fmtp: &str) -> FeedInfo {
         cadence: Cadence::default(),
         map: None,
         b_frames: false,
+        layers: Vec::new(),
         since: ProgramTime::default(),
     }
+}
+
+fn wishes(playout: Playout) -> Wishes {
+    Wishes { playout, rendition: None }
 }
 
 fn counter() -> impl FnMut() -> u32 {
@@ -35,7 +41,7 @@ fn counter() -> impl FnMut() -> u32 {
 }
 
 fn agree(text: &str, feed: &FeedInfo) -> Result<Agreement, Refusal> {
-    negotiate(&Offer::parse(text).unwrap(), feed, Playout::LowestLatency, counter())
+    negotiate(&Offer::parse(text).unwrap(), feed, wishes(Playout::LowestLatency), counter())
 }
 
 fn answer(text: &str, feed: &FeedInfo) -> String {
@@ -173,7 +179,7 @@ fn retransmission_and_extensions_are_those_of_the_offer() {
     assert_eq!(video.rtx.unwrap().1, 109);
     assert_eq!((video.playout_delay, video.orientation), (Some(5), Some(3)));
     let offer = Offer::parse(&CHROMIUM.replace("apt=108", "apt=9")).unwrap();
-    let lip_sync = negotiate(&offer, &feed(BASELINE), Playout::LipSync, counter()).unwrap();
+    let lip_sync = negotiate(&offer, &feed(BASELINE), wishes(Playout::LipSync), counter()).unwrap();
     let video = &lip_sync.tracks[0].spec;
     assert_eq!((video.rtx, video.playout_delay), (None, None));
     let audio = &agreement.tracks[1].spec;
@@ -258,4 +264,29 @@ fn what_a_connection_needs_is_asked_for_by_name() {
 fn without_bundle_only_one_section_is_taken() {
     let text = CHROMIUM.replace("a=group:BUNDLE 0 1\r\n", "");
     assert_eq!(agree(&text, &feed(BASELINE)).unwrap().tracks.len(), 1);
+}
+
+#[test]
+fn of_several_encodings_a_viewer_gets_the_best_that_runs_or_the_one_it_asks_for() {
+    let mut feed = feed(BASELINE);
+    let rendition = |n: u8| RenditionInfo { id: RenditionId(n), rid: Some(n.to_string()) };
+    feed.tracks[0].renditions = (0..3).map(rendition).collect();
+    let layer = |n: u8, running, bitrate_bps| LayerInfo {
+        rendition: RenditionId(n),
+        running,
+        bitrate_bps,
+        keyframe_offset_ms: None,
+    };
+    let offer = Offer::parse(CHROMIUM).unwrap();
+    let key = |feed: &FeedInfo, rendition| {
+        let wishes = Wishes { rendition, ..wishes(Playout::LowestLatency) };
+        let agreed = negotiate(&offer, feed, wishes, counter()).unwrap();
+        agreed.tracks.iter().map(|track| track.key.rendition.0).collect::<Vec<_>>()
+    };
+    assert_eq!(key(&feed, None), [0, 0], "nothing is known of them");
+    feed.layers = vec![layer(0, true, 0), layer(1, true, 0), layer(2, true, 0)];
+    assert_eq!(key(&feed, None), [0, 0], "the first of equals");
+    feed.layers = vec![layer(0, true, 200_000), layer(1, true, 700_000), layer(2, false, 2_000_000)];
+    assert_eq!(key(&feed, None), [1, 0]);
+    assert_eq!(key(&feed, Some(RenditionId(2))), [2, 0]);
 }

@@ -17,7 +17,7 @@ pub struct IngestConfig {
     pub min_bitrate_kbps: u32,
     /// The most that a browser's encoder takes, in kbit/s; 0 leaves it to the browser (Chromium: 2,500 for 720p).
     pub max_bitrate_kbps: u32,
-    /// Whether all simulcast layers that a publisher offers are received. Without it only its first layer is.
+    /// Whether all simulcast layers that a publisher offers are received, four at most. Without it only its first layer is.
     pub simulcast: bool,
     /// Seconds from the POST to a finished handshake (at least 1), after which the feed's name is free again.
     pub connect_seconds: u64,
@@ -33,7 +33,7 @@ impl Default for IngestConfig {
             start_bitrate_kbps: 4_000,
             min_bitrate_kbps: 0,
             max_bitrate_kbps: 0,
-            simulcast: false,
+            simulcast: true,
             connect_seconds: 15,
             // Browsers check consent every 2.5 s, aiortc and libjuice every 4 to 6 s with media between.
             silence_seconds: 6,

@@ -1,6 +1,7 @@
 //! A publisher that waits behind another one: its media is received but not written until it is its turn, and then from a
 //! keyframe on, so that viewers go from one picture to the next without a hole.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bicast_shared::feed::bus::{FeedPublisher, Standby};
@@ -14,15 +15,22 @@ const MOST_HELD: usize = 2_048;
 /// Between two requests for the keyframe to begin with.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// A frame as far as it has come.
+#[derive(Default)]
+struct Frame {
+    time: Option<u32>,
+    packets: Vec<Output>,
+}
+
 /// What is known while waiting.
 pub(crate) struct Waiting {
     standby: Standby,
     tracks: Vec<TrackInfo>,
-    /// The stream whose keyframe is the moment to take over; none without video, where any packet is.
-    leading: Option<(StreamKey, Codec)>,
-    /// The newest frame of it, as far as it has come.
-    frame: Vec<Output>,
-    frame_time: Option<u32>,
+    /// The track whose keyframe, in whichever of its layers, is the moment to take over; none without video, where any packet
+    /// is.
+    leading: Option<(TrackId, Codec)>,
+    /// The newest frame of each of its layers, as far as it has come.
+    frames: BTreeMap<StreamKey, Frame>,
     is_its_turn: bool,
     asked: Option<Instant>,
 }
@@ -30,16 +38,8 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(crate) fn new(standby: Standby, tracks: Vec<TrackInfo>) -> Self {
         let video = tracks.iter().find(|track| track.kind() == TrackKind::Video);
-        let leading = video.and_then(|track| Some((track.streams().next()?, track.codec)));
-        Self {
-            standby,
-            tracks,
-            leading,
-            frame: Vec::new(),
-            frame_time: None,
-            is_its_turn: false,
-            asked: None,
-        }
+        let leading = video.map(|track| (track.id, track.codec));
+        Self { standby, tracks, leading, frames: BTreeMap::new(), is_its_turn: false, asked: None }
     }
 
     /// Waits for its turn; for ever once it has come. False when the feed has ended. Cancel safe.
@@ -76,19 +76,21 @@ impl Waiting {
         let Some((leading, codec)) = self.leading else {
             return Some((self.standby.take_over(self.tracks.clone())?, vec![output]));
         };
-        if *key != leading {
+        if key.track != leading {
             return None;
         }
-        if self.frame_time != Some(input.timestamp) || self.frame.len() >= MOST_HELD {
-            self.frame.clear();
-            self.frame_time = Some(input.timestamp);
-        }
         let begins = !input.payload.is_empty() && starts_decoding(codec, &input.payload);
-        self.frame.push(output);
+        let frame = self.frames.entry(*key).or_default();
+        if frame.time != Some(input.timestamp) || frame.packets.len() >= MOST_HELD {
+            *frame = Frame { time: Some(input.timestamp), packets: Vec::new() };
+        }
+        frame.packets.push(output);
         if !begins {
             return None;
         }
         let publisher = self.standby.take_over(self.tracks.clone())?;
-        Some((publisher, std::mem::take(&mut self.frame)))
+        // Layers answer together: what has come of the others' keyframes belongs to it.
+        let frames = std::mem::take(&mut self.frames);
+        Some((publisher, frames.into_values().flat_map(|frame| frame.packets).collect()))
     }
 }

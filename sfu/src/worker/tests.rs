@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::seat::{Seats, Session};
 use super::*;
 use crate::config::{Config, Playout};
-use crate::core::answer::negotiate;
+use crate::core::answer::{Wishes, negotiate};
 use crate::core::hello::tests::{datagram, hello};
 use crate::core::history::tests::packet;
 use crate::core::ice::Credentials;
@@ -75,7 +75,9 @@ impl Rig {
             n += 1;
             n
         };
-        let agreement = negotiate(&offer, &info, Playout::LowestLatency, random).unwrap();
+        let agreement =
+            negotiate(&offer, &info, Wishes { playout: Playout::LowestLatency, rendition: None }, random)
+                .unwrap();
         let session = Session {
             feed: info.id.clone(),
             worker: 0,

@@ -448,14 +448,27 @@ impl FeedPublisher {
             return;
         }
         let packet = owner.handle_rtp(now, clock::utc(), key, input);
+        let released = Self::released(&mut owner);
+        if let Some(offset) = owner.take_misaligned() {
+            metrics::counter!("bicast_misaligned_segments_total").increment(1);
+            metrics::histogram!("bicast_layer_keyframe_offset_seconds").record(offset.as_secs_f64());
+        }
         let changed = owner.take_changed();
         if changed || !self.said_live {
             self.said_live = true;
             self.feed.0.info.send_replace(Arc::new(owner.info()));
         }
         drop(owner);
-        let Some(packet) = packet else { return };
-        let ring = self.feed.0.rings.read().get(&key).cloned();
+        released.into_iter().chain(packet).for_each(|packet| self.push(packet));
+    }
+
+    /// What the owner has held back until now.
+    fn released(owner: &mut FeedOwner) -> Vec<MediaPacket> {
+        std::iter::from_fn(|| owner.poll_released()).collect()
+    }
+
+    fn push(&self, packet: MediaPacket) {
+        let ring = self.feed.0.rings.read().get(&packet.key).cloned();
         if let Some(ring) = ring {
             let mut packets = ring.packets.write();
             packets.push(packet);
@@ -472,9 +485,12 @@ impl FeedPublisher {
             return;
         }
         owner.handle_sender_report(now, key, ntp, rtp_timestamp);
+        let released = Self::released(&mut owner);
         if owner.take_changed() {
             self.feed.0.info.send_replace(Arc::new(owner.info()));
         }
+        drop(owner);
+        released.into_iter().for_each(|packet| self.push(packet));
     }
 
     /// Waits until the publisher's connection has something to do. Cancel safe.
@@ -662,6 +678,22 @@ impl FeedSubscriber {
             self.note_lost(lost);
         }
         read
+    }
+
+    /// Waits until there is something to read. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Ended`] when the feed has ended and everything was read.
+    pub async fn ready(&mut self) -> Result<(), Ended> {
+        loop {
+            let head = *self.head.borrow_and_update();
+            if head > self.cursor {
+                return Ok(());
+            }
+            if self.feed.is_ended() || self.head.changed().await.is_err() {
+                return Err(Ended);
+            }
+        }
     }
 
     /// Waits for packets and appends up to `max` of them to `out`. Cancel safe.

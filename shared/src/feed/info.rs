@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Epoch, FeedId, TrackId};
+use crate::id::{Epoch, FeedId, RenditionId, TrackId};
 use crate::media::{TrackInfo, TrackKind};
 use crate::time::{ClockRate, MediaTime, ProgramTime};
 
@@ -84,16 +84,43 @@ pub struct FeedInfo {
     pub map: Option<Arc<TimelineMap>>,
     /// Whether frames are presented in another order than sent. Such video cannot be shown over WebRTC.
     pub b_frames: bool,
+    /// The encodings of the picture where it comes in several, in the order of their numbers; else empty.
+    pub layers: Vec<LayerInfo>,
     /// When the feed began, by this server's clock.
     pub since: ProgramTime,
 }
 
 impl FeedInfo {
+    /// The encoding of a track that shows most: of several that run, the one with the highest bit rate.
+    #[must_use]
+    pub fn best_rendition(&self, track: &TrackInfo) -> RenditionId {
+        let first = track.renditions.first().map_or(RenditionId(0), |rendition| rendition.id);
+        let layers =
+            self.layers.iter().filter(|_| track.renditions.len() > 1 && track.kind() == TrackKind::Video);
+        let running = layers.filter(|layer| layer.running);
+        // The first of equals: nothing was counted yet.
+        running.rev().max_by_key(|layer| layer.bitrate_bps).map_or(first, |layer| layer.rendition)
+    }
+
     /// The first track of this kind.
     #[must_use]
     pub fn track(&self, kind: TrackKind) -> Option<&TrackInfo> {
         self.tracks.iter().find(|track| track.kind() == kind)
     }
+}
+
+/// What is known about one of several encodings of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerInfo {
+    /// Which one.
+    pub rendition: RenditionId,
+    /// Whether it comes: publishers pause layers that their line or their processor cannot carry.
+    pub running: bool,
+    /// Bits per second of its last segment, without headers; 0 before the first has ended.
+    pub bitrate_bps: u64,
+    /// How long after those of the first running layer its keyframes come, in milliseconds; none before both have had one.
+    /// Other than 0, segments cannot begin with keyframes in all layers.
+    pub keyframe_offset_ms: Option<i64>,
 }
 
 /// Who publishes a feed.

@@ -1,6 +1,6 @@
 //! A feed as the API shows it: the owner's snapshot, the SFU's and the packager's reports, merged.
 
-use bicast_shared::feed::info::{FeedInfo, FeedState, PublisherInfo, TimelineMap};
+use bicast_shared::feed::info::{FeedInfo, FeedState, LayerInfo, PublisherInfo, TimelineMap};
 use bicast_shared::id::FeedId;
 use bicast_shared::media::{TrackInfo, TrackKind};
 use bicast_shared::status::{self, PackagedRendition, PackagerFeedStatus, SfuFeedStatus};
@@ -25,7 +25,7 @@ pub(crate) fn feed(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>) -> 
         epoch: info.epoch.0,
         publisher: info.publisher.as_ref().map(publisher),
         standby: info.standby.as_ref().map(publisher),
-        tracks: info.tracks.iter().map(|track| api_track(track, packaged)).collect(),
+        tracks: info.tracks.iter().map(|track| api_track(track, packaged, &info.layers)).collect(),
         cadence: api::Cadence {
             rule: info.cadence.rule.into(),
             frame_rate: info.cadence.frame_rate,
@@ -49,8 +49,9 @@ fn publisher(info: &PublisherInfo) -> api::Publisher {
     }
 }
 
-fn api_track(track: &TrackInfo, packaged: &[PackagedRendition]) -> api::Track {
+fn api_track(track: &TrackInfo, packaged: &[PackagedRendition], layers: &[LayerInfo]) -> api::Track {
     let kind = track.kind();
+    let layer = |id| layers.iter().find(|layer| layer.rendition == id && kind == TrackKind::Video);
     let renditions = track.renditions.iter().map(|rendition| {
         let read = packaged.iter().find(|p| p.name == rendition_name(kind, rendition.id.0));
         api::Rendition {
@@ -62,6 +63,11 @@ fn api_track(track: &TrackInfo, packaged: &[PackagedRendition]) -> api::Track {
                 .map(|(width, height)| api::Resolution { width, height }),
             frame_rate: read.and_then(|p| p.frame_rate),
             bandwidth: read.map(|p| p.bandwidth),
+            layer: layer(rendition.id).map(|layer| api::Layer {
+                running: layer.running,
+                bitrate_bps: layer.bitrate_bps,
+                keyframe_offset_ms: layer.keyframe_offset_ms,
+            }),
         }
     });
     api::Track {

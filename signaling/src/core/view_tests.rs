@@ -64,6 +64,7 @@ pub(crate) fn live_feed() -> FeedInfo {
             ],
         })),
         b_frames: false,
+        layers: Vec::new(),
         since: BEGAN,
     }
 }

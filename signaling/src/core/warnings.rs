@@ -35,6 +35,7 @@ pub(crate) fn warnings(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>)
         reports.packager.and_then(|packager| packager.refused.clone()),
         b_frames,
         cadence(info),
+        misaligned(info),
         high_profile(info, reports),
         unrelated(now, info),
     ];
@@ -50,6 +51,19 @@ pub(crate) fn warnings(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>)
 fn cadence(info: &FeedInfo) -> Option<String> {
     let advice = info.cadence.advice.clone();
     advice.or_else(|| (info.cadence.rule == CadenceRule::SelfPaced).then(|| SELF_PACED.to_owned()))
+}
+
+/// Layers whose keyframes come at other times than the first one's.
+fn misaligned(info: &FeedInfo) -> Option<String> {
+    let offsets =
+        info.layers.iter().filter(|layer| layer.running).filter_map(|layer| layer.keyframe_offset_ms);
+    let furthest = offsets.filter(|offset| *offset != 0).max_by_key(|offset| offset.abs())?;
+    Some(format!(
+        "The keyframes of the simulcast layers are {} ms apart, so a viewer who changes to another layer sees a still picture \
+         or a gap. Give all layers keyframes at the same frames (x264: the same keyint, scenecut=0), or let the encoder answer \
+         keyframe requests.",
+        furthest.abs()
+    ))
 }
 
 fn high_profile(info: &FeedInfo, reports: &Reports<'_>) -> Option<String> {

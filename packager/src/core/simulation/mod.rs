@@ -2,6 +2,7 @@
 //! playlist and every part against the rules.
 
 mod files;
+mod layers;
 mod publisher;
 mod reader;
 mod runs;
@@ -14,6 +15,7 @@ use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
 use bicast_shared::feed::owner::FeedOwner;
 use bicast_shared::id::{RenditionId, StreamKey, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
+use bicast_shared::packet::MediaPacket;
 use bicast_shared::time::{ClockRate, ProgramTime};
 
 use self::publisher::Publisher;
@@ -99,20 +101,25 @@ impl Session {
 
     /// Lets `publisher` send for `millis`, a millisecond at a time.
     pub(crate) fn run(&mut self, publisher: &mut Publisher, millis: i64) {
+        self.run_layers(std::slice::from_mut(publisher), millis);
+    }
+
+    /// The same for one of several layers; each sends sender reports.
+    pub(crate) fn run_layers(&mut self, layers: &mut [Publisher], millis: i64) {
         let end = self.millis + millis;
         while self.millis < end {
             let now = self.now();
-            for (key, input) in publisher.poll(self.millis) {
-                let Some(packet) = self.owner.handle_rtp(now, self.utc(), key, input) else { continue };
-                if key == VIDEO && !packet.payload.is_empty() {
-                    self.sent.insert(packet.stamp.media_time.0);
+            let packets: Vec<_> = layers.iter_mut().flat_map(|layer| layer.poll(self.millis)).collect();
+            for (key, input) in packets {
+                let packet = self.owner.handle_rtp(now, self.utc(), key, input);
+                self.take(packet);
+            }
+            let reports = layers.len() > 1 && self.millis % 1_000 == 400;
+            for layer in layers.iter().filter(|_| reports) {
+                if let Some(timestamp) = layer.report(self.millis) {
+                    self.owner.handle_sender_report(now, layer.video_key, self.utc().ntp(), timestamp);
+                    self.take(None);
                 }
-                self.core.handle_map(&self.owner.info());
-                if key == VIDEO && (self.lose)(packet.stamp.sequence) {
-                    continue;
-                }
-                self.core.handle_packet(now, packet);
-                self.publish();
             }
             self.owner.handle_timeout(now);
             if let Some(track) = self.core.take_keyframe_wanted() {
@@ -120,7 +127,7 @@ impl Session {
                 self.owner.want_keyframe(now, track);
             }
             if !self.owner.poll_keyframe_requests(now).is_empty() {
-                publisher.handle_keyframe_request(self.millis);
+                layers.iter_mut().for_each(|layer| layer.handle_keyframe_request(self.millis));
             }
             if self.owner.take_changed() {
                 self.tell();
@@ -130,6 +137,22 @@ impl Session {
                 self.publish();
             }
             self.millis += 1;
+        }
+    }
+
+    /// The packager gets what the owner has stamped.
+    fn take(&mut self, packet: Option<MediaPacket>) {
+        let released: Vec<_> = std::iter::from_fn(|| self.owner.poll_released()).collect();
+        for packet in released.into_iter().chain(packet) {
+            if packet.key == VIDEO && !packet.payload.is_empty() {
+                self.sent.insert(packet.stamp.media_time.0);
+            }
+            self.core.handle_map(&self.owner.info());
+            if packet.key == VIDEO && (self.lose)(packet.stamp.sequence) {
+                continue;
+            }
+            self.core.handle_packet(self.now(), packet);
+            self.publish();
         }
     }
 

@@ -1,7 +1,7 @@
 //! A publisher that sends a recorded group of pictures over and over, beginning again when a keyframe is asked for.
 
 use bicast_shared::feed::owner::RtpInput;
-use bicast_shared::id::StreamKey;
+use bicast_shared::id::{RenditionId, StreamKey};
 use bytes::Bytes;
 
 use super::{AUDIO, VIDEO};
@@ -78,6 +78,10 @@ pub(crate) struct Publisher {
     /// A group is only broken off where so many frames belong together.
     pub(crate) together: usize,
     pub(crate) audio: bool,
+    /// Its video is this stream, on a clock of its own that began with this timestamp, and comes so many milliseconds late.
+    pub(crate) video_key: StreamKey,
+    pub(crate) base: u32,
+    pub(crate) late: i64,
     pub(crate) audio_key: StreamKey,
     pub(crate) video: bool,
     /// No frame is sent while this says so.
@@ -86,7 +90,8 @@ pub(crate) struct Publisher {
     pub(crate) corrupt: fn(u64, &Bytes) -> Option<Bytes>,
     started: Option<i64>,
     sent: u64,
-    in_group: usize,
+    /// Where in its group of pictures it is.
+    pub(crate) in_group: usize,
     keyframe_at: Option<i64>,
     video_sequence: u16,
     audio_sequence: u16,
@@ -106,6 +111,10 @@ impl Publisher {
             composition: |_| 0,
             together: 1,
             audio: true,
+            video_key: VIDEO,
+            // Just below the wrap, so that every run crosses it.
+            base: 0xffff_0000,
+            late: 0,
             audio_key: AUDIO,
             video: true,
             pause: |_| false,
@@ -130,6 +139,20 @@ impl Publisher {
             _ => [2, -1, -1][(n - 1) % 3],
         };
         Self { composition, together: 3, ..Self::new(B_FRAMES, 30.0) }
+    }
+
+    /// One of several layers: what it sends is the stream of this number.
+    pub(crate) fn layer(number: u8, stream: &'static [u8]) -> Self {
+        let video_key = StreamKey::new(VIDEO.track, RenditionId(number));
+        let (base, late) =
+            (0xffff_0000_u32.wrapping_add(u32::from(number) * 1_234_567), i64::from(number) * 11);
+        Self { video_key, base, late, audio: number == 0, ..Self::new(stream, 30.0) }
+    }
+
+    /// A sender report of its video, as it stands at this millisecond.
+    pub(crate) fn report(&self, millis: i64) -> Option<u32> {
+        let since = u32::try_from(millis - self.started?).ok()?;
+        Some(self.base.wrapping_add(since * 90))
     }
 
     pub(crate) fn change_stream(&mut self, stream: &'static [u8]) {
@@ -160,14 +183,14 @@ impl Publisher {
         let since = millis - started;
         let mut out = Vec::new();
         let due = |sent: u64, fps: f64| (sent as f64 * 1_000.0 / fps) as i64;
-        while self.video && due(self.sent, self.fps) <= since {
+        while self.video && due(self.sent, self.fps) <= since - self.late {
             let number = self.sent;
             self.sent += 1;
             if (self.pause)(millis) {
                 continue;
             }
             let whole = self.in_group % self.together == 1 % self.together;
-            if whole && self.keyframe_at.is_some_and(|at| at <= millis) {
+            if whole && self.keyframe_at.is_some_and(|at| at <= millis - self.late) {
                 self.keyframe_at = None;
                 self.in_group = 0;
             }
@@ -178,14 +201,13 @@ impl Publisher {
             self.in_group += 1;
             let wobble = if self.jitter == 0 { 0 } else { self.random(self.jitter * 2 + 1) - self.jitter };
             let shown = (number as i64 + offset) as f64 * 90_000.0 / self.fps;
-            // Just below the wrap, so that every run crosses it.
-            let timestamp = (shown as i64 + wobble * 90 + 0xffff_0000) as u32;
+            let timestamp = (shown as i64 + wobble * 90 + i64::from(self.base)) as u32;
             let payloads = payloads(&frame);
             let last = payloads.len() - 1;
             for (n, payload) in payloads.into_iter().enumerate() {
                 let payload = (self.corrupt)(number, &payload).unwrap_or(payload);
                 self.video_sequence = self.video_sequence.wrapping_add(1);
-                out.push((VIDEO, input(self.video_sequence, timestamp, n == last, payload)));
+                out.push((self.video_key, input(self.video_sequence, timestamp, n == last, payload)));
             }
         }
         while self.audio && self.audio_sent * 20 <= since {

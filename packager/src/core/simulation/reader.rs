@@ -27,7 +27,7 @@ pub(crate) struct Track {
     header: Vec<String>,
     parts: BTreeMap<(u64, u64), Part>,
     hint: Option<(u64, u64)>,
-    program_times: BTreeMap<u64, String>,
+    pub(crate) program_times: BTreeMap<u64, String>,
     end: Option<i64>,
     /// The newest segment of which something could be decoded.
     decodable: Option<u64>,

@@ -65,7 +65,17 @@ impl Cuts {
         rate: ClockRate,
         cadence: &Cadence,
     ) -> bool {
-        let cut = match self.recent.back() {
+        let cut = self.is_due(at, keyframe, rate, cadence);
+        self.handle_picture();
+        if cut {
+            self.cut(at);
+        }
+        cut
+    }
+
+    /// Whether a segment may begin with a frame at `at` that is a `keyframe`, or has to with one that is not.
+    pub(super) fn is_due(&self, at: MediaTime, keyframe: bool, rate: ClockRate, cadence: &Cadence) -> bool {
+        match self.recent.back() {
             _ if self.at_once => keyframe,
             None => keyframe,
             Some((_, start)) => {
@@ -76,13 +86,28 @@ impl Cuts {
                 by_keyframe && length >= rate.ticks(self.target() * 9 / 10)
                     || length >= rate.ticks(longest(cadence, self.target(), self.target))
             }
-        };
-        self.by_sound = false;
-        if cut {
-            self.at_once = false;
-            self.begin(at);
         }
-        cut
+    }
+
+    /// A picture has come: sound need not begin segments in its stead.
+    pub(super) const fn handle_picture(&mut self) {
+        self.by_sound = false;
+    }
+
+    /// A segment begins with the picture at `at`.
+    pub(super) fn cut(&mut self, at: MediaTime) {
+        self.at_once = false;
+        self.begin(at);
+    }
+
+    /// When the open segment of this epoch began.
+    pub(super) fn open_since(&self) -> Option<MediaTime> {
+        self.recent.back().filter(|_| !self.at_once).map(|(_, start)| *start)
+    }
+
+    /// How long the open segment may grow for want of a keyframe.
+    pub(super) fn longest(&self, cadence: &Cadence) -> Duration {
+        longest(cadence, self.target(), self.target)
     }
 
     /// The driving picture is silent, and a packet of sound stands at `at` on its clock. True when a segment begins by that:

@@ -10,17 +10,23 @@
 //! | `drive` | whether the picture comes that drives the cuts, or sound takes its place |
 //! | `seen` | whether a packet came before |
 //! | `requests` | when the publisher is asked for a keyframe |
+//! | `layers` | of a picture in several encodings: which run, and where all of them can be cut |
+//! | `pairing` | how the clocks of these encodings stand to each other |
+//! | `simulcast` | what the owner does with such a picture |
 
 mod cadence;
 mod cuts;
 mod drive;
+mod layers;
+mod pairing;
 mod relation;
 mod requests;
 mod seen;
+mod simulcast;
 mod stream;
 mod unwrap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,6 +34,7 @@ use bytes::Bytes;
 use self::cadence::CadenceDecider;
 use self::cuts::Cuts;
 use self::drive::Drive;
+use self::layers::Layers;
 use self::relation::Relation;
 use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
@@ -86,6 +93,12 @@ pub struct FeedOwner {
     looked_at: Option<(MediaTime, bool)>,
     /// How the driving stream is coded: see [`decoder_configuration`].
     parameters: Option<Bytes>,
+    /// The encodings of the picture, where it has several.
+    layers: Layers,
+    /// Packets that were held until the clock of their encoding was known.
+    released: VecDeque<MediaPacket>,
+    /// A segment has begun that not all layers had a keyframe for.
+    misaligned: Option<Duration>,
 }
 
 impl FeedOwner {
@@ -102,6 +115,7 @@ impl FeedOwner {
             cadence: Cadence::default(),
             map: None,
             b_frames: false,
+            layers: Vec::new(),
             since: utc,
         };
         Self {
@@ -123,6 +137,9 @@ impl FeedOwner {
             bus_sequence: 0,
             looked_at: None,
             parameters: None,
+            layers: Layers::default(),
+            released: VecDeque::new(),
+            misaligned: None,
         }
     }
 
@@ -168,6 +185,7 @@ impl FeedOwner {
         self.info.tracks = tracks;
         self.info.publisher = Some(publisher);
         self.drive = Drive::default();
+        self.begin_layers();
         self.reset_epoch();
         self.begin_cadence();
         tracing::debug!(feed = %self.info.id, epoch = %self.info.epoch, ?now, "an epoch begins");
@@ -213,8 +231,27 @@ impl FeedOwner {
     ) -> Option<MediaPacket> {
         let codec = self.codec(key).filter(|_| !self.is_ended())?;
         if !self.streams.get(&key)?.has_begun() {
+            if self.is_layer(key) && input.payload.is_empty() {
+                return None;
+            }
+            if self.is_unpaired(key) {
+                self.hold(now, utc, key, input);
+                return None;
+            }
             self.begin_stream(now, utc, key, &input);
         }
+        self.stamp(now, utc, key, codec, input)
+    }
+
+    /// Stamps a packet of a stream whose clock is known.
+    fn stamp(
+        &mut self,
+        now: Instant,
+        utc: ProgramTime,
+        key: StreamKey,
+        codec: Codec,
+        input: RtpInput,
+    ) -> Option<MediaPacket> {
         let clock = self.streams.get_mut(&key)?;
         let rate = clock.rate();
         let placed = match clock.place(now, input.sequence_number, input.timestamp) {
@@ -232,8 +269,8 @@ impl FeedOwner {
             }
         };
         let keyframe = !input.payload.is_empty() && starts_decoding(codec, &input.payload);
-        self.last_packet = Some(now);
-        self.heard = Some(now);
+        self.last_packet = self.last_packet.max(Some(now));
+        self.heard = self.heard.max(Some(now));
         if self.info.state != FeedState::Live {
             self.info.state = FeedState::Live;
             self.changed = true;
@@ -243,16 +280,24 @@ impl FeedOwner {
             self.changed = true;
         }
         self.settle_driver(now, utc, key, keyframe, input.payload.is_empty());
-        let drives = self.driving_stream() == Some(key);
-        if drives {
+        let of_driver = self.driver().is_some_and(|track| track.id == key.track);
+        if self.is_layer(key) {
+            if !input.payload.is_empty() {
+                self.handle_layer(now, utc, key, codec, placed, keyframe, &input);
+            }
+        } else if self.driving_stream() == Some(key) {
             if keyframe {
                 self.handle_parameters(codec, &input.payload);
             }
             self.handle_driving_frame(now, utc, rate, placed, keyframe);
         }
-        let of_driver = self.driver().is_some_and(|track| track.id == key.track);
         let segment = if of_driver {
-            self.cuts.segment_of(placed.time)
+            let segment =
+                self.cuts.segment_of(placed.time).filter(|_| !self.layers.is_open(placed.time, rate));
+            if segment.is_some() {
+                self.layers.tell(placed.time);
+            }
+            segment
         } else if codec.kind() == TrackKind::Audio {
             self.handle_sound(now, key.track, rate, placed.time)
         } else {
@@ -278,6 +323,10 @@ impl FeedOwner {
     /// Takes a sender report: the publisher's NTP clock stood at `ntp` when the stream's RTP clock stood at
     /// `rtp_timestamp`. Reports that cannot be true are ignored.
     pub fn handle_sender_report(&mut self, now: Instant, key: StreamKey, ntp: u64, rtp_timestamp: u32) {
+        if self.is_unpaired(key) {
+            self.handle_report_of_unpaired(now, key, ntp, rtp_timestamp);
+            return;
+        }
         let Some(clock) = self.streams.get(&key) else { return };
         let Some(at) = clock.report_time(rtp_timestamp) else {
             tracing::debug!(feed = %self.info.id, stream = %key, rtp_timestamp, ?now, "a sender report far from the media");
@@ -287,6 +336,7 @@ impl FeedOwner {
         if self.relation.handle_sender_report(key.track, clock.rate(), at, ntp, settled) {
             self.take_map();
         }
+        self.note_report(key, ntp, at);
     }
 
     /// Somebody needs a keyframe of this track.
@@ -305,7 +355,8 @@ impl FeedOwner {
         if probe && let Some(requests) = self.driver_requests() {
             requests.want();
         }
-        if let Some(cadence) = self.cadence.decide(now) {
+        // Playlists would begin without the layers whose clocks are about to be known.
+        if let Some(cadence) = self.cadence.decide(now).filter(|_| !self.layers.is_pairing(now)) {
             self.deciding = false;
             self.take_cadence(cadence);
         }
@@ -341,16 +392,17 @@ impl FeedOwner {
     fn settle_driver(&mut self, now: Instant, utc: ProgramTime, key: StreamKey, keyframe: bool, empty: bool) {
         let Some(picture) = self.info.track(TrackKind::Video) else { return };
         let id = picture.id;
-        let changes = if picture.streams().next() == Some(key) {
+        let changes = if key.track == id {
             !empty && self.drive.handle_picture(now, keyframe)
         } else {
             let began = self.epoch_start.map_or(now, |(began, _)| began);
-            key.track != id && self.drive.handle_sound(now, began, self.cuts.has_begun())
+            self.drive.handle_sound(now, began, self.cuts.has_begun())
         };
         if changes {
             tracing::info!(feed = %self.info.id, sound = self.drive.is_sound(), "another track drives the cuts: a new epoch");
             self.info.epoch = self.info.epoch.next();
             self.cuts.begin_epoch();
+            self.layers.begin_cuts();
             (self.looked_at, self.parameters) = (None, None);
             self.relation.begin_epoch(&self.timed_tracks(), utc, 0);
             self.take_map();
@@ -374,6 +426,9 @@ impl FeedOwner {
         let nanos = rate.nanos(at.0).saturating_add(self.relation.slewed(track));
         let at = MediaTime(crate::time::scale(nanos, i64::from(master.hz()), 1_000_000_000));
         let cut = self.drive.is_silent(now) && self.cuts.handle_sound(at, master, &self.info.cadence);
+        if cut {
+            self.layers.begin_cuts();
+        }
         if cut && self.relation.handle_cut() {
             self.take_map();
         }
@@ -405,6 +460,7 @@ impl FeedOwner {
             clock.end_epoch();
         }
         self.cuts.begin_epoch();
+        self.layers.reset();
         self.epoch_start = None;
         self.looked_at = None;
         self.parameters = None;
@@ -495,7 +551,13 @@ impl FeedOwner {
         if cut && self.relation.handle_cut() {
             self.take_map();
         }
-        if newly_keyframe {
+        self.count_vain(newly_keyframe, cut);
+        self.ask_for_cut(placed.time, rate);
+    }
+
+    /// Segments without keyframes of a publisher that is asked for them are counted.
+    fn count_vain(&mut self, keyframe: bool, cut: bool) {
+        if keyframe {
             self.vain = 0;
         } else if cut && self.info.cadence.rule == CadenceRule::OnRequest {
             self.vain += 1;
@@ -503,11 +565,14 @@ impl FeedOwner {
                 self.slower = Some(self.cadence.self_paced());
             }
         }
+    }
+
+    /// Asks for a keyframe where the next segment should begin soon, or none has begun. The newest frame is at `at`.
+    fn ask_for_cut(&mut self, at: MediaTime, rate: ClockRate) {
         let Some(id) = self.driver().map(|track| track.id) else { return };
         let Some(requests) = self.requests.get_mut(&id) else { return };
-        let undecodable = self.cuts.segment_of(placed.time).is_none();
-        if undecodable || self.cuts.wants_keyframe(placed.time, rate, &self.info.cadence, requests.response())
-        {
+        let undecodable = self.cuts.segment_of(at).is_none();
+        if undecodable || self.cuts.wants_keyframe(at, rate, &self.info.cadence, requests.response()) {
             requests.want();
         }
     }
@@ -536,6 +601,7 @@ impl FeedOwner {
         self.info.epoch = self.info.epoch.next();
         self.info.cadence = cadence;
         self.cuts.begin_epoch();
+        self.layers.begin_cuts();
         self.changed = true;
         if let Some(requests) = self.driver_requests() {
             requests.give_up();
@@ -569,5 +635,7 @@ impl FeedOwner {
     }
 }
 
+#[cfg(test)]
+mod simulcast_tests;
 #[cfg(test)]
 mod tests;
