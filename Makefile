@@ -1,6 +1,6 @@
 # Every recipe is one script under scripts/: what runs here is what runs in CI.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check setup clean-assets
+.PHONY: help run test bench check fuzz setup clean-assets
 
 help: ## This list.
 	@printf 'bicast: one live feed, two paths, one timeline.\n\n'
@@ -18,6 +18,9 @@ bench: ## The table of figures (latency, joins, losses, identity) and the fan-ou
 
 check: ## Formatting, lints and documentation only: quick, nothing is started.
 	@scripts/check
+
+fuzz: ## Fuzz every target for a minute, or TARGET=sdp for SECONDS=600. Installs cargo-fuzz where it is missing.
+	@scripts/fuzz $(or $(TARGET),all) $(or $(SECONDS),60)
 
 setup: ## Only the set-up of `make test`.
 	@scripts/setup test

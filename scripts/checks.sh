@@ -15,6 +15,7 @@ run_checks() {
   step "cargo fmt" cargo fmt --all --check
   step "cargo clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
   step "cargo doc" doc_check
+  step "fuzz targets: types" scripts/fuzz check
   step "TypeScript: types, lint, format" pages_check
   step "scripts: shellcheck, syntax" scripts_check
   # Building cargo-deny takes longer than all tests; where it is installed it is part of the run.

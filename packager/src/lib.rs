@@ -6,6 +6,8 @@
 mod config;
 pub mod core;
 mod from_feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod store;
 

@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_chain_of_fragments_without_an_end_neither_ends_the_process_nor_grows() {
-        use crate::core::guard::tests::{fragment, record};
+        use crate::core::dtls::testing::{fragment, record};
         use crate::core::hello::tests::{datagram, hello};
 
         let identity = Identity::generate().unwrap();
@@ -283,7 +283,7 @@ mod tests {
         // Offsets 1, 2, 3, ... of one message, the first byte last: one call within another for each of them.
         let mut taken = 0;
         for offset in (0..16_000_u32).rev() {
-            let mut datagram = record(22, 0, &fragment(1, 16_001, offset, 1, b"x"));
+            let mut datagram = record(22, 0, &fragment(11, 1, 16_001, offset, 1, b"x"));
             datagram[7..11].copy_from_slice(&(20_000 - offset).to_be_bytes());
             taken += u32::from(handshake.read(now, &datagram.into(), &identity, &mut out).is_ok());
         }

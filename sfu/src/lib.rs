@@ -21,6 +21,8 @@ mod core;
 mod error;
 #[doc(hidden)]
 pub mod fanout;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 mod http;
 mod ice_servers;

@@ -43,5 +43,5 @@ pub mod writer;
 
 #[cfg(test)]
 mod simulation;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod testing;

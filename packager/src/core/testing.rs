@@ -1,5 +1,8 @@
 //! Packets and instants for the cores' tests.
 
+#![allow(clippy::unwrap_used, reason = "only tests and fuzz targets are built with it")]
+#![cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of it"))]
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 

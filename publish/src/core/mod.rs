@@ -1,6 +1,7 @@
 //! The pure half: pictures, bars, payloads, timing and texts. No clock, no sockets, no threads; time is an argument.
 
 pub mod barcode;
+pub mod budget;
 pub mod endpoint;
 mod font;
 pub mod h264;

@@ -31,6 +31,8 @@ pub struct BadTable(&'static str);
 const MOST: u32 = 8_640_000;
 /// A larger sample than any level of H.264 allows.
 const LARGEST: u32 = 64 << 20;
+/// Edits move times by no more than this many ticks, so that no sum of times overflows.
+const MOST_MOVED: i64 = i64::MAX / 4;
 
 /// The samples of a track in decode order.
 ///
@@ -60,7 +62,8 @@ pub fn samples(track: &Mp4Track) -> Result<Vec<Sample>, BadTable> {
     let mut offsets = Offsets::new(track)?;
     let start = media_start(track);
 
-    let mut samples = Vec::with_capacity(count);
+    // A table of equal sizes says any count in four bytes.
+    let mut samples = Vec::with_capacity(count.min(table.stsz.sample_sizes.len()));
     let mut decode = -start;
     let mut duration = 0;
     for i in 0..count {
@@ -114,7 +117,7 @@ fn repeat<T: Copy>(value: T, count: u32) -> impl Iterator<Item = T> {
 fn media_start(track: &Mp4Track) -> i64 {
     let edits = track.trak.edts.as_ref().and_then(|edts| edts.elst.as_ref());
     let first = edits.into_iter().flat_map(|elst| &elst.entries).find(|edit| !is_empty_edit(edit.media_time));
-    first.map_or(0, |edit| i64::try_from(edit.media_time).unwrap_or(0))
+    first.map_or(0, |edit| i64::try_from(edit.media_time).unwrap_or(0)).min(MOST_MOVED)
 }
 
 /// What an empty edit at a track's beginning delays it by, in ticks of the track; `movie` is the movie's clock.
@@ -127,7 +130,7 @@ pub fn initial_delay(track: &Mp4Track, movie: ClockRate) -> i64 {
         .take_while(|edit| is_empty_edit(edit.media_time))
         .map(|edit| i64::try_from(edit.segment_duration).unwrap_or(0))
         .fold(0, i64::saturating_add);
-    scale(empty, i64::from(track.timescale()), i64::from(movie.hz()))
+    scale(empty, i64::from(track.timescale()), i64::from(movie.hz())).min(MOST_MOVED)
 }
 
 /// A media time of -1, in 32 or 64 bits: nothing is shown for the edit's duration, which counts in the movie's clock.
@@ -239,6 +242,41 @@ mod tests {
         assert_eq!((end(&samples), reordered(&samples)), (100, false));
         assert_eq!(longest_gap(&samples, 100), Some(10));
         assert_eq!(longest_gap(&samples, 130), Some(40), "over the seam");
+    }
+
+    /// The file with an edit list in its track: (duration, media time) each.
+    fn edited(mut file: Vec<u8>, edits: &[(u64, u64)]) -> Vec<u8> {
+        let entries: Vec<u8> = edits
+            .iter()
+            .flat_map(|(duration, time)| {
+                [&duration.to_be_bytes()[..], &time.to_be_bytes(), &[0, 1, 0, 0]].concat()
+            })
+            .collect();
+        let size = u32::try_from(entries.len()).unwrap();
+        let count = u32::try_from(edits.len()).unwrap().to_be_bytes();
+        let (edts, elst) = ((size + 24).to_be_bytes(), (size + 16).to_be_bytes());
+        let list = [&edts[..], b"edts", &elst, b"elst", &[1, 0, 0, 0], &count, &entries].concat();
+        let place = |name: &[u8]| file.windows(4).rposition(|four| four == name).unwrap();
+        let (moov, trak) = (place(b"moov"), place(b"trak"));
+        for at in [moov - 4, trak - 4] {
+            let longer = u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) + size + 24;
+            file[at..at + 4].copy_from_slice(&longer.to_be_bytes());
+        }
+        file.splice(trak + 4..trak + 4, list);
+        file
+    }
+
+    #[test]
+    fn edits_beyond_all_time_move_nothing_out_of_range() {
+        let (file, plain) = written(&[(1, 0, true, 9), (1, 0, false, 9)]);
+        let far = u64::MAX >> 1;
+        let file = edited(file, &[(far, u64::MAX), (far, u64::MAX), (1, far)]);
+        let reader = Mp4Reader::read_header(Cursor::new(&file), file.len() as u64).unwrap();
+        let track = &reader.tracks()[&1];
+        let moved = super::samples(track).unwrap();
+        assert_eq!(plain[0].decode - moved[0].decode, MOST_MOVED);
+        assert_eq!(initial_delay(track, ClockRate::new(1)), MOST_MOVED);
+        assert!((end(&moved) + MOST_MOVED, longest_gap(&moved, 100)) == (2, Some(100)));
     }
 
     #[test]

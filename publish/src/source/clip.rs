@@ -9,6 +9,7 @@ use bicast_shared::time::ClockRate;
 use bytes::Bytes;
 use mp4::{MediaType, Mp4Reader, Mp4Track, TrackType};
 
+use crate::core::budget::Budget;
 use crate::core::h264;
 use crate::core::looping::Loop;
 use crate::core::samples::{self, Sample};
@@ -53,7 +54,7 @@ impl Clip {
         let open = |source| Error::Open { path: path.into(), source };
         let file = File::open(path).map_err(open)?;
         let size = file.metadata().map_err(open)?.len();
-        let reader = Mp4Reader::read_header(BufReader::new(file), size)
+        let reader = Mp4Reader::read_header(Budget::for_headers(BufReader::new(file), size), size)
             .map_err(|error| Error::NotMp4 { path: path.into(), reason: error.to_string() })?;
         if reader.is_fragmented() {
             return Err(Error::Fragmented { path: path.into() });
@@ -300,6 +301,22 @@ mod tests {
         let text = Clip::open(&path, true).unwrap_err().to_string();
         std::fs::remove_file(&path).unwrap();
         assert!(text.contains("ffmpeg -i"), "{text}");
+    }
+
+    #[test]
+    fn boxes_without_a_size_are_an_error_and_no_endless_loop() {
+        let whole = std::fs::read(TONE).unwrap();
+        let path = std::env::temp_dir().join(format!("bicast-endless-{}.mp4", std::process::id()));
+        let place = |name: &[u8]| whole.windows(4).position(|four| four == name).unwrap();
+        for name in [&b"mdia"[..], b"minf", b"stbl", b"tkhd"] {
+            let mut broken = whole.clone();
+            let at = place(name);
+            // A box that nobody knows and that says it is of no size: the next one begins where it begins.
+            broken[at - 4..at + 4].copy_from_slice(b"\0\0\0\0free");
+            std::fs::write(&path, &broken).unwrap();
+            let _ = Clip::open(&path, true);
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::candidates::{self, Candidate};
-use super::sdp::{ice_text, mid, shorten, split_line};
+use super::sdp::{FORBIDDEN, has_forbidden, ice_text, mid, shorten, split_line};
 
 /// Candidates in one fragment. A laptop with many interfaces has about 30.
 const MAX_CANDIDATES: usize = 200;
@@ -53,6 +53,9 @@ impl Fragment {
             }
             let bad = |what| FragmentError::Bad { line: index + 1, what, text: shorten(line) };
             let (kind, value) = split_line(line).ok_or_else(|| bad("not of the form letter=value"))?;
+            if has_forbidden(value) {
+                return Err(bad(FORBIDDEN));
+            }
             match (kind, value.split_once(':').unwrap_or((value, ""))) {
                 ('m', _) if fragment.media.is_none() && value.len() <= MAX_MEDIA => {
                     fragment.media = Some(value.to_owned());
@@ -162,6 +165,10 @@ a=end-of-candidates\r
         assert_eq!(error("a=candidate:1 1 udp\n"), "line 1: a broken candidate: \"a=candidate:1 1 udp\"");
         assert_eq!(error("a=ice-ufrag:abc\n"), "line 1: a broken ICE ufrag: \"a=ice-ufrag:abc\"");
         assert_eq!(error("a=ice-pwd:short\n"), "line 1: a broken ICE password: \"a=ice-pwd:short\"");
+        assert_eq!(
+            error("m=audio 9 RTP/AVP 0\ra=mid:1\r\n"),
+            "line 1: a NUL or a carriage return: \"m=audio 9 RTP/AVP 0\\ra=mid:1\""
+        );
         assert!(error("a=ice-ufrag:EsAw\r\n").contains("without a password"));
         assert_eq!(error("nonsense"), "line 1: not of the form letter=value: \"nonsense\"");
         let many = "a=candidate:1 1 udp 1 1.2.3.4 5 typ host\r\n".repeat(300);

@@ -5,13 +5,7 @@
 //! STUN check, or somebody who forges a peer's address, must not be able to use either.
 
 use super::demux::Ignored;
-
-const RECORD_HEADER: usize = 13;
-const MESSAGE_HEADER: usize = 12;
-const CHANGE_CIPHER_SPEC: u8 = 20;
-const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
-const APPLICATION_DATA: u8 = 23;
+use super::dtls::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Truncated, fragments, records};
 
 /// The largest handshake message: a chain of certificates. Browsers send one of 300 to 1,000 bytes.
 const MAX_MESSAGE: usize = 16 << 10;
@@ -38,42 +32,35 @@ pub(crate) struct Guard {
 impl Guard {
     /// Whether a datagram may be read. `complete` says whether the handshake is.
     pub(crate) fn admit(&mut self, datagram: &[u8], complete: bool) -> Result<(), Ignored> {
-        let mut rest = datagram;
-        while !rest.is_empty() {
-            let header = rest.first_chunk::<RECORD_HEADER>().ok_or(Ignored::Garbage)?;
-            let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
-            let content = rest.get(RECORD_HEADER..RECORD_HEADER + length).ok_or(Ignored::Garbage)?;
-            let encrypted = header[3..5] != [0, 0];
-            match header[0] {
-                CHANGE_CIPHER_SPEC | ALERT | HANDSHAKE | APPLICATION_DATA if encrypted && complete => {}
-                CHANGE_CIPHER_SPEC | ALERT | HANDSHAKE | APPLICATION_DATA if encrypted => {
-                    self.early = count(self.early, MAX_EARLY)?;
+        for record in records(datagram) {
+            let record = record?;
+            match record.kind {
+                CHANGE_CIPHER_SPEC | ALERT | HANDSHAKE | APPLICATION_DATA if record.epoch > 0 => {
+                    if !complete {
+                        self.early = count(self.early, MAX_EARLY)?;
+                    }
                 }
                 // Anybody can forge an alert that is not encrypted: after the handshake it says nothing.
                 ALERT if complete => return Err(Ignored::Garbage),
                 CHANGE_CIPHER_SPEC | ALERT => {}
-                HANDSHAKE => self.admit_messages(content, complete)?,
+                HANDSHAKE => self.admit_messages(record.content, complete)?,
                 _ => return Err(Ignored::Garbage),
             }
-            rest = rest.get(RECORD_HEADER + length..).unwrap_or_default();
         }
         Ok(())
     }
 
-    fn admit_messages(&mut self, mut record: &[u8], complete: bool) -> Result<(), Ignored> {
-        while !record.is_empty() {
-            let header = record.first_chunk::<MESSAGE_HEADER>().ok_or(Ignored::Garbage)?;
-            let number = |at: usize| {
-                usize::from(header[at]) << 16 | usize::from(header[at + 1]) << 8 | usize::from(header[at + 2])
-            };
-            let (total, offset, length) = (number(1), number(6), number(9));
-            let message = u16::from_be_bytes([header[4], header[5]]);
-            let fits = total <= MAX_MESSAGE && offset + length <= total && message <= MAX_MESSAGE_NUMBER;
+    fn admit_messages(&mut self, record: &[u8], complete: bool) -> Result<(), Ignored> {
+        for fragment in fragments(record) {
+            let fragment = fragment?;
+            let length = fragment.content.len();
+            let fits = fragment.total <= MAX_MESSAGE
+                && fragment.offset + length <= fragment.total
+                && fragment.message <= MAX_MESSAGE_NUMBER;
             // A fragment without content is a whole message without content, or made to be kept for nothing.
-            if !fits || (length == 0 && total != 0) {
+            if !fits || (length == 0 && fragment.total != 0) {
                 return Err(Ignored::Garbage);
             }
-            record = record.get(MESSAGE_HEADER + length..).ok_or(Ignored::Garbage)?;
             if complete {
                 self.late = count(self.late, MAX_LATE)?;
             } else {
@@ -88,25 +75,25 @@ impl Guard {
     }
 }
 
+impl From<Truncated> for Ignored {
+    fn from(_: Truncated) -> Self {
+        Self::Garbage
+    }
+}
+
 fn count(so_far: u32, most: u32) -> Result<u32, Ignored> {
     if so_far < most { Ok(so_far + 1) } else { Err(Ignored::Flood) }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
+    use super::super::dtls::testing::record;
     use super::super::hello::tests::{datagram, hello};
     use super::*;
 
-    /// A record of a kind and an epoch around `content`.
-    pub(crate) fn record(kind: u8, epoch: u8, content: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-        [&[kind, 254, 253, 0, epoch, 0, 0, 0, 0, 0, 1][..], &length, content].concat()
-    }
-
-    /// A fragment of message `number`: what it says of the message's length, of its place and of its own length.
-    pub(crate) fn fragment(number: u8, total: u32, offset: u32, length: u32, content: &[u8]) -> Vec<u8> {
-        let three = |n: u32| n.to_be_bytes()[1..].to_vec();
-        [&[11][..], &three(total), &[0, number], &three(offset), &three(length), content].concat()
+    /// A fragment of a certificate message.
+    fn fragment(number: u8, total: u32, offset: u32, length: u32, content: &[u8]) -> Vec<u8> {
+        super::super::dtls::testing::fragment(11, number, total, offset, length, content)
     }
 
     #[test]

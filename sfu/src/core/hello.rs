@@ -6,15 +6,13 @@
 
 use bytes::Bytes;
 
+use super::dtls::{CLIENT_HELLO, HANDSHAKE, fragments, records};
+
 /// The largest ClientHello that is put together. Chromium's has 1.4 KiB.
 const MAX_HELLO: usize = 8 << 10;
 /// Datagrams held until the hello is complete; repetitions count.
 const MAX_HELD: usize = 8;
 
-const RECORD_HEADER: usize = 13;
-const HANDSHAKE_HEADER: usize = 12;
-const CONTENT_HANDSHAKE: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
 const EXTENSION_USE_SRTP: u16 = 14;
 
 /// What is known after a datagram.
@@ -66,42 +64,35 @@ impl HelloPeek {
         self.held
     }
 
+    /// False where there is anything but (fragments of) a ClientHello.
     fn read_records(&mut self, datagram: &[u8]) -> bool {
-        let mut rest = datagram;
         let mut any = false;
-        while let Some(header) = rest.first_chunk::<RECORD_HEADER>() {
-            let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
-            let Some(record) = rest.get(RECORD_HEADER..RECORD_HEADER + length) else { return false };
-            if header[0] != CONTENT_HANDSHAKE || !self.read_fragments(record) {
+        for record in records(datagram) {
+            let Ok(record) = record else { return false };
+            if record.kind != HANDSHAKE || !self.read_fragments(record.content) {
                 return false;
             }
             any = true;
-            rest = rest.get(RECORD_HEADER + length..).unwrap_or_default();
         }
-        any && rest.is_empty()
+        any
     }
 
-    fn read_fragments(&mut self, mut record: &[u8]) -> bool {
-        while let Some(header) = record.first_chunk::<HANDSHAKE_HEADER>() {
-            let number = |at: usize| {
-                usize::from(header[at]) << 16 | usize::from(header[at + 1]) << 8 | usize::from(header[at + 2])
-            };
-            let (total, offset, length) = (number(1), number(6), number(9));
-            let Some(fragment) = record.get(HANDSHAKE_HEADER..HANDSHAKE_HEADER + length) else {
-                return false;
-            };
-            if header[0] != CLIENT_HELLO || total == 0 || total > MAX_HELLO || offset + length > total {
+    fn read_fragments(&mut self, record: &[u8]) -> bool {
+        for fragment in fragments(record) {
+            let Ok(fragment) = fragment else { return false };
+            let end = fragment.offset + fragment.content.len();
+            let fits = (1..=MAX_HELLO).contains(&fragment.total) && end <= fragment.total;
+            if fragment.kind != CLIENT_HELLO || !fits {
                 return false;
             }
-            if self.body.len() != total {
-                self.body = vec![0; total];
-                self.filled = vec![false; total];
+            if self.body.len() != fragment.total {
+                self.body = vec![0; fragment.total];
+                self.filled = vec![false; fragment.total];
             }
-            self.body[offset..offset + length].copy_from_slice(fragment);
-            self.filled[offset..offset + length].fill(true);
-            record = record.get(HANDSHAKE_HEADER + length..).unwrap_or_default();
+            self.body[fragment.offset..end].copy_from_slice(fragment.content);
+            self.filled[fragment.offset..end].fill(true);
         }
-        record.is_empty()
+        true
     }
 }
 
@@ -156,6 +147,7 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::dtls::testing::{fragment, record};
     use super::*;
 
     /// The body of a ClientHello with the cipher suite ECDHE-ECDSA-AES128-GCM.
@@ -180,17 +172,9 @@ pub(crate) mod tests {
 
     /// A datagram with `length` bytes of a ClientHello's body from `offset` on.
     pub(crate) fn datagram(body: &[u8], offset: usize, length: usize) -> Bytes {
-        let three = |n: usize| u32::try_from(n).unwrap().to_be_bytes()[1..].to_vec();
-        let mut message = vec![CLIENT_HELLO];
-        message.extend(three(body.len()));
-        message.extend([0, 0]);
-        message.extend(three(offset));
-        message.extend(three(length));
-        message.extend(&body[offset..offset + length]);
-        let mut out = vec![CONTENT_HANDSHAKE, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];
-        out.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
-        out.extend(message);
-        out.into()
+        let [total, at, size] = [body.len(), offset, length].map(|n| u32::try_from(n).unwrap());
+        let content = &body[offset..offset + length];
+        record(HANDSHAKE, 0, &fragment(CLIENT_HELLO, 0, total, at, size, content)).into()
     }
 
     #[test]

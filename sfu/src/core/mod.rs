@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod candidates;
 pub(crate) mod demux;
+pub(crate) mod dtls;
 pub(crate) mod feedback;
 pub(crate) mod fingerprint;
 pub(crate) mod format;

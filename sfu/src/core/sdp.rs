@@ -145,6 +145,9 @@ impl Offer {
                 return Err(SdpError::NoVersion);
             }
             let bad = |what| SdpError::Bad { line: number, what, text: shorten(line) };
+            if has_forbidden(value) {
+                return Err(bad(FORBIDDEN));
+            }
             match kind {
                 'm' if offer.sections.len() >= MAX_SECTIONS => return Err(SdpError::TooManySections),
                 'm' => offer.sections.push(Section::parse(value).ok_or_else(|| bad("a broken m= line"))?),
@@ -352,6 +355,15 @@ impl Section {
         self.codecs.retain(|codec| !codec.name.is_empty() && place(codec).is_some());
         self.codecs.sort_by_key(|codec| place(codec));
     }
+}
+
+/// What [`has_forbidden`] found, for messages.
+pub(super) const FORBIDDEN: &str = "a NUL or a carriage return";
+
+/// Whether a line's value has what none may have (RFC 8866, 9: byte-string). Values are repeated in our own texts, and a
+/// bare carriage return would end a line there.
+pub(super) fn has_forbidden(value: &str) -> bool {
+    value.contains(['\0', '\r'])
 }
 
 /// A line's letter and value.

@@ -4,102 +4,10 @@ use super::*;
 pub(crate) const VIEWER: &str = include_str!("fixtures/chromium-offer.sdp");
 
 /// What Chromium 156 offers for a canvas and a microphone, shortened to the lines that matter.
-pub(crate) const PUBLISHER: &str = "v=0\r
-o=- 4611731400430051336 2 IN IP4 127.0.0.1\r
-s=-\r
-t=0 0\r
-a=group:BUNDLE 0 1\r
-a=extmap-allow-mixed\r
-a=msid-semantic: WMS stream\r
-m=video 9 UDP/TLS/RTP/SAVPF 96 97 103 104 107 108 109 114 39 40\r
-c=IN IP4 0.0.0.0\r
-a=rtcp:9 IN IP4 0.0.0.0\r
-a=ice-ufrag:PuBl\r
-a=ice-pwd:0123456789abcdefghijklmn\r
-a=ice-options:trickle\r
-a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r
-a=setup:actpass\r
-a=mid:0\r
-a=extmap:1 urn:ietf:params:rtp-hdrext:toffset\r
-a=extmap:3 urn:3gpp:video-orientation\r
-a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r
-a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid\r
-a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r
-a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id\r
-a=sendonly\r
-a=msid:stream video\r
-a=rtcp-mux\r
-a=rtcp-rsize\r
-a=rtpmap:96 VP8/90000\r
-a=rtcp-fb:96 goog-remb\r
-a=rtcp-fb:96 transport-cc\r
-a=rtcp-fb:96 ccm fir\r
-a=rtcp-fb:96 nack\r
-a=rtcp-fb:96 nack pli\r
-a=rtpmap:97 rtx/90000\r
-a=fmtp:97 apt=96\r
-a=rtpmap:103 H264/90000\r
-a=rtcp-fb:103 goog-remb\r
-a=rtcp-fb:103 transport-cc\r
-a=rtcp-fb:103 ccm fir\r
-a=rtcp-fb:103 nack\r
-a=rtcp-fb:103 nack pli\r
-a=fmtp:103 level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42001f\r
-a=rtpmap:104 rtx/90000\r
-a=fmtp:104 apt=103\r
-a=rtpmap:107 H264/90000\r
-a=rtcp-fb:107 goog-remb\r
-a=rtcp-fb:107 transport-cc\r
-a=rtcp-fb:107 ccm fir\r
-a=rtcp-fb:107 nack\r
-a=rtcp-fb:107 nack pli\r
-a=fmtp:107 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r
-a=rtpmap:108 rtx/90000\r
-a=fmtp:108 apt=107\r
-a=rtpmap:109 red/90000\r
-a=rtpmap:114 ulpfec/90000\r
-a=rtpmap:39 AV1/90000\r
-a=fmtp:39 level-idx=5;profile=0;tier=0\r
-a=rtpmap:40 rtx/90000\r
-a=fmtp:40 apt=39\r
-a=ssrc-group:FID 1111 2222\r
-a=ssrc:1111 cname:c\r
-a=ssrc:1111 msid:stream video\r
-a=ssrc:2222 cname:c\r
-m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8\r
-c=IN IP4 0.0.0.0\r
-a=ice-ufrag:PuBl\r
-a=ice-pwd:0123456789abcdefghijklmn\r
-a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r
-a=setup:actpass\r
-a=mid:1\r
-a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r
-a=extmap:9 urn:ietf:params:rtp-hdrext:sdes:mid\r
-a=sendonly\r
-a=rtcp-mux\r
-a=rtpmap:111 opus/48000/2\r
-a=rtcp-fb:111 transport-cc\r
-a=fmtp:111 minptime=10;useinbandfec=1\r
-a=rtpmap:63 red/48000/2\r
-a=rtpmap:9 G722/8000\r
-a=rtpmap:0 PCMU/8000\r
-a=rtpmap:8 PCMA/8000\r
-a=ssrc:3333 cname:c\r
-";
+pub(crate) const PUBLISHER: &str = include_str!("fixtures/chromium-publisher.sdp");
 
 /// The same with three layers, as Chromium writes them: rids instead of SSRCs.
-pub(crate) fn simulcast() -> String {
-    let ssrc_lines =
-        ["a=ssrc-group:FID 1111 2222\r\n", "a=ssrc:1111 cname:c\r\n", "a=ssrc:1111 msid:stream video\r\n"];
-    let mut text = PUBLISHER.to_owned();
-    for line in ssrc_lines {
-        text = text.replace(line, "");
-    }
-    text.replace(
-        "a=ssrc:2222 cname:c\r\n",
-        "a=rid:q send\r\na=rid:h send\r\na=rid:f send\r\na=simulcast:send f;h;~q\r\n",
-    )
-}
+pub(crate) const SIMULCAST: &str = include_str!("fixtures/chromium-simulcast.sdp");
 
 #[test]
 fn a_publishers_offer_is_read() {
@@ -159,7 +67,7 @@ fn a_codecs_lines_may_come_in_any_order_and_the_first_of_a_kind_counts() {
 
 #[test]
 fn layers_stand_in_the_order_of_preference() {
-    let offer = Offer::parse(&simulcast()).unwrap();
+    let offer = Offer::parse(SIMULCAST).unwrap();
     assert!(offer.sections[0].simulcast);
     assert_eq!(offer.sections[0].rids, ["f", "h", "q"]);
 }
@@ -190,6 +98,15 @@ fn broken_offers_are_told_what_is_wrong_and_where() {
     assert_eq!(error(&broken), "line 44: a broken rtpmap: \"a=rtpmap:107 H264/none\"");
     let broken = PUBLISHER.replacen("a=ice-pwd:0123456789abcdefghijklmn", "a=ice-pwd:short", 1);
     assert_eq!(error(&broken), "line 12: a broken ICE password: \"a=ice-pwd:short\"");
+}
+
+#[test]
+fn nothing_that_an_offer_says_can_end_a_line_of_the_answer() {
+    for forbidden in ["\r", "\0"] {
+        let text = format!("v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=fmtp:96 x=1{forbidden}a=mid:7\r\n");
+        let error = Offer::parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with("line 3: a NUL or a carriage return"), "{error}");
+    }
 }
 
 #[test]

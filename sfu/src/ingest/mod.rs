@@ -11,7 +11,7 @@
 //! | [`config`] | settings |
 
 mod config;
-mod core;
+pub(crate) mod core;
 mod counts;
 mod session;
 mod standby;

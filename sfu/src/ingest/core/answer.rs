@@ -196,7 +196,7 @@ mod tests {
     use super::super::negotiate::tests::decide;
     use super::*;
     use crate::core::candidates::tests::udp;
-    use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
+    use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, SIMULCAST};
 
     fn local() -> Local {
         Local {
@@ -267,9 +267,9 @@ a=rtcp-fb:111 transport-cc
 
     #[test]
     fn layers_are_answered_in_their_order() {
-        let text = answer(&decide(&simulcast(), true).unwrap(), &local(), HINTS);
+        let text = answer(&decide(SIMULCAST, true).unwrap(), &local(), HINTS);
         assert!(text.contains("a=rid:f recv\r\na=rid:h recv\r\na=rid:q recv\r\na=simulcast:recv f;h;q\r\n"));
-        let text = answer(&decide(&simulcast(), false).unwrap(), &local(), HINTS);
+        let text = answer(&decide(SIMULCAST, false).unwrap(), &local(), HINTS);
         assert!(!text.contains("a=rid") && !text.contains("simulcast"));
     }
 

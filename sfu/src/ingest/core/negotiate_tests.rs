@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
+use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, SIMULCAST};
 
 /// The decision on a text that is an offer.
 pub(crate) fn decide(text: &str, simulcast: bool) -> Result<Negotiation, Refusal> {
@@ -91,10 +91,10 @@ fn a_second_video_and_a_data_channel_are_rejected_not_lost() {
 
 #[test]
 fn layers_become_renditions_when_they_are_wanted() {
-    let track = decide(&simulcast(), true).unwrap().tracks().remove(0);
+    let track = decide(SIMULCAST, true).unwrap().tracks().remove(0);
     let rids: Vec<_> = track.renditions.iter().filter_map(|r| r.rid.as_deref()).collect();
     assert_eq!(rids, ["f", "h", "q"]);
-    let track = decide(&simulcast(), false).unwrap().tracks().remove(0);
+    let track = decide(SIMULCAST, false).unwrap().tracks().remove(0);
     assert_eq!((track.renditions.len(), track.renditions[0].rid.as_deref()), (1, None));
 }
 

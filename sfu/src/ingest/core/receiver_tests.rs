@@ -5,7 +5,7 @@ use rtc_rtcp::packet as rtcp_packet;
 
 use super::super::negotiate::tests::decide;
 use super::*;
-use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, simulcast};
+use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, SIMULCAST};
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 const AUDIO: StreamKey = StreamKey::new(TrackId(1), RenditionId(0));
@@ -134,7 +134,7 @@ fn sender_reports_are_seen_wherever_they_stand_in_a_compound() {
 
 #[test]
 fn keyframes_of_all_layers_are_asked_for_in_one_packet() {
-    let mut bench = Bench::new(&simulcast(), true);
+    let mut bench = Bench::new(SIMULCAST, true);
     for (ssrc, rid) in [(1, "f"), (2, "h"), (3, "q")] {
         let (key, _) = bench.rtp_with(ssrc, 107, 5, b"x", &[(10, rid.as_bytes()), (9, b"0")]).unwrap();
         assert_eq!(key, StreamKey::new(TrackId(0), RenditionId(u8::try_from(ssrc).unwrap() - 1)));
@@ -240,7 +240,7 @@ fn the_bitrate_is_that_of_the_last_second() {
 fn authentic_nonsense_is_survived() {
     // A publisher's own keys protect nobody from its packets: well-formed ones with bytes changed, cut and appended.
     use rtc_shared::marshal::{Marshal as _, Unmarshal as _};
-    let mut bench = Bench::new(&simulcast(), true);
+    let mut bench = Bench::new(SIMULCAST, true);
     let mut header = rtp::Header { version: 2, ssrc: 1, payload_type: 107, ..rtp::Header::default() };
     header.set_extension(10, Bytes::from_static(b"f")).unwrap();
     header.set_extension(4, Bytes::from_static(&[0, 1])).unwrap();
