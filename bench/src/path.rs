@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use bicast_sfu::fanout::Fanout;
 use bicast_shared::clock;
 use bicast_shared::packet::MediaPacket;
+use quinn_udp::UdpSocketState;
 
 use crate::clocks::thread_nanos;
 use crate::source::Source;
@@ -97,7 +98,9 @@ impl Path {
 fn sinks(count: usize) -> Result<Vec<UdpSocket>> {
     let bind = |_| {
         let sink = UdpSocket::bind("127.0.0.1:0")?;
-        sink.set_nonblocking(true)?;
+        // Takes a run of datagrams in one piece (UDP_GRO), as the load generator's viewers do, which the peer connections of the
+        // comparison are watched by: else the kernel would cut and deliver each by itself, on our account alone.
+        UdpSocketState::new((&sink).into())?;
         Ok(sink)
     };
     (0..count)

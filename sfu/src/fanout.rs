@@ -150,7 +150,7 @@ impl Fanout {
 
     /// Gives every viewer these packets of [`STREAM`], as the stream's reader does.
     pub fn forward(&mut self, now: Instant, packets: &mut Vec<MediaPacket>) {
-        self.worker.forward(now, &self.feed, STREAM, packets, false);
+        self.worker.take_and_forward(now, &self.feed, STREAM, packets, false);
     }
 
     /// Does what has become due, as the timer task does.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
@@ -14,6 +14,10 @@ pub const BUFFER_BYTES: usize = 4 << 20;
 /// could be sent to meanwhile; 5 ms drain 6 MB on a 10 Gbit/s interface.
 const SEND_WAITS: u32 = 50;
 const SEND_WAIT: Duration = Duration::from_micros(100);
+
+/// After so long without segmentation offload it is tried again: one interface that cannot do it, or one bad moment, must not cost
+/// a socket its batches for ever.
+const OFFLOAD_AGAIN: Duration = Duration::from_secs(30);
 
 /// How much longer a sender may wait for full send buffers: 5 ms from the start, for all that it sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,10 @@ pub(crate) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    /// Datagrams that one call could send when it was opened.
+    full: usize,
+    /// Since when the kernel has refused to segment.
+    plain: Option<Instant>,
 }
 
 impl Socket {
@@ -75,7 +83,8 @@ impl Socket {
         // Smaller buffers than asked for are the kernel's right.
         let _ = state.set_send_buffer_size((&io).into(), BUFFER_BYTES);
         let _ = state.set_recv_buffer_size((&io).into(), BUFFER_BYTES);
-        Ok(Self { io, state, local })
+        let full = state.max_gso_segments();
+        Ok(Self { io, state, local, full, plain: None })
     }
 
     /// Another handle to the same socket.
@@ -101,6 +110,26 @@ impl Socket {
     /// How many datagrams one call can send.
     pub(crate) fn max_segments(&self) -> usize {
         self.state.max_gso_segments().max(1)
+    }
+
+    /// Whether the kernel cuts large sends into datagrams (UDP GSO).
+    pub(crate) fn segments(&self) -> bool {
+        self.max_segments() > 1
+    }
+
+    /// Time has passed. `quinn_udp` gives segmentation up for good at the first EIO or EINVAL, which one route through an interface
+    /// without checksum offload is enough for: begin anew after a while.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> io::Result<()> {
+        if self.max_segments() >= self.full {
+            self.plain = None;
+            return Ok(());
+        }
+        let since = *self.plain.get_or_insert(now);
+        if now >= since + OFFLOAD_AGAIN {
+            self.plain = None;
+            self.state = UdpSocketState::new((&self.io).into())?;
+        }
+        Ok(())
     }
 
     /// How many datagrams one receive buffer can hold.
@@ -140,6 +169,13 @@ impl Socket {
     }
 }
 
+/// Whether a send failed because the kernel or the interface cannot segment it: EIO, EINVAL (udp_send_skb in Linux).
+pub(crate) fn refuses_to_segment(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    const EINVAL: i32 = 22;
+    matches!(error.raw_os_error(), Some(EIO | EINVAL))
+}
+
 fn open(address: SocketAddr) -> io::Result<RawSocket> {
     let raw = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
@@ -168,6 +204,30 @@ mod tests {
         let waits = std::iter::from_fn(|| patience.wait().then_some(())).take(1_000).count();
         assert_eq!(waits, 50, "of 0.1 ms: 5 ms");
         assert_eq!(patience, Patience::none());
+    }
+
+    #[test]
+    fn segmentation_is_given_up_for_a_while_only() {
+        let mut socket = Socket::bind_group(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let reader = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        if !socket.segments() {
+            return; // a kernel that cannot at all
+        }
+        let to = reader.local_addr().unwrap();
+        // Segments beyond what the interface can carry: the kernel answers EINVAL, as it does where it cannot segment.
+        let contents = vec![0; 65_000];
+        let error = socket.send(socket.local(), to, &contents, Some(40), &mut Patience::none()).unwrap_err();
+        assert!(refuses_to_segment(&error), "{error:?}");
+        assert!(!socket.segments());
+        let start = bicast_shared::clock::now();
+        for seconds in [0, 29] {
+            socket.handle_timeout(start + Duration::from_secs(seconds)).unwrap();
+            assert!(!socket.segments(), "after {seconds} s");
+        }
+        socket.handle_timeout(start + OFFLOAD_AGAIN).unwrap();
+        assert!(socket.segments());
+        let sent = socket.send(socket.local(), to, &contents[..3_000], Some(1_000), &mut Patience::none());
+        assert!(sent.is_ok(), "{sent:?}");
     }
 
     #[test]

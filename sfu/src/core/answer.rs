@@ -147,7 +147,7 @@ fn kind_of(section: &Section) -> TrackKind {
 
 /// Whether the viewer would take media in this section.
 fn is_wanted(section: &Section) -> bool {
-    section.receives && (section.port != 0 || section.bundle_only)
+    section.receives && section.is_in_use()
 }
 
 fn choose<'a>(
@@ -157,7 +157,7 @@ fn choose<'a>(
     feed: &'a FeedInfo,
     taken: &[AgreedTrack],
 ) -> Result<(&'a TrackInfo, &'a OfferedCodec), String> {
-    if section.port == 0 && !section.bundle_only {
+    if !section.is_in_use() {
         return Err("the section is switched off".into());
     }
     if !section.receives {

@@ -1,11 +1,13 @@
 //! What a worker holds of one stream: the packets that viewers may still join at or ask for again. One for all viewers.
 
+use std::time::{Duration, Instant};
+
 use bicast_shared::feed::ring::{PacketRing, RingLimits};
 use bicast_shared::media::{Codec, begins_keyframe};
 use bicast_shared::packet::MediaPacket;
 
-/// Slots by sequence number: at least as many as the ring holds packets.
-const SLOTS: i64 = 8_192;
+/// The most packets that are held, and slots by sequence number.
+const MOST: usize = 8_192;
 /// Packets at the end that may still be missing: the publisher's retransmissions are on their way.
 const REPAIRABLE: i64 = 32;
 
@@ -13,23 +15,45 @@ const REPAIRABLE: i64 = 32;
 #[derive(Debug)]
 pub(crate) struct History {
     ring: PacketRing,
-    /// Sequence number and position, at `sequence mod SLOTS`.
+    /// Sequence number and position, at `sequence` modulo their count.
     slots: Vec<(i64, u64)>,
     newest_sequence: i64,
     /// Where reading went on after packets that never came here.
     resumed: u64,
+    meter: Meter,
+}
+
+/// Packets a second, counted a second at a time.
+#[derive(Debug, Default)]
+struct Meter {
+    since: Option<Instant>,
+    count: u64,
+    rate: u64,
+}
+
+impl Meter {
+    fn count(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= Duration::from_secs(1) {
+            self.rate = std::mem::take(&mut self.count);
+            self.since = Some(now);
+        }
+        self.count += 1;
+    }
 }
 
 impl History {
     /// An empty history of at most `packets` (up to 8,192) packets.
     pub(crate) fn new(packets: usize) -> Self {
-        let limits =
-            RingLimits { packets: packets.min(SLOTS.unsigned_abs() as usize), ..RingLimits::default() };
+        let packets = packets.clamp(1, MOST);
+        let limits = RingLimits { packets, ..RingLimits::default() };
         Self {
             ring: PacketRing::new(limits),
-            slots: vec![(i64::MIN, 0); SLOTS.unsigned_abs() as usize],
+            // Twice as many as packets: numbers of packets that were lost on the way take a slot as well.
+            slots: vec![(i64::MIN, 0); (packets * 2).next_power_of_two().min(MOST)],
             newest_sequence: i64::MIN,
             resumed: 0,
+            meter: Meter::default(),
         }
     }
 
@@ -42,14 +66,25 @@ impl History {
     /// because viewers' nonces are made of it.
     pub(crate) fn push(&mut self, packet: MediaPacket) -> bool {
         let sequence = packet.stamp.sequence;
-        let slot = &mut self.slots[sequence.rem_euclid(SLOTS).unsigned_abs() as usize];
-        if slot.0 >= sequence || sequence <= self.newest_sequence.saturating_sub(SLOTS) {
+        let (slot, count) = (self.slot(sequence), self.slots.len() as i64);
+        if self.slots[slot].0 >= sequence || sequence <= self.newest_sequence.saturating_sub(count) {
             return false;
         }
-        *slot = (sequence, self.ring.head());
+        self.slots[slot] = (sequence, self.ring.head());
+        self.meter.count(packet.received);
         self.newest_sequence = self.newest_sequence.max(sequence);
         self.ring.push(packet);
         true
+    }
+
+    /// Where a sequence number's slot is.
+    fn slot(&self, sequence: i64) -> usize {
+        sequence.rem_euclid(self.slots.len() as i64).unsigned_abs() as usize
+    }
+
+    /// Packets a second, of the last whole second.
+    pub(crate) const fn rate(&self) -> u64 {
+        self.meter.rate
     }
 
     /// The position after the newest packet.
@@ -68,7 +103,7 @@ impl History {
 
     /// The packet with this sequence number, if it is held.
     pub(crate) fn by_sequence(&self, sequence: i64) -> Option<&MediaPacket> {
-        let (held, position) = self.slots[sequence.rem_euclid(SLOTS).unsigned_abs() as usize];
+        let (held, position) = self.slots[self.slot(sequence)];
         if held == sequence { self.ring.get(position) } else { None }
     }
 
@@ -153,7 +188,9 @@ pub(crate) mod tests {
         for sequence in -1..5 {
             assert_eq!(history.by_sequence(sequence).unwrap().stamp.sequence, sequence);
         }
-        assert!(history.by_sequence(5).is_none() && history.by_sequence(SLOTS + 1).is_none());
+        assert!(
+            history.by_sequence(5).is_none() && history.by_sequence(history.slots.len() as i64 + 1).is_none()
+        );
     }
 
     #[test]
@@ -163,7 +200,7 @@ pub(crate) mod tests {
             assert!(history.push(frame(sequence)));
             assert!(!history.push(frame(sequence)), "a duplicate");
         }
-        assert!(!history.push(frame(20_000 - SLOTS - 1)), "too old to know");
+        assert!(!history.push(frame(20_000 - history.slots.len() as i64 - 1)), "too old to know");
         assert!(!history.push(frame(19_985)), "gone from the ring, but it was here");
         assert!(history.by_sequence(19_985).is_none() && history.by_sequence(19_995).is_some());
     }

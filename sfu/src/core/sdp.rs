@@ -230,6 +230,12 @@ impl Section {
         })
     }
 
+    /// Whether media is wanted in it. Port 0 says no, unless it is bundle-only: then it says that the section has no transport of its
+    /// own (RFC 8843, 6), as GStreamer and Firefox write with the bundle policy `max-bundle`.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        self.port != 0 || self.bundle_only
+    }
+
     /// Whether it carries RTP.
     pub(crate) fn is_rtp(&self) -> bool {
         self.protocol.contains("RTP/")

@@ -1,10 +1,9 @@
 //! What one viewer is sent in one visit: sealed packets side by side, handed to the kernel in runs of equal size.
 
-use std::io;
 use std::net::SocketAddr;
 
 use crate::core::seal::SealError;
-use crate::socket::{Patience, Socket};
+use crate::socket::{Patience, Socket, refuses_to_segment};
 
 /// Datagrams in one run (UDP GSO). The kernel's cost per packet hardly falls beyond it, and a router's queue likes
 /// short bursts.
@@ -92,8 +91,9 @@ impl Batch {
             sent.calls += 1;
             match socket.send(from, to, contents, segment, &mut self.patience) {
                 Ok(()) => sent.add(count, bytes),
-                // No segmentation on this path (some interfaces): one by one.
-                Err(error) if count > 1 && error.kind() != io::ErrorKind::WouldBlock => {
+                // No segmentation on this path (some interfaces): one by one. sendmmsg costs the same per datagram (2.2 to 2.8 us
+                // on loopback, 0.5 to 0.8 with segmentation), and no safe wrapper of it tells both how many it sent and from where.
+                Err(error) if count > 1 && refuses_to_segment(&error) => {
                     for packet in contents.chunks(size) {
                         sent.calls += 1;
                         match socket.send(from, to, packet, None, &mut self.patience) {

@@ -28,6 +28,8 @@ pub(crate) struct WorkerFeed {
     feed: Feed,
     info: Arc<FeedInfo>,
     streams: BTreeMap<StreamKey, Stream>,
+    /// Viewers that are connected.
+    connected: u32,
     sent_bytes: u64,
     repaired: u64,
 }
@@ -54,7 +56,7 @@ impl Drop for Stream {
 impl WorkerFeed {
     pub(crate) fn new(feed: Feed) -> Self {
         let info = feed.info();
-        Self { feed, info, streams: BTreeMap::new(), sent_bytes: 0, repaired: 0 }
+        Self { feed, info, streams: BTreeMap::new(), connected: 0, sent_bytes: 0, repaired: 0 }
     }
 
     /// Whether it is this feed, and not another one under its id.
@@ -99,20 +101,17 @@ impl WorkerFeed {
         self.repaired += repaired;
     }
 
+    /// A viewer that had connected is gone.
+    pub(super) fn disconnected(&mut self) {
+        self.connected = self.connected.saturating_sub(1);
+    }
+
     pub(crate) fn request_keyframe(&self, key: StreamKey) {
         self.feed.request_keyframe(key.track);
     }
 
     pub(crate) fn report(&self) -> FeedReport {
-        let viewers = self.streams.values().flat_map(|stream| stream.viewers.iter().copied());
-        let mut slots: Vec<usize> = viewers.collect();
-        slots.sort_unstable();
-        slots.dedup();
-        FeedReport {
-            viewers: u32::try_from(slots.len()).unwrap_or(u32::MAX),
-            sent_bytes: self.sent_bytes,
-            repaired: self.repaired,
-        }
+        FeedReport { viewers: self.connected, sent_bytes: self.sent_bytes, repaired: self.repaired }
     }
 
     /// Whether pictures with B-frames keep this stream off WebRTC.
@@ -142,6 +141,7 @@ impl Worker {
         let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
         let Some(feed) = self.feeds.get_mut(&viewer.feed) else { return };
         let info = feed.info.clone();
+        feed.connected += u32::from(!std::mem::replace(&mut viewer.attached, true));
         let mut visits = Vec::new();
         for key in viewer.tracks.iter().map(|track| track.agreed.key).collect::<Vec<_>>() {
             if let Some(stream) = feed.streams.get_mut(&key) {
@@ -161,19 +161,20 @@ impl Worker {
         self.catch_up(now, slot);
     }
 
-    /// Takes what a stream's reader has read, oldest first, and gives it to every viewer of the stream: the hot loop.
-    /// `hole` says that packets before these were lost on the way here.
-    pub(crate) fn forward(
+    /// Takes what a stream's reader has read, oldest first. `hole` says that packets before these were lost on the way here.
+    /// Tells from which position on the stream's viewers are to be given something, if they are.
+    pub(crate) fn take_in(
         &mut self,
         now: Instant,
         id: &FeedId,
         key: StreamKey,
         packets: &mut Vec<MediaPacket>,
         hole: bool,
-    ) {
-        self.batch.begin_visit();
-        let Some(feed) = self.feeds.get_mut(id) else { return packets.clear() };
-        let Some(stream) = feed.streams.get_mut(&key) else { return packets.clear() };
+    ) -> Option<u64> {
+        let Some(stream) = self.feeds.get_mut(id).and_then(|feed| feed.streams.get_mut(&key)) else {
+            packets.clear();
+            return None;
+        };
         let from = stream.history.head();
         if hole {
             stream.history.resume();
@@ -187,13 +188,46 @@ impl Worker {
             stream.history.push(packet);
         }
         let kind = stream.kind;
-        if feed.is_refused(kind) {
-            return;
+        let feed = self.feeds.get(id)?;
+        (!feed.is_refused(kind)).then_some(from)
+    }
+
+    /// Takes packets and gives them to all viewers, without a turn for anybody else: for measuring and tests.
+    pub(crate) fn take_and_forward(
+        &mut self,
+        now: Instant,
+        id: &FeedId,
+        key: StreamKey,
+        packets: &mut Vec<MediaPacket>,
+        hole: bool,
+    ) {
+        let Some(from) = self.take_in(now, id, key, packets, hole) else { return };
+        let mut next = Some(0);
+        while let Some(start) = next {
+            next = self.forward(now, id, key, from, start, super::VISITS);
         }
-        let Some(stream) = feed.streams.get(&key) else { return };
+    }
+
+    /// Gives up to `count` of a stream's viewers, from the `start`th on, what has come from position `from` on: the hot loop. Tells
+    /// with which one to go on. Between two calls viewers may come and go: each knows what it has, whoever is passed over or
+    /// visited twice.
+    pub(crate) fn forward(
+        &mut self,
+        now: Instant,
+        id: &FeedId,
+        key: StreamKey,
+        from: u64,
+        start: usize,
+        count: usize,
+    ) -> Option<usize> {
+        self.batch.begin_visit();
+        let feed = self.feeds.get_mut(id)?;
+        let stream = feed.streams.get(&key)?;
+        let end = stream.viewers.len().min(start.saturating_add(count));
+        let more = end < stream.viewers.len();
         let mut output = Output { sockets: &self.sockets, links: &mut self.links, batch: &mut self.batch };
         let (mut sent, mut wants_keyframe, mut failed) = (Sent::default(), false, Vec::new());
-        for &slot in &stream.viewers {
+        for &slot in stream.viewers.get(start..end).unwrap_or_default() {
             let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { continue };
             let visit = viewer.forward(now, key, &stream.history, from, &mut output);
             sent.packets += visit.sent.packets;
@@ -218,12 +252,7 @@ impl Worker {
         for slot in failed {
             self.remove(now, slot, "keys-used-up");
         }
-        // Those that are behind need not wait for the next tick.
-        if !self.behind.is_empty() {
-            for slot in self.behind.iter().copied().collect::<Vec<_>>() {
-                self.catch_up(now, slot);
-            }
-        }
+        more.then_some(end)
     }
 
     /// Takes what has changed about a feed. False when it is over and was forgotten.

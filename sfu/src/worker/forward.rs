@@ -17,7 +17,7 @@ const LIVE_BURST: u64 = 96;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Viewer {
-    /// Gives it what has come on a stream: positions `from` to the head of the history.
+    /// Gives it what has come on a stream, up to the head of the history. `from` is the first position of what is new.
     pub(crate) fn forward(
         &mut self,
         now: Instant,
@@ -30,7 +30,7 @@ impl Viewer {
         let (Some(path), Some(sealer)) = (self.path, self.sealer.as_mut()) else { return visit };
         let Some(track) = self.tracks.iter_mut().find(|track| track.agreed.key == key) else { return visit };
         let head = history.head();
-        match track.place {
+        let from = match track.place {
             Place::Nowhere => return visit,
             Place::Behind { at, allowed } => {
                 visit.behind = !self.blocked;
@@ -61,12 +61,12 @@ impl Viewer {
                 }
                 return visit;
             }
-            Place::Live => {}
-        }
+            Place::Live { at } => at,
+        };
         let mut room = output.room(&path);
         let mut fits = |packet: &MediaPacket| room.take(track.kind(), packet.payload.len());
         let come = || (from..head).filter_map(|position| history.get(position));
-        if head - from > LIVE_BURST || !path.wire.is_udp() && !come().all(&mut fits) {
+        if head.saturating_sub(from) > LIVE_BURST || !path.wire.is_udp() && !come().all(&mut fits) {
             track.fall_behind(history, from);
             visit.behind = true;
             return visit;
@@ -76,6 +76,7 @@ impl Viewer {
                 visit.failed = true;
             }
         }
+        track.place = Place::Live { at: head };
         visit.sent = output.send(&path);
         self.count(&visit);
         visit
@@ -93,7 +94,8 @@ impl Viewer {
         let (Some(path), Some(sealer)) = (self.path, self.sealer.as_mut()) else { return visit };
         let mut room = output.room(&path);
         // TCP has a pace of its own.
-        let mut allowed = if path.wire.is_udp() { self.pacer.available(now) } else { usize::MAX };
+        let rate = self.tracks.iter().filter_map(|track| history(track.agreed.key)).map(History::rate).sum();
+        let mut allowed = if path.wire.is_udp() { self.pacer.available(now, rate) } else { usize::MAX };
         let before = allowed;
         self.blocked = false;
         while allowed > 0
@@ -153,7 +155,8 @@ impl Viewer {
             }
             if matches!(track.place, Place::Behind { .. }) {
                 let caught_up = at == held.head();
-                track.place = if caught_up { Place::Live } else { Place::Behind { at, allowed: patience } };
+                track.place =
+                    if caught_up { Place::Live { at } } else { Place::Behind { at, allowed: patience } };
             }
         }
         self.pacer.spend(before - allowed);

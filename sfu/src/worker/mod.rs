@@ -66,6 +66,8 @@ use crate::status::WorkerReport;
 const MAX_ADDRESSES: usize = 8;
 /// How often viewers that are behind are visited.
 pub(crate) const PACE: Duration = Duration::from_millis(1);
+/// Viewers visited before the worker's other tasks have their turn: about half a millisecond.
+pub(crate) const VISITS: usize = 128;
 
 /// A viewer's request to join.
 pub(crate) struct Joining {
@@ -93,6 +95,8 @@ pub(crate) struct Worker {
     timers: BTreeSet<(Instant, usize)>,
     /// Viewers that are behind: visited every [`PACE`].
     behind: BTreeSet<usize>,
+    /// The slot from which on they have not been visited this time.
+    paced: usize,
     batch: Batch,
     counts: Counts,
     report: Arc<Mutex<WorkerReport>>,
@@ -133,6 +137,7 @@ impl Worker {
             feeds: BTreeMap::new(),
             timers: BTreeSet::new(),
             behind: BTreeSet::new(),
+            paced: 0,
             batch: Batch::default(),
             counts: Counts::default(),
             report,
@@ -294,11 +299,21 @@ impl Worker {
             self.viewer_timeout(now, slot);
             self.schedule(slot);
         }
-        for slot in self.behind.iter().copied().collect::<Vec<_>>() {
-            self.catch_up(now, slot);
-        }
-        let pace = (!self.behind.is_empty()).then(|| now + PACE);
+        let pace = self.pace(now);
         self.timers.first().map(|(due, _)| *due).into_iter().chain(pace).min()
+    }
+
+    /// Visits viewers that are behind, so many at once that nothing else has to wait for long. Tells when to go on.
+    fn pace(&mut self, now: Instant) -> Option<Instant> {
+        let visited: Vec<usize> = self.behind.range(self.paced..).copied().take(VISITS).collect();
+        for slot in &visited {
+            self.catch_up(now, *slot);
+        }
+        // The others at once, and all of them again after a moment.
+        let next = visited.last().map_or(0, |last| last + 1);
+        let more = visited.len() == VISITS && self.behind.range(next..).next().is_some();
+        self.paced = if more { next } else { 0 };
+        (!self.behind.is_empty()).then(|| if more { now } else { now + PACE })
     }
 
     fn viewer_timeout(&mut self, now: Instant, slot: usize) {
@@ -397,6 +412,9 @@ impl Worker {
             self.timers.remove(&(due, slot));
         }
         if let Some(feed) = self.feeds.get_mut(&viewer.feed) {
+            if viewer.attached {
+                feed.disconnected();
+            }
             for track in &viewer.tracks {
                 feed.unwant(track.agreed.key, slot);
             }
@@ -427,8 +445,20 @@ impl Worker {
         let worker = self.index.to_string();
         metrics::gauge!("bicast_worker_viewers", "worker" => worker.clone())
             .set(number(self.by_session.len()));
-        metrics::gauge!("bicast_worker_viewers_behind", "worker" => worker).set(number(self.behind.len()));
+        metrics::gauge!("bicast_worker_viewers_behind", "worker" => worker.clone())
+            .set(number(self.behind.len()));
+        let segmenting = self.sockets.iter().filter(|socket| socket.segments()).count();
+        metrics::gauge!("bicast_worker_sockets_segmenting", "worker" => worker).set(number(segmenting));
+        self.tend_sockets(clock::now());
         self.publish_report();
+    }
+
+    fn tend_sockets(&mut self, now: Instant) {
+        for socket in &mut self.sockets {
+            if let Err(error) = socket.handle_timeout(now) {
+                tracing::warn!(%error, local = %socket.local(), "cannot try UDP segmentation again");
+            }
+        }
     }
 
     fn publish_report(&self) {

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
-use super::{Joining, Worker, tcp};
+use super::{Joining, VISITS, Worker, tcp};
 use crate::port::{Datagram, Registration};
 use crate::socket::Socket;
 use crate::tcp::Accepted;
@@ -198,6 +198,8 @@ async fn forwarded(hub: Hub, mut datagrams: mpsc::Receiver<Datagram>) {
 async fn timers(hub: Hub) {
     loop {
         let next = hub.worker.borrow_mut().handle_timeout(clock::now());
+        // What is due at once is due after the others' turn.
+        tokio::task::yield_now().await;
         let due = async {
             match next {
                 Some(at) => sleep_until(at.into()).await,
@@ -264,9 +266,14 @@ async fn read(hub: Hub, feed: Feed, key: StreamKey, kind: TrackKind) {
             }
         }
         let hole = std::mem::replace(&mut lost, subscriber.lost()) != subscriber.lost();
-        hub.worker.borrow_mut().forward(clock::now(), feed.id(), key, &mut packets, hole);
+        let from = hub.worker.borrow_mut().take_in(clock::now(), feed.id(), key, &mut packets, hole);
+        let mut next = from.map(|from| (from, 0));
+        while let Some((from, start)) = next {
+            let end = hub.worker.borrow_mut().forward(clock::now(), feed.id(), key, from, start, VISITS);
+            next = end.map(|end| (from, end));
+            // Datagrams, timers and other feeds have their turn before the next viewers.
+            tokio::task::yield_now().await;
+        }
         hub.changed.notify_one();
-        // A long history is read in pieces; datagrams have their turn between them.
-        tokio::task::yield_now().await;
     }
 }

@@ -16,8 +16,15 @@ pub(crate) struct Seats(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    sessions: Mutex<HashMap<String, Session>>,
+    sessions: Mutex<Sessions>,
     handshakes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_id: HashMap<String, Session>,
+    /// How many of them each worker has: a join must not look at all the others.
+    load: Vec<usize>,
 }
 
 /// Where a session is.
@@ -50,7 +57,7 @@ impl Seats {
     /// Takes a seat for a new session.
     pub(crate) fn take(&self, limits: &Limits, id: String, session: Session) -> Result<Seat, Full> {
         let mut sessions = self.0.sessions.lock();
-        if sessions.len() >= limits.viewers {
+        if sessions.by_id.len() >= limits.viewers {
             return Err(Full::Viewers);
         }
         if self.0.handshakes.load(Ordering::Relaxed) >= limits.handshakes {
@@ -58,17 +65,18 @@ impl Seats {
         }
         self.0.handshakes.fetch_add(1, Ordering::Relaxed);
         sessions.insert(id.clone(), session);
+        drop(sessions);
         Ok(Seat { seats: self.clone(), id, handshaking: true })
     }
 
     /// The session with this id.
     pub(crate) fn get(&self, id: &str) -> Option<Session> {
-        self.0.sessions.lock().get(id).cloned()
+        self.0.sessions.lock().by_id.get(id).cloned()
     }
 
     /// Notes an ICE restart.
     pub(crate) fn restarted(&self, id: &str, etag: &str, remote_ufrag: &str) {
-        if let Some(session) = self.0.sessions.lock().get_mut(id) {
+        if let Some(session) = self.0.sessions.lock().by_id.get_mut(id) {
             etag.clone_into(&mut session.etag);
             remote_ufrag.clone_into(&mut session.remote_ufrag);
         }
@@ -76,13 +84,26 @@ impl Seats {
 
     /// The worker with the fewest sessions.
     pub(crate) fn least_loaded(&self, workers: usize) -> usize {
-        let mut load = vec![0_usize; workers.max(1)];
-        for session in self.0.sessions.lock().values() {
-            if let Some(count) = load.get_mut(session.worker) {
-                *count += 1;
-            }
+        let sessions = self.0.sessions.lock();
+        let load = |worker: &usize| sessions.load.get(*worker).copied().unwrap_or(0);
+        (0..workers).min_by_key(load).unwrap_or(0)
+    }
+}
+
+impl Sessions {
+    fn insert(&mut self, id: String, session: Session) {
+        if self.load.len() <= session.worker {
+            self.load.resize(session.worker + 1, 0);
         }
-        load.iter().enumerate().min_by_key(|(_, count)| **count).map_or(0, |(index, _)| index)
+        self.load[session.worker] += 1;
+        self.by_id.insert(id, session);
+    }
+
+    fn remove(&mut self, id: &str) {
+        let gone = self.by_id.remove(id);
+        if let Some(count) = gone.and_then(|session| self.load.get_mut(session.worker)) {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 

@@ -63,7 +63,7 @@ impl Line {
             .collect();
         self.frame += 1;
         let feed = "demo".parse().unwrap();
-        self.rig.worker.forward(self.rig.now, &feed, VIDEO, &mut packets, false);
+        self.rig.worker.take_and_forward(self.rig.now, &feed, VIDEO, &mut packets, false);
         // Its checks go on meanwhile.
         let slot = self.rig.worker.by_session["viewer"];
         self.rig.worker.viewers[slot].as_mut().unwrap().heard = self.rig.now;

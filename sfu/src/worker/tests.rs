@@ -144,7 +144,7 @@ impl Rig {
         let mut packets: Vec<MediaPacket> =
             (from..to).map(|n| packet(n, n / 10 * 3_000, n % 10 == 0 && keyframes(n))).collect();
         let feed = self.publisher.feed().id().clone();
-        self.worker.forward(self.now, &feed, VIDEO, &mut packets, hole);
+        self.worker.take_and_forward(self.now, &feed, VIDEO, &mut packets, hole);
     }
 
     pub(super) fn pass(&mut self, time: Duration) {

@@ -40,8 +40,8 @@ pub(super) enum Place {
     Waiting { from: u64, asked: Instant, lagged: bool },
     /// Behind: it is sent what stands from here on, as fast as the pacer or its line allow. It may fall so far behind.
     Behind { at: u64, allowed: Duration },
-    /// Gets what comes as it comes.
-    Live,
+    /// Has everything before this position, and gets what comes as it comes.
+    Live { at: u64 },
 }
 
 impl ViewerTrack {

@@ -52,6 +52,8 @@ pub(crate) struct Viewer {
     /// When it asked to join.
     pub(crate) started: Instant,
     pub(crate) established: Option<Instant>,
+    /// It has its place in its streams, and counts as one of the feed's.
+    pub(crate) attached: bool,
     /// When its last authentic check came.
     pub(crate) heard: Instant,
     /// When the worker will look at it again.
@@ -106,6 +108,7 @@ impl Viewer {
             seat,
             started: now,
             established: None,
+            attached: false,
             heard: now,
             scheduled: None,
             report_due: now,
@@ -138,7 +141,7 @@ impl Viewer {
         let Some(track) = self.tracks.iter_mut().find(|track| track.agreed.key == key) else { return visit };
         let head = history.head();
         if track.kind() == TrackKind::Audio {
-            track.place = Place::Live;
+            track.place = Place::Live { at: head };
         } else {
             let stored = history.stored_group(track.agreed.codec);
             let length = stored

@@ -184,7 +184,7 @@ fn pick(offer: &Offer, kind: TrackKind) -> Result<Option<(usize, &OfferedCodec)>
     let mut offered = Vec::new();
     let mut asked = false;
     for (at, section) in offer.sections.iter().enumerate() {
-        if section.media != name || !section.sends || section.port == 0 {
+        if section.media != name || !section.sends || !section.is_in_use() {
             continue;
         }
         asked = true;

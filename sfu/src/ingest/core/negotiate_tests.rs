@@ -117,3 +117,19 @@ fn a_kind_finds_its_id_again_after_an_epoch_without_it() {
     assert_eq!(ids(&audio), [(TrackKind::Audio, TrackId(1))]);
     assert_eq!(ids(&negotiate(&offer, &audio, false).unwrap().tracks()), ids(&both));
 }
+
+#[test]
+fn a_bundle_only_section_has_port_0_and_is_in_use() {
+    // GStreamer with `bundle-policy=max-bundle`: only the first section has a port (RFC 8843, 7.2.1).
+    let bundled =
+        CHROMIUM.replacen("m=audio 9 ", "m=audio 0 ", 1).replacen("a=mid:1", "a=bundle-only\r\na=mid:1", 1);
+    assert_ne!(bundled, CHROMIUM);
+    let tracks = decide(&bundled, false).unwrap().tracks().len();
+    assert_eq!(tracks, 2);
+    let unused = CHROMIUM.replacen("m=audio 9 ", "m=audio 0 ", 1);
+    assert_eq!(
+        decide(&unused, false).unwrap().tracks().len(),
+        1,
+        "without it port 0 says that nothing is wanted"
+    );
+}
