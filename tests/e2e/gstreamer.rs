@@ -27,21 +27,44 @@ fn report(peer: &Process) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(line.with_context(|| format!("no report: {output}"))?)?)
 }
 
+/// What a viewer that waits for `frames` pictures saw.
+async fn watch(whep: &str, frames: &str) -> anyhow::Result<Value> {
+    let arguments = ["--whep", whep, "--frames", frames, "--local", "127.0.0.1"];
+    let mut viewer = gstreamer("view.py", &arguments)?;
+    let status = viewer.ended(Duration::from_secs(120)).await?;
+    anyhow::ensure!(status.success(), "{status}: {}", viewer.output());
+    report(&viewer)
+}
+
+/// Its answer has a section for the sound that is refused.
+#[tokio::test]
+async fn gstreamer_takes_an_answer_with_a_refused_section() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let whip = server.url("/whip/test");
+    let arguments = ["--whip", whip.as_str(), "--local", "127.0.0.1", "--no-audio"];
+    let mut publisher = gstreamer("publish.py", &arguments)?;
+    server.feed_is(FEED, "the feed is live", |feed| feed["state"] == "live").await?;
+    let seen = watch(&server.url("/whep/test"), "30").await?;
+    assert_eq!(
+        (seen["frames"].as_array().map_or(0, Vec::len) >= 30, seen["sounds"].as_u64()),
+        (true, Some(0))
+    );
+    let status = publisher.stop().await?;
+    anyhow::ensure!(status.success(), "{status}: {}", publisher.output());
+    server.check_unharmed().await
+}
+
 #[tokio::test]
 async fn gstreamer_publishes_and_watches_and_no_frame_is_lost() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let (whip, whep) = (server.url("/whip/test"), server.url("/whep/test"));
-    let local = ["--local", "127.0.0.1"];
-    let mut publisher = gstreamer("publish.py", &[&["--whip", &whip], &local[..]].concat())?;
+    let mut publisher = gstreamer("publish.py", &["--whip", &whip, "--local", "127.0.0.1"])?;
     let feed = server.feed_is(FEED, "the feed is live", |feed| feed["state"] == "live").await?;
     let codecs: Vec<_> =
         feed["tracks"].as_array().into_iter().flatten().map(|track| &track["codec"]).collect();
     assert_eq!(codecs, ["h264", "opus"]);
 
-    let mut viewer = gstreamer("view.py", &[&["--whep", &whep, "--frames", "240"], &local[..]].concat())?;
-    let status = viewer.ended(Duration::from_secs(120)).await?;
-    anyhow::ensure!(status.success(), "{status}: {}", viewer.output());
-    let seen = report(&viewer)?;
+    let seen = watch(&whep, "240").await?;
     let numbers: Vec<Option<u64>> =
         seen["frames"].as_array().into_iter().flatten().map(Value::as_u64).collect();
     let numbers: Vec<u64> =

@@ -33,7 +33,7 @@ async fn second_of(viewer: &RtpViewer, before: usize) -> anyhow::Result<usize> {
 #[tokio::test]
 async fn viewers_stay_while_the_publisher_is_killed_and_started_twenty_times() -> anyhow::Result<()> {
     let server = Server::start().await?;
-    let pattern = ["--test-pattern", "--size", "320x180", "--bitrate", "200k"];
+    let pattern = ["--retry", "--test-pattern", "--size", "320x180", "--bitrate", "200k"];
     let mut publisher = server.publish(FEED, &pattern)?;
     server.feed_is(FEED, "the feed is live", |feed| feed["state"] == "live").await?;
     let viewer = scene::viewer(&server).await?;
@@ -41,17 +41,19 @@ async fn viewers_stay_while_the_publisher_is_killed_and_started_twenty_times() -
     let multivariant = server.hls_plays(FEED).await?;
     let playlist = hls::renditions(&multivariant).await?.remove(0);
 
+    let mut epoch = 0;
     for restart in 1..=RESTARTS {
         publisher.kill()?;
         publisher = server.publish(FEED, &pattern)?;
-        let epoch = u64::try_from(restart)?;
         // What was still on its way of the one that was killed does not count.
         let last = viewer.video().last().map(|packet| packet.timestamp);
-        let first = wait::until("the picture is back", GENEROUS, || async {
-            let feed = server.feed(FEED).await?;
+        let first;
+        (epoch, first) = wait::until(&format!("the picture is back, {restart}"), GENEROUS, || async {
+            let now = server.feed(FEED).await?["epoch"].as_u64().unwrap_or(0);
             let packets = viewer.video();
             let newest = packets.last().map(|packet| packet.timestamp);
-            Ok((feed["epoch"].as_u64() == Some(epoch) && newest != last).then_some(packets.len()))
+            anyhow::ensure!(now > epoch && newest != last, "epoch {now} after {epoch}, newest {newest:?}");
+            Ok(Some((now, packets.len())))
         })
         .await?;
         seen = second_of(&viewer, seen.max(first)).await?;

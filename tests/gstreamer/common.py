@@ -30,8 +30,11 @@ class Peer:
         Gst.init(None)
         self.url, self.session, self.failure = url, None, None
         self.loop = GLib.MainLoop()
-        self.pipeline = Gst.Pipeline()
-        self.pipeline.add(Gst.parse_bin_from_description(pipeline, False))
+        self.pipeline = Gst.parse_launch(pipeline)
+        if not isinstance(self.pipeline, Gst.Pipeline):
+            # A single element is not put into one.
+            element, self.pipeline = self.pipeline, Gst.Pipeline()
+            self.pipeline.add(element)
         self.peer = self.pipeline.get_by_name("peer")
         # libnice leaves loopback out, which is all that a test has.
         self.agent = self.peer.get_property("ice-agent")

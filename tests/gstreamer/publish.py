@@ -5,7 +5,7 @@ import argparse
 import common
 from common import FPS, HEIGHT, WIDTH, Gst
 
-PIPELINE = f"""
+VIDEO = f"""
 webrtcbin name=peer bundle-policy=max-bundle
 appsrc name=pictures is-live=true do-timestamp=false format=time
   caps=video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate={FPS}/1
@@ -13,6 +13,8 @@ appsrc name=pictures is-live=true do-timestamp=false format=time
   ! video/x-h264,profile=constrained-baseline
   ! rtph264pay config-interval=-1 aggregate-mode=zero-latency mtu=1200
   ! application/x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000 ! peer.
+"""
+AUDIO = """
 audiotestsrc is-live=true wave=sine ! audioconvert ! opusenc ! rtpopuspay
   ! application/x-rtp,media=audio,encoding-name=OPUS,payload=111,encoding-params=(string)2 ! peer.
 """
@@ -21,10 +23,10 @@ audiotestsrc is-live=true wave=sine ! audioconvert ! opusenc ! rtpopuspay
 class Publisher(common.Peer):
     """Pushes a picture whenever one is due by the pipeline's clock."""
 
-    def __init__(self, url: str, local: str) -> None:
-        super().__init__(PIPELINE, url, local)
+    def __init__(self, url: str, local: str, audio: bool) -> None:
+        super().__init__(VIDEO + (AUDIO if audio else ""), url, local)
         self.number, self.begun = 0, None
-        for index in range(2):
+        for index in range(2 if audio else 1):
             transceiver = self.peer.emit("get-transceiver", index)
             transceiver.set_property("direction", common.GstWebRTC.WebRTCRTPTransceiverDirection.SENDONLY)
         self.source = self.pipeline.get_by_name("pictures")
@@ -49,7 +51,8 @@ class Publisher(common.Peer):
 parser = argparse.ArgumentParser()
 parser.add_argument("--whip", required=True)
 parser.add_argument("--local", required=True)
+parser.add_argument("--no-audio", action="store_true")
 args = parser.parse_args()
-publisher = Publisher(args.whip, args.local)
+publisher = Publisher(args.whip, args.local, not args.no_audio)
 publisher.run()
 common.report(sent=publisher.number)

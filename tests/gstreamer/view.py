@@ -14,10 +14,10 @@ class Viewer(common.Peer):
         super().__init__("webrtcbin name=peer bundle-policy=max-bundle latency=200", url, local)
         self.wanted, self.pictures, self.sounds = frames, [], 0
         receive = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
-        for media, encoding, payload, rate in [("video", "H264", 96, 90_000), ("audio", "OPUS", 111, 48_000)]:
-            caps = Gst.Caps.from_string(
-                f"application/x-rtp,media={media},encoding-name={encoding},payload={payload},clock-rate={rate}"
-            )
+        video = "encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1"
+        audio = "encoding-name=OPUS,payload=111,clock-rate=48000,encoding-params=(string)2"
+        for media, codec in [("video", video), ("audio", audio)]:
+            caps = Gst.Caps.from_string(f"application/x-rtp,media={media},{codec}")
             self.peer.emit("add-transceiver", receive, caps)
         self.peer.connect("pad-added", self.stream)
         common.GLib.idle_add(lambda: self.offer())
@@ -27,7 +27,7 @@ class Viewer(common.Peer):
             return
         video = pad.get_current_caps().get_structure(0).get_string("media") == "video"
         decoder = (
-            "rtph264depay ! openh264dec ! videoconvert ! video/x-raw,format=I420"
+            "rtph264depay ! h264parse ! openh264dec ! videoconvert ! video/x-raw,format=I420"
             if video
             else "rtpopusdepay ! opusdec"
         )

@@ -289,6 +289,18 @@ pub(crate) struct LocalEnd<'a> {
     pub(crate) stream: &'a str,
 }
 
+impl LocalEnd<'_> {
+    /// How a section's transport is reached and secured; all of them have the same.
+    fn transport(&self) -> [String; 4] {
+        [
+            format!("a=ice-ufrag:{}", self.ufrag),
+            format!("a=ice-pwd:{}", self.pwd),
+            format!("a=fingerprint:sha-256 {}", self.fingerprint),
+            "a=setup:passive".to_owned(),
+        ]
+    }
+}
+
 /// Writes the answer: one section for every one of the offer, in its order.
 pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) -> String {
     let mut out = String::with_capacity(2_048);
@@ -318,6 +330,8 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
                 line(format_args!("a=mid:{mid}"));
             }
             line(format_args!("a=inactive"));
+            // Without meaning here (RFC 8829, 5.3.1), but GStreamer takes no answer with a section that has none.
+            end.transport().iter().for_each(|text| line(format_args!("{text}")));
             // The webrtc crate looks up the format of a rejected section too, and refuses an answer that does not map it.
             for codec in &section.codecs {
                 let channels = if codec.name.eq_ignore_ascii_case("opus") { "/2" } else { "" };
@@ -336,10 +350,7 @@ pub(crate) fn write(offer: &Offer, agreement: &Agreement, end: &LocalEnd<'_>) ->
         if let Some(mid) = &section.mid {
             line(format_args!("a=mid:{mid}"));
         }
-        line(format_args!("a=ice-ufrag:{}", end.ufrag));
-        line(format_args!("a=ice-pwd:{}", end.pwd));
-        line(format_args!("a=fingerprint:sha-256 {}", end.fingerprint));
-        line(format_args!("a=setup:passive"));
+        end.transport().iter().for_each(|text| line(format_args!("{text}")));
         line(format_args!("a=sendonly"));
         line(format_args!("a=rtcp-mux"));
         line(format_args!("a=rtcp-rsize"));

@@ -145,6 +145,8 @@ impl Rig {
             (from..to).map(|n| packet(n, n / 10 * 3_000, n % 10 == 0 && keyframes(n))).collect();
         let feed = self.publisher.feed().id().clone();
         self.worker.take_and_forward(self.now, &feed, VIDEO, &mut packets, hole);
+        // The timers' task has its turn next.
+        self.worker.handle_timeout(self.now);
     }
 
     pub(super) fn pass(&mut self, time: Duration) {

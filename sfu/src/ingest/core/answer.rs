@@ -53,6 +53,8 @@ pub(crate) fn answer(decided: &Negotiation, local: &Local, hints: BitrateHints) 
                     line(&mut text, &format!("a=mid:{mid}"));
                 }
                 line(&mut text, "a=inactive");
+                // Without meaning here (RFC 8829, 5.3.1), but GStreamer takes no answer with a section that has none.
+                transport(&mut text, local);
             }
             Plan::Take(taken) => {
                 section(&mut text, taken, local, hints);
@@ -113,6 +115,13 @@ fn credentials(text: &mut String, local: &Local) {
     line(text, &format!("a=ice-pwd:{}", local.pwd));
 }
 
+/// How a section's transport is reached and secured; all of them have the same.
+fn transport(text: &mut String, local: &Local) {
+    credentials(text, local);
+    line(text, &format!("a=fingerprint:sha-256 {}", local.fingerprint));
+    line(text, "a=setup:passive");
+}
+
 fn rtpmap(text: &mut String, offered: &OfferedCodec) {
     let channels = if offered.channels > 1 { format!("/{}", offered.channels) } else { String::new() };
     line(
@@ -125,9 +134,7 @@ fn section(text: &mut String, taken: &Taken, local: &Local, hints: BitrateHints)
     let offered = &taken.offered;
     let payload_types: Vec<u8> = [Some(offered.payload_type), taken.rtx].into_iter().flatten().collect();
     media(text, taken, &payload_types);
-    credentials(text, local);
-    line(text, &format!("a=fingerprint:sha-256 {}", local.fingerprint));
-    line(text, "a=setup:passive");
+    transport(text, local);
     line(text, &format!("a=mid:{}", taken.mid));
     for (uri, id) in EXTENSION_URIS.iter().zip(taken.extensions.ids()) {
         if let Some(id) = id {
@@ -299,7 +306,8 @@ a=rtcp-fb:111 transport-cc
         let more = format!("{CHROMIUM}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n");
         let text = answer(&decide(&more, false).unwrap(), &local(), HINTS);
         assert!(text.ends_with(
-            "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\na=inactive\r\n"
+            "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\na=inactive\r\n\
+             a=ice-ufrag:OurU\r\na=ice-pwd:our-password-of-24-chars\r\na=fingerprint:sha-256 AB:CD\r\na=setup:passive\r\n"
         ));
         assert!(text.contains("a=group:BUNDLE 0 1\r\n"));
     }
