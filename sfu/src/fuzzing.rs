@@ -71,6 +71,7 @@ fn feed(tracks: Vec<TrackInfo>) -> FeedInfo {
         cadence: Cadence::default(),
         map: None,
         b_frames: false,
+        layers: Vec::new(),
         since: ProgramTime::default(),
     }
 }

@@ -17,7 +17,7 @@ use rtc_srtp::config::SessionKeys;
 
 use super::{below, bytes, feed, start, video};
 use crate::config::{Limits, Playout};
-use crate::core::answer::negotiate;
+use crate::core::answer::{Wishes, negotiate};
 use crate::core::feedback::{Feedback, read};
 use crate::core::history::History;
 use crate::core::ice::Credentials;
@@ -126,7 +126,8 @@ impl Rig {
         let now = start();
         let info = feed(vec![video(Codec::H264, "packetization-mode=1;profile-level-id=42e01f")]);
         let mut random = 0x0100_0000;
-        let agreement = negotiate(&Offer::parse(OFFER).unwrap(), &info, Playout::LowestLatency, || {
+        let wishes = Wishes { playout: Playout::LowestLatency, rendition: None };
+        let agreement = negotiate(&Offer::parse(OFFER).unwrap(), &info, wishes, || {
             random += 1;
             random
         });

@@ -57,12 +57,13 @@ fn candidates() -> [Candidate; 2] {
 fn watch(offer: &Offer, tracks: Vec<TrackInfo>) {
     let info = feed(tracks);
     for playout in [Playout::LowestLatency, Playout::LipSync] {
+        let wishes = answer::Wishes { playout, rendition: None };
         let mut random = 0_u32;
         let mut next = || {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             random
         };
-        let Ok(agreement) = answer::negotiate(offer, &info, playout, &mut next) else { continue };
+        let Ok(agreement) = answer::negotiate(offer, &info, wishes, &mut next) else { continue };
         assert!((1..=2).contains(&agreement.tracks.len()));
         let mut ssrcs: Vec<u32> = Vec::new();
         for track in &agreement.tracks {
