@@ -10,7 +10,7 @@ help: ## This list.
 run: ## Build everything, start bicast with a live test picture, print the page's address. Ctrl-C ends it.
 	@scripts/run
 
-test: ## All tests: Rust, TypeScript, end to end in Chromium, with aiortc and with ffmpeg.
+test: ## All tests: Rust, TypeScript, end to end in Chromium, with aiortc, GStreamer and ffmpeg.
 	@scripts/test
 
 bench: ## The table of figures (latency, joins, losses, identity) and the fan-out benchmark. Release build.

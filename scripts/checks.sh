@@ -8,7 +8,7 @@ scripts_check() {
   shellcheck -e SC1091 scripts/* .ci/run
   local file
   for file in tests/browser/*.mjs tests/browser/*/*.mjs bench/*/*.mjs; do node --check "$file"; done
-  python3 -m compileall -q tests/aiortc
+  python3 -m compileall -q tests/aiortc tests/gstreamer
 }
 
 run_checks() {
