@@ -150,8 +150,7 @@ pub struct Rendition {
     /// Bits per second, measured.
     #[schema(example = 2_500_000)]
     pub bandwidth: Option<u64>,
-    /// What is known of it as one of several encodings of the picture (simulcast); missing where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What is known of it as one of several encodings of the picture (simulcast); null where there is one.
     pub layer: Option<Layer>,
 }
 

@@ -184,7 +184,7 @@ impl Layers {
                 packet.key == track.key() && stamp.epoch == cut.epoch && stamp.media_time >= cut.start
             });
             let other = |now: &Bytes| before.as_ref().is_some_and(|before| before != now);
-            track.awaits_init()
+            track.lacks_init()
                 || held.any(|packet| configuration(self.codec, packet).is_some_and(|now| other(&now)))
         })
     }

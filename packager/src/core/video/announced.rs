@@ -42,7 +42,7 @@ impl VideoTrack {
     }
 
     /// Whether parameter sets wait for a segment that may begin with another init segment.
-    pub(in crate::core) const fn awaits_init(&self) -> bool {
+    pub(in crate::core) const fn lacks_init(&self) -> bool {
         self.coming.is_some() && self.init.is_some()
     }
 
