@@ -198,7 +198,11 @@ fn explain_http(address: SocketAddr, error: &io::Error) -> String {
 
 /// Says what to do about a WebRTC address that cannot be had.
 fn explain_sfu(error: &bicast_sfu::Error) -> String {
-    let bicast_sfu::Error::Bind { address, source } = error else { return error.to_string() };
+    let (address, source) = match error {
+        bicast_sfu::Error::Bind { address, source } => (address, source),
+        bicast_sfu::Error::Listen { address, source } => return explain_tcp(*address, source),
+        other => return other.to_string(),
+    };
     let (ip, port) = (address.ip(), address.port());
     let other = || {
         choose(
@@ -218,6 +222,27 @@ fn explain_sfu(error: &bicast_sfu::Error) -> String {
             capital(&choose("bicast serve --set sfu.bind=IP", "BICAST_SFU__BIND", "bind", "sfu"))
         ),
         _ => format!("WebRTC cannot listen on UDP {address}: {source}.\n  {}", capital(&other())),
+    }
+}
+
+/// Says what to do about a TCP address for WebRTC that cannot be had.
+fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    let next = choose(
+        &format!("bicast serve --set sfu.tcp_port={}", next_port(port)),
+        "BICAST_SFU__TCP_PORT",
+        "tcp_port",
+        "sfu",
+    );
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "TCP port {port} on {ip} (WebRTC where no UDP gets through) is already in use by another program.\n  Stop that program, or {next}"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "TCP port {port} on {ip} (WebRTC where no UDP gets through) is not allowed to this user: ports below 1024 need a privilege.\n  {}",
+            capital(&next)
+        ),
+        _ => format!("WebRTC cannot listen on TCP {address}: {error}.\n  {}", capital(&next)),
     }
 }
 

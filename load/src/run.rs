@@ -252,8 +252,12 @@ async fn watch(joining: &Joining, mut monitor: Monitor, sender: Option<&Sender>)
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let mut phase = Phase::Ramp;
-    // When the phase began.
+    // When the phase began, and the run.
     let mut since = clock::now();
+    let begun = since;
+    let requests = || sender.map(|sender| sender.published().keyframe_requests);
+    let requests_before = requests();
+    let (mut requests_joining, mut joining_seconds) = (None, None);
     let stop = tokio::signal::ctrl_c();
     tokio::pin!(stop);
     loop {
@@ -277,6 +281,10 @@ async fn watch(joining: &Joining, mut monitor: Monitor, sender: Option<&Sender>)
             // At least a second, so that none of the steady ones has the last join in it.
             Phase::Settle if monitor.is_settled(viewers, &offers) || held >= SETTLE => {
                 monitor.joined();
+                requests_joining =
+                    requests().zip(requests_before).map(|(now, before)| now.saturating_sub(before));
+                joining_seconds =
+                    requests_joining.map(|_| now.saturating_duration_since(begun).as_secs_f64());
                 for engine in &*joining.engines {
                     engine.set_steady(true).await?;
                 }
@@ -292,7 +300,13 @@ async fn watch(joining: &Joining, mut monitor: Monitor, sender: Option<&Sender>)
     ramp.abort();
     sleep(LINGER).await;
     let offers = joining.offers.lock().clone();
-    monitor.finish(&joining.engines, viewers, joining.args.authenticate, &offers).await
+    let mut summary = monitor.finish(&joining.engines, viewers, joining.args.authenticate, &offers).await?;
+    let settled = joining.args.feed.settle.as_secs_f64();
+    summary.keyframe_requests_per_second_before =
+        requests_before.filter(|_| settled > 0.0).map(|before| before as f64 / settled);
+    summary.keyframe_requests_joining = requests_joining;
+    summary.joining_seconds = joining_seconds;
+    Ok(summary)
 }
 
 /// Says goodbye to the server for all viewers.

@@ -62,8 +62,9 @@ pub enum TcpPort {
 }
 
 impl TcpPort {
-    /// The port to bind, where UDP has got this one.
-    pub(crate) const fn number(self, udp: u16) -> Option<u16> {
+    /// The port to bind, where UDP has got this one; none where it is off.
+    #[must_use]
+    pub const fn number(self, udp: u16) -> Option<u16> {
         match self {
             Self::Same => Some(udp),
             Self::Off => None,

@@ -205,8 +205,8 @@ fn insert(
     let _ = write(&offer, &agreement, &end);
     let session =
         Session { feed: feed.id().clone(), worker: 0, etag: String::new(), remote_ufrag: String::new() };
-    let seat =
-        seats.take(&shared.config.limits, id.clone(), session).map_err(|_| failed("no seat is left"))?;
+    let seat = seats.take(clock::now(), &shared.config.limits, id.clone(), session);
+    let (seat, _) = seat.map_err(|_| failed("no seat is left"))?;
     let registration = shared.port.register(&id, Owner::Worker(0));
     let random = |len: usize| (0..len).map(|_| rand::random::<u8>()).collect::<Vec<u8>>();
     let keys = SessionKeys {

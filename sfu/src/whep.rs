@@ -29,7 +29,7 @@ use crate::port::Owner;
 use crate::shared::Shared;
 use crate::worker::Joining;
 use crate::worker::run::Command;
-use crate::worker::seat::{Full, Seats, Session};
+use crate::worker::seat::{Evicted, Full, Seats, Session};
 
 /// The viewers' door.
 #[derive(Clone)]
@@ -92,9 +92,10 @@ async fn watch(
     let (session, ufrag, pwd) = (random_name(24), random_name(12), random_name(32));
     let tag = etag(&ufrag);
     let worker = whep.seats.least_loaded(whep.workers.len());
-    let seat = whep
+    let (seat, evicted) = whep
         .seats
         .take(
+            clock::now(),
             &whep.shared.config.limits,
             session.clone(),
             Session {
@@ -108,6 +109,11 @@ async fn watch(
             Full::Viewers => no_room("too-many-viewers", "As many viewers are here as the settings allow."),
             Full::Handshakes => no_room("too-many-joins", "Too many viewers are joining at the moment."),
         })?;
+    if let Some(Evicted { id, worker }) = evicted
+        && let Some(worker) = whep.workers.get(worker)
+    {
+        let _ = worker.send(Command::Evict { session: id }).await;
+    }
     let candidates = whep.shared.port.candidates(request_host(&headers));
     let end = LocalEnd {
         session: rand::random::<u64>() >> 2,

@@ -26,7 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
             "bicast-load",
         ],
     ),
-    ("bicast-tests", &["bicast", "bicast-shared"]),
+    ("bicast-tests", &["bicast", "bicast-load", "bicast-shared"]),
     (
         "bicast-bench",
         &["bicast", "bicast-shared", "bicast-sfu", "bicast-packager", "bicast-signaling", "bicast-load"],

@@ -7,12 +7,14 @@
 )]
 
 mod architecture;
+mod attacks;
 mod bad_input;
 mod codecs;
 mod epochs;
 mod gstreamer;
 mod identity;
 mod instruments;
+mod load;
 mod low_latency;
 mod media_in;
 mod peers;

@@ -8,6 +8,7 @@
 //! | [`http`] | a small HTTP client |
 //! | [`clip`] | H.264 read from MP4 files, every frame marked with a number of its own |
 //! | [`peer`] | [`peer::RtpPublisher`] and [`peer::RtpViewer`]: WHIP and WHEP with raw RTP on both ends |
+//! | [`raw`] | peers whose every datagram is in the test's hands: for attacks and for moving about |
 //! | [`playback`] | sends a clip with chosen clocks, sender reports and starts |
 //! | [`cmaf`] | samples of CMAF fragments with their presentation times |
 //! | [`hls`] | playlists, and all frames that a feed's window holds |
@@ -22,6 +23,7 @@ pub mod http;
 pub mod peer;
 pub mod playback;
 pub mod process;
+pub mod raw;
 pub mod server;
 pub mod wait;
 

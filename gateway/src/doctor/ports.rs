@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::core::report::{Area, Finding, Level};
 use crate::config::Config;
@@ -13,11 +13,18 @@ use crate::http::listen::{listen, may_be_left_out};
 /// Tries all addresses of HTTP, then all of WebRTC. Must be called inside a tokio runtime.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let http = listen(&config.http.listen).map(|listeners| listeners.len());
-    let udp = udp(config);
-    vec![
+    let mut findings = vec![
         judge("http-port", "HTTP: TCP", &texts(&config.http.listen), http),
-        judge("udp-port", "WebRTC: UDP", &texts(&addresses(config)), udp),
-    ]
+        judge("udp-port", "WebRTC: UDP", &texts(&addresses(config)), udp(config)),
+    ];
+    if let Some(port) = config.sfu.tcp_port.number(config.sfu.udp_port) {
+        let addresses = at(config, port);
+        findings.push(judge("tcp-port", "WebRTC: TCP", &texts(&addresses), tcp(&addresses)));
+    } else {
+        let text = "WebRTC over TCP is off (sfu.tcp_port): who is in a network that lets no UDP through has HLS only.";
+        findings.push(Finding::new(Area::Ports, "tcp-port", Level::Note, text));
+    }
+    findings
 }
 
 fn judge(check: &'static str, what: &str, addresses: &str, tried: Result<usize, StartError>) -> Finding {
@@ -37,7 +44,11 @@ fn judge(check: &'static str, what: &str, addresses: &str, tried: Result<usize, 
 }
 
 fn addresses(config: &Config) -> Vec<SocketAddr> {
-    config.sfu.bind.iter().map(|ip| SocketAddr::new(*ip, config.sfu.udp_port)).collect()
+    at(config, config.sfu.udp_port)
+}
+
+fn at(config: &Config, port: u16) -> Vec<SocketAddr> {
+    config.sfu.bind.iter().map(|ip| SocketAddr::new(*ip, port)).collect()
 }
 
 fn texts(addresses: &[SocketAddr]) -> String {
@@ -47,7 +58,7 @@ fn texts(addresses: &[SocketAddr]) -> String {
 fn udp(config: &Config) -> Result<usize, StartError> {
     let mut sockets = Vec::new();
     for address in addresses(config) {
-        match bind(address) {
+        match bind(address, Type::DGRAM) {
             Ok(socket) => sockets.push(socket),
             Err(error) if may_be_left_out(address, &error) => {}
             Err(source) => return Err(StartError::Sfu(bicast_sfu::Error::Bind { address, source })),
@@ -60,11 +71,28 @@ fn udp(config: &Config) -> Result<usize, StartError> {
     }
 }
 
-/// Without SO_REUSEPORT, as the server's first bind: a second server must not be let in.
-fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+/// Where UDP has nothing to bind, [`udp`] has said so already.
+fn tcp(addresses: &[SocketAddr]) -> Result<usize, StartError> {
+    let mut sockets = Vec::new();
+    for address in addresses.iter().copied() {
+        match bind(address, Type::STREAM).and_then(|socket| socket.listen(1).map(|()| socket)) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if may_be_left_out(address, &error) => {}
+            Err(source) => return Err(StartError::Sfu(bicast_sfu::Error::Listen { address, source })),
+        }
+    }
+    Ok(sockets.len())
+}
+
+/// UDP without SO_REUSEPORT, as the server's first bind: a second server must not be let in. TCP with SO_REUSEADDR, as the server's:
+/// connections of one that has just ended are not in the way.
+fn bind(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket)
@@ -72,7 +100,7 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::net::{TcpListener, UdpSocket};
 
     use super::*;
 
@@ -101,5 +129,22 @@ mod tests {
         assert_eq!(findings[1].text, wrong);
         let next = &findings[1].next.as_ref().unwrap().text;
         assert!(next.starts_with("Stop that program, or choose another: bicast serve --udp-port"), "{next}");
+    }
+
+    #[tokio::test]
+    async fn a_tcp_port_in_use_is_found_too() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut config = on_loopback(0);
+        config.sfu.tcp_port = bicast_sfu::TcpPort::Port(port);
+        let findings = check(&config);
+        let tcp = findings.iter().find(|finding| finding.check == "tcp-port").unwrap();
+        assert_eq!(tcp.level, Level::Problem);
+        assert!(tcp.text.starts_with(&format!("TCP port {port} on 127.0.0.1")), "{}", tcp.text);
+        assert!(tcp.next.as_ref().unwrap().text.contains("sfu.tcp_port="));
+
+        config.sfu.tcp_port = bicast_sfu::TcpPort::Off;
+        let findings = check(&config);
+        assert_eq!(findings.iter().find(|finding| finding.check == "tcp-port").unwrap().level, Level::Note);
     }
 }

@@ -166,6 +166,12 @@ pub struct Summary {
     pub server: Option<ServerUse>,
     /// What the synthetic feed's publisher did.
     pub published: Option<Published>,
+    /// Requests for keyframes that reached it before the first viewer came, per second: the server's own, for its segments.
+    pub keyframe_requests_per_second_before: Option<f64>,
+    /// Requests for keyframes that reached it while viewers joined, the server's own among them.
+    pub keyframe_requests_joining: Option<u64>,
+    /// How long that was, in seconds.
+    pub joining_seconds: Option<f64>,
     /// Why the run is void.
     pub void: Vec<String>,
 }
@@ -206,6 +212,9 @@ impl Summary {
             generator_busiest: None,
             server: None,
             published: None,
+            keyframe_requests_per_second_before: None,
+            keyframe_requests_joining: None,
+            joining_seconds: None,
             void: Vec::new(),
         }
     }

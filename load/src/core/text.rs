@@ -162,6 +162,12 @@ impl Summary {
                 ),
             );
         }
+        if let (Some(requests), Some(seconds)) = (self.keyframe_requests_joining, self.joining_seconds) {
+            let before = self.keyframe_requests_per_second_before.map_or(String::new(), |rate| {
+                format!("; {:.1} would have come anyway, at the rate before", rate * seconds)
+            });
+            row("while joining", format!("{requests} keyframes asked for in {seconds:.1} s{before}"));
+        }
         for why in &self.void {
             let _ = writeln!(out, "\nVOID: {why}.");
         }

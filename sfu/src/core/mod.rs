@@ -1,6 +1,7 @@
 //! Pure cores: bytes and `now` in, decisions out. No sockets, no clock, no locks, no tokio.
 
 pub(crate) mod answer;
+pub(crate) mod bucket;
 pub(crate) mod candidates;
 pub(crate) mod demux;
 pub(crate) mod dtls;
@@ -16,6 +17,7 @@ pub(crate) mod ice;
 pub(crate) mod join;
 pub(crate) mod outbox;
 pub(crate) mod pacer;
+pub(crate) mod repairs;
 pub(crate) mod report;
 pub(crate) mod rewrite;
 pub(crate) mod sdp;

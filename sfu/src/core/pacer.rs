@@ -40,37 +40,6 @@ impl Pacer {
     }
 }
 
-/// How many retransmissions one viewer gets: a viewer that asks for everything again is not served twice.
-#[derive(Debug)]
-pub(crate) struct RepairBudget {
-    since: Option<Instant>,
-    tokens: u64,
-}
-
-impl RepairBudget {
-    /// One NACK can ask for 1,000 packets; more than 500 a second for long is a path that cannot carry the stream.
-    const BURST: u64 = 1_500;
-    const PER_SECOND: u64 = 500;
-
-    pub(crate) const fn new() -> Self {
-        Self { since: None, tokens: Self::BURST }
-    }
-
-    /// Takes one token, if there is one.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let since = *self.since.get_or_insert(now);
-        let millis = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
-        let gained = millis.saturating_mul(Self::PER_SECOND) / 1_000;
-        if gained > 0 {
-            self.since = Some(now);
-            self.tokens = Self::BURST.min(self.tokens.saturating_add(gained));
-        }
-        let ok = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
-        ok
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,13 +71,5 @@ mod tests {
             sent += count;
         }
         assert_eq!(sent, 32 + 12_000, "twice its rate");
-    }
-
-    #[test]
-    fn a_greedy_viewer_is_held_to_its_budget() {
-        let start = bicast_shared::clock::now();
-        let mut budget = RepairBudget::new();
-        let served = (0..10_000_u64).filter(|n| budget.take(start + Duration::from_micros(n * 200))).count();
-        assert!((2_400..=2_501).contains(&served), "{served} in 2 s");
     }
 }

@@ -150,7 +150,11 @@ impl Rig {
         .unwrap();
         let session =
             Session { feed: info.id.clone(), worker: 0, etag: String::new(), remote_ufrag: String::new() };
-        let seat = Seats::default().take(&Limits::default(), "viewer".into(), session).ok().unwrap();
+        let seat = Seats::default()
+            .take(bicast_shared::clock::now(), &Limits::default(), "viewer".into(), session)
+            .ok()
+            .unwrap()
+            .0;
         let spec = agreement.tracks[0].spec;
         let mut viewer = Viewer::new(
             "viewer".into(),
@@ -203,7 +207,7 @@ impl Rig {
 
     fn handle(&mut self, compound: &[u8]) {
         let mut answers = Vec::new();
-        let visit = self.viewer.handle_rtcp(self.now, compound, &mut answers);
+        let visit = self.viewer.handle_rtcp(self.now, compound, 300, &mut answers);
         assert!(self.viewer.queue(|_| None) <= 1_024, "retransmissions that are owed");
         assert!(answers.len() * 8 <= compound.len(), "more answers than questions");
         for answer in answers {

@@ -13,6 +13,9 @@ use crate::core::stun::BindingRequest;
 use crate::port::{Datagram, Owner, Via};
 use crate::socket::{Patience, Socket};
 
+/// Datagrams of one address that are passed on to other workers each second.
+const FORWARDED: u32 = 500;
+
 impl Worker {
     /// Takes a datagram from one of its sockets: its own viewers' are handled, others are passed to their owners.
     pub(crate) fn receive(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
@@ -26,6 +29,8 @@ impl Worker {
             let datagram = Datagram { via: Via::Udp, local, remote, received: now, bytes };
             match owner {
                 Owner::Worker(index) if index == self.index => self.handle(now, &datagram),
+                // Its queue is everybody's who came to the wrong socket: nobody may fill it alone.
+                Owner::Worker(_) if !self.forwarded.may_pass(now, remote, FORWARDED) => Err(Ignored::Flood),
                 other => self.shared.port.deliver(&other, datagram),
             }
         });
@@ -49,7 +54,12 @@ impl Worker {
     pub(super) fn handle(&mut self, now: Instant, datagram: &Datagram) -> Result<(), Ignored> {
         let slot = self.slot_of(datagram)?;
         let shared = self.shared.clone();
+        // TCP holds a sender back by itself, and its connection is this viewer's alone.
+        let own = datagram.via != Via::Udp || self.by_address.get(&datagram.remote) == Some(&slot);
         let viewer = self.viewers.get_mut(slot).and_then(Option::as_mut).ok_or(Ignored::OwnerGone)?;
+        if !viewer.inbound.take(now, own) {
+            return Err(Ignored::Flood);
+        }
         self.batch.begin_visit();
         let mut answers = Vec::new();
         let input = viewer.connection.handle(now, datagram, &shared.identity, &mut answers);
@@ -141,7 +151,9 @@ impl Worker {
     fn rtcp(&mut self, now: Instant, slot: usize, compound: &[u8]) {
         let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
         let mut answers = Vec::new();
-        let visit = viewer.handle_rtcp(now, compound, &mut answers);
+        let feed = self.feeds.get(&viewer.feed);
+        let rate = viewer.rate(|key| feed.and_then(|feed| feed.history(key)));
+        let visit = viewer.handle_rtcp(now, compound, rate, &mut answers);
         if visit.wants_keyframe.is_some() {
             metrics::counter!("bicast_viewer_keyframe_requests_total").increment(1);
         }

@@ -91,15 +91,15 @@ impl Viewer {
         output: &mut Output<'_>,
     ) -> Visit {
         let mut visit = Visit::default();
+        let rate = self.rate(&history);
         let (Some(path), Some(sealer)) = (self.path, self.sealer.as_mut()) else { return visit };
         let mut room = output.room(&path);
         // TCP has a pace of its own.
-        let rate = self.tracks.iter().filter_map(|track| history(track.agreed.key)).map(History::rate).sum();
         let mut allowed = if path.wire.is_udp() { self.pacer.available(now, rate) } else { usize::MAX };
         let before = allowed;
         self.blocked = false;
         while allowed > 0
-            && let Some((index, sequence)) = self.repairs.front().copied()
+            && let Some((index, sequence)) = self.repairs.first()
         {
             let track = self.tracks.get_mut(index);
             let found = track.and_then(|track| {
@@ -120,7 +120,7 @@ impl Viewer {
                     Err(_) => visit.failed = true,
                 }
             }
-            self.repairs.pop_front();
+            self.repairs.done();
         }
         for track in &mut self.tracks {
             let Place::Behind { mut at, allowed: patience } = track.place else { continue };

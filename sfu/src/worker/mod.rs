@@ -56,6 +56,7 @@ use self::path::{Output, Path, Wire};
 use self::seat::Seat;
 use self::viewer::{Viewer, Visit};
 use crate::core::answer::Agreement;
+use crate::core::bucket::PerAddress;
 use crate::core::ice::Credentials;
 use crate::port::Registration;
 use crate::shared::Shared;
@@ -90,6 +91,8 @@ pub(crate) struct Worker {
     by_session: HashMap<String, usize>,
     by_ufrag: HashMap<String, usize>,
     by_address: HashMap<SocketAddr, usize>,
+    /// Who has how much passed on to other workers.
+    forwarded: PerAddress,
     links: Links,
     feeds: BTreeMap<FeedId, WorkerFeed>,
     timers: BTreeSet<(Instant, usize)>,
@@ -133,6 +136,7 @@ impl Worker {
             by_session: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
+            forwarded: PerAddress::new(),
             links: Links::default(),
             feeds: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -264,6 +268,14 @@ impl Worker {
     pub(crate) fn leave(&mut self, now: Instant, session: &str) -> bool {
         let slot = self.by_session.get(session).copied();
         slot.map(|slot| self.remove(now, slot, "left")).is_some()
+    }
+
+    /// Ends a session whose seat was given to another. One that has connected in the meantime has lost its seat all the same: there
+    /// would be one viewer too many for ever.
+    pub(crate) fn evict(&mut self, now: Instant, session: &str) {
+        if let Some(slot) = self.by_session.get(session).copied() {
+            self.remove(now, slot, "evicted");
+        }
     }
 
     /// Ends all sessions.

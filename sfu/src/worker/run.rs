@@ -30,8 +30,10 @@ const READ: usize = 256;
 /// Receive buffers of a socket; each holds what the kernel coalesced (UDP GRO).
 const BUFFERS: usize = 8;
 const DATAGRAM: usize = 1_600;
-/// Receive calls before other tasks have their turn.
+/// Receive calls before other tasks have their turn ...
 const RECEIVES: usize = 16;
+/// ... and datagrams: half a millisecond of them, however many the kernel coalesced.
+const DATAGRAMS: usize = 512;
 
 /// How long TCP connections may take to be told goodbye.
 const GOODBYE: Duration = Duration::from_millis(100);
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     },
     /// A session ends. Answers whether it was still here.
     Leave { session: String, done: oneshot::Sender<bool> },
+    /// A session goes for a newcomer, if its handshake is still not done.
+    Evict { session: String },
     /// What is known of the viewers of a feed.
     Stats { feed: Feed, done: oneshot::Sender<Vec<ViewerStatus>> },
     /// All sessions end, and the worker with them.
@@ -121,6 +125,7 @@ impl Hub {
             Command::Leave { session, done } => {
                 let _ = done.send(self.worker.borrow_mut().leave(now, &session));
             }
+            Command::Evict { session } => self.worker.borrow_mut().evict(now, &session),
             Command::Stats { feed, done } => {
                 let _ = done.send(self.worker.borrow().viewer_stats(now, &feed));
             }
@@ -159,7 +164,11 @@ async fn receive(hub: Hub, socket: Arc<Socket>, readiness: tokio::net::UdpSocket
             tracing::error!(%error, local = %socket.local(), "the socket is broken");
             return;
         }
+        let mut taken = 0;
         for _ in 0..RECEIVES {
+            if taken >= DATAGRAMS {
+                break;
+            }
             let mut buffers: Vec<IoSliceMut<'_>> = storage.chunks_mut(size).map(IoSliceMut::new).collect();
             let result = readiness.try_io(Interest::READABLE, || socket.receive(&mut buffers, &mut meta));
             let count = match result {
@@ -177,6 +186,7 @@ async fn receive(hub: Hub, socket: Arc<Socket>, readiness: tokio::net::UdpSocket
                 let local = socket.local_for(meta.dst_ip);
                 for datagram in buffer[..meta.len.min(size)].chunks(meta.stride.max(1)) {
                     worker.receive(now, local, meta.addr, datagram);
+                    taken += 1;
                 }
             }
         }

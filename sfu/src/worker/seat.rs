@@ -1,9 +1,9 @@
 //! Who may watch: the counts of viewers and handshakes, and the directory of sessions. A viewer's seat gives its place
 //! back by itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bicast_shared::id::FeedId;
 use parking_lot::Mutex;
@@ -14,15 +14,21 @@ use crate::config::Limits;
 #[derive(Clone, Default)]
 pub(crate) struct Seats(Arc<Inner>);
 
+/// What a handshake may take before it is given up for a newcomer where no more handshakes are allowed: honest ones take a second on a
+/// bad line, those of a flood never end.
+const PROTECTED: Duration = Duration::from_secs(2);
+
 #[derive(Default)]
 struct Inner {
     sessions: Mutex<Sessions>,
-    handshakes: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Sessions {
     by_id: HashMap<String, Session>,
+    /// Those that have not finished their handshake, by their tickets: the oldest first.
+    handshakes: BTreeMap<u64, (Instant, String)>,
+    tickets: u64,
     /// How many of them each worker has: a join must not look at all the others.
     load: Vec<usize>,
 }
@@ -43,7 +49,15 @@ pub(crate) struct Session {
 pub(crate) struct Seat {
     seats: Seats,
     id: String,
-    handshaking: bool,
+    /// Of its handshake, until that is done.
+    ticket: Option<u64>,
+}
+
+/// Room was made for a newcomer: this session, of this worker, has to go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    pub(crate) id: String,
+    pub(crate) worker: usize,
 }
 
 /// Why there is no seat.
@@ -54,19 +68,28 @@ pub(crate) enum Full {
 }
 
 impl Seats {
-    /// Takes a seat for a new session.
-    pub(crate) fn take(&self, limits: &Limits, id: String, session: Session) -> Result<Seat, Full> {
+    /// Takes a seat for a new session. Where no more handshakes are allowed, the oldest half-open session may have to go for it: who
+    /// asks for a seat ends that.
+    pub(crate) fn take(
+        &self,
+        now: Instant,
+        limits: &Limits,
+        id: String,
+        session: Session,
+    ) -> Result<(Seat, Option<Evicted>), Full> {
         let mut sessions = self.0.sessions.lock();
-        if sessions.by_id.len() >= limits.viewers {
-            return Err(Full::Viewers);
-        }
-        if self.0.handshakes.load(Ordering::Relaxed) >= limits.handshakes {
-            return Err(Full::Handshakes);
-        }
-        self.0.handshakes.fetch_add(1, Ordering::Relaxed);
+        let full = if sessions.by_id.len() >= limits.viewers {
+            Some(Full::Viewers)
+        } else {
+            (sessions.handshakes.len() >= limits.handshakes).then_some(Full::Handshakes)
+        };
+        let evicted = full.map(|full| sessions.evict(now).ok_or(full)).transpose()?;
+        let ticket = sessions.tickets;
+        sessions.tickets += 1;
+        sessions.handshakes.insert(ticket, (now, id.clone()));
         sessions.insert(id.clone(), session);
         drop(sessions);
-        Ok(Seat { seats: self.clone(), id, handshaking: true })
+        Ok((Seat { seats: self.clone(), id, ticket: Some(ticket) }, evicted))
     }
 
     /// The session with this id.
@@ -91,6 +114,18 @@ impl Seats {
 }
 
 impl Sessions {
+    /// Gives up the oldest handshake, if it has had its time.
+    fn evict(&mut self, now: Instant) -> Option<Evicted> {
+        let oldest = self.handshakes.first_entry()?;
+        if now.saturating_duration_since(oldest.get().0) < PROTECTED {
+            return None;
+        }
+        let (_, id) = oldest.remove();
+        let worker = self.by_id.get(&id)?.worker;
+        self.remove(&id);
+        Some(Evicted { id, worker })
+    }
+
     fn insert(&mut self, id: String, session: Session) {
         if self.load.len() <= session.worker {
             self.load.resize(session.worker + 1, 0);
@@ -110,8 +145,8 @@ impl Sessions {
 impl Seat {
     /// The handshake is complete.
     pub(crate) fn settle(&mut self) {
-        if std::mem::replace(&mut self.handshaking, false) {
-            self.seats.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+        if let Some(ticket) = self.ticket.take() {
+            self.seats.0.sessions.lock().handshakes.remove(&ticket);
         }
     }
 }
@@ -135,18 +170,45 @@ mod tests {
     #[test]
     fn seats_and_handshakes_are_bounded_and_given_back() {
         let seats = Seats::default();
+        let now = bicast_shared::clock::now();
         let limits = Limits { viewers: 3, handshakes: 2, ..Limits::default() };
-        let mut a = seats.take(&limits, "a".into(), session(0)).unwrap();
-        let _b = seats.take(&limits, "b".into(), session(0)).unwrap();
-        assert_eq!(seats.take(&limits, "c".into(), session(0)).err(), Some(Full::Handshakes));
+        let take = |id: &str, worker| seats.take(now, &limits, id.into(), session(worker));
+        let (mut a, _) = take("a", 0).unwrap();
+        let _b = take("b", 0).unwrap();
+        assert_eq!(take("c", 0).err(), Some(Full::Handshakes));
         a.settle();
-        let _c = seats.take(&limits, "c".into(), session(1)).unwrap();
-        assert_eq!(seats.take(&limits, "d".into(), session(0)).err(), Some(Full::Viewers));
+        let _c = take("c", 1).unwrap();
+        let _ = a;
+        let all = Limits { handshakes: 9, ..limits.clone() };
+        assert_eq!(seats.take(now, &all, "d".into(), session(0)).err(), Some(Full::Viewers));
         assert_eq!(seats.least_loaded(3), 2);
         assert!(seats.get("a").is_some());
         drop(a);
         assert!(seats.get("a").is_none());
         assert_eq!(seats.least_loaded(2), 0, "one each: the first");
-        assert!(seats.take(&limits, "e".into(), session(0)).err() == Some(Full::Handshakes));
+        assert_eq!(take("e", 0).err(), Some(Full::Handshakes));
+    }
+
+    #[test]
+    fn the_oldest_half_open_session_goes_for_a_newcomer_once_it_has_had_its_time() {
+        let seats = Seats::default();
+        let start = bicast_shared::clock::now();
+        let limits = Limits { viewers: 9, handshakes: 2, ..Limits::default() };
+        let take = |id: &str, worker, ms| {
+            seats.take(start + Duration::from_millis(ms), &limits, id.into(), session(worker))
+        };
+        let (mut done, _) = take("done", 0, 0).unwrap();
+        done.settle();
+        let (old, evicted) = take("old", 1, 0).unwrap();
+        assert_eq!(evicted, None);
+        let _young = take("young", 0, 1_000).unwrap();
+        assert_eq!(take("early", 0, 1_999).err(), Some(Full::Handshakes), "two seconds are everybody's");
+        let (_late, evicted) = take("late", 0, 2_000).unwrap();
+        assert_eq!(evicted, Some(Evicted { id: "old".into(), worker: 1 }));
+        assert!(seats.get("old").is_none() && seats.get("done").is_some());
+        // Its worker lets go of it a moment later, and that changes nothing for the others.
+        drop(old);
+        assert_eq!(take("next", 0, 2_000).err(), Some(Full::Handshakes));
+        assert!(seats.get("late").is_some() && seats.get("young").is_some());
     }
 }

@@ -35,6 +35,11 @@ impl Counters {
         self.measured = Some((now, self.bytes));
     }
 
+    /// The last round trip known.
+    pub(crate) const fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
     /// What the viewer says of a stream of this clock rate.
     pub(crate) fn report(&mut self, block: &ReportBlock, clock_rate: u32, round_trip: Option<Duration>) {
         self.fraction_lost = block.fraction_lost;

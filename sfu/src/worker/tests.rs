@@ -84,7 +84,8 @@ impl Rig {
             etag: String::new(),
             remote_ufrag: agreement.remote_ufrag.clone(),
         };
-        let seat = self.seats.take(&self.worker.shared.config.limits, id.into(), session).unwrap();
+        let limits = &self.worker.shared.config.limits;
+        let (seat, _) = self.seats.take(self.now, limits, id.into(), session).unwrap();
         (agreement, self.worker.shared.port.register(id, Owner::Worker(0)), seat)
     }
 
@@ -305,7 +306,7 @@ fn a_viewer_has_a_keyframe_asked_for_once_a_second() {
     pli.extend(viewer.tracks[0].agreed.spec.ssrc.to_be_bytes());
     let wanted = (0..300).filter(|n| {
         let now = start + Duration::from_millis(10 * n);
-        viewer.handle_rtcp(now, &pli, &mut Vec::new()).wants_keyframe == Some(VIDEO)
+        viewer.handle_rtcp(now, &pli, 300, &mut Vec::new()).wants_keyframe == Some(VIDEO)
     });
     assert_eq!(wanted.collect::<Vec<_>>(), [0, 100, 200], "of a hundred a second");
 }

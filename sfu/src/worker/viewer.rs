@@ -15,16 +15,16 @@ use super::seat::Seat;
 use super::stats::Counters;
 use super::track::{Place, ViewerTrack};
 use crate::core::answer::AgreedTrack;
+use crate::core::bucket::{Allowance, TokenBucket};
 use crate::core::feedback::{self, Feedback};
 use crate::core::history::History;
 use crate::core::join::{self, Join};
-use crate::core::pacer::{Pacer, RepairBudget};
+use crate::core::pacer::Pacer;
+use crate::core::repairs::Repairs;
 use crate::core::report;
 use crate::core::seal::Sealer;
 use crate::tcp::authentic::Authentic;
 
-/// Packets that wait to be sent again; more are not remembered, the viewer asks again.
-const MAX_REPAIRS: usize = 1_024;
 /// A viewer's own requests for a keyframe that are passed on: a keyframe costs every other viewer picture quality, so that
 /// one with a bad line must not have them at will. Browsers repeat a request until they have a picture.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,10 +60,32 @@ pub(crate) struct Viewer {
     pub(crate) scheduled: Option<Instant>,
     pub(crate) report_due: Instant,
     pub(crate) counters: Counters,
-    pub(super) repairs: VecDeque<(usize, i64)>,
+    pub(super) repairs: Repairs,
     pub(super) pacer: Pacer,
-    pub(super) budget: RepairBudget,
+    pub(super) inbound: Inbound,
     pub(super) cname: String,
+}
+
+/// What the viewer, or who knows its name, makes this server do. Both have an allowance of their own: checks that come from
+/// elsewhere must not take the place of what comes from the viewer itself.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    own: TokenBucket,
+    elsewhere: TokenBucket,
+}
+
+impl Inbound {
+    /// Browsers send some 20 datagrams a second, and a hundred where they lose much.
+    const OWN: Allowance = Allowance { per_second: 500, burst: 1_000 };
+    /// Checks from addresses that the viewer is not known by: a browser's first ones, and those of one that moves.
+    const ELSEWHERE: Allowance = Allowance { per_second: 50, burst: 200 };
+
+    /// Whether one more datagram is taken.
+    pub(super) fn take(&mut self, now: Instant, own: bool) -> bool {
+        let (bucket, allowance) =
+            if own { (&mut self.own, Self::OWN) } else { (&mut self.elsewhere, Self::ELSEWHERE) };
+        bucket.take(now, allowance)
+    }
 }
 
 /// What a visit came to.
@@ -113,9 +135,9 @@ impl Viewer {
             scheduled: None,
             report_due: now,
             counters: Counters::default(),
-            repairs: VecDeque::new(),
+            repairs: Repairs::default(),
             pacer: Pacer::new(),
-            budget: RepairBudget::new(),
+            inbound: Inbound::default(),
             cname: ufrag.clone(),
             ufrags: vec![ufrag],
         }
@@ -174,11 +196,18 @@ impl Viewer {
         }
     }
 
-    /// Takes a compound RTCP packet of the viewer; answers are appended to `out` (unprotected compounds).
-    pub(crate) fn handle_rtcp(&mut self, now: Instant, compound: &[u8], out: &mut Vec<Vec<u8>>) -> Visit {
+    /// Takes a compound RTCP packet of the viewer; answers are appended to `out` (unprotected compounds). `rate` is the packets
+    /// that its streams have each second.
+    pub(crate) fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        compound: &[u8],
+        rate: u64,
+        out: &mut Vec<Vec<u8>>,
+    ) -> Visit {
         let mut visit = Visit::default();
         let whole = feedback::read(compound, |feedback| match feedback {
-            Feedback::Nack { ssrc, sequence_number } => self.nack(now, ssrc, sequence_number),
+            Feedback::Nack { ssrc, sequence_number } => self.nack(now, ssrc, sequence_number, rate),
             Feedback::KeyframeWanted { ssrc } => {
                 self.counters.keyframe_requests += 1;
                 let is_meant = |track: &&mut ViewerTrack| {
@@ -209,7 +238,7 @@ impl Viewer {
         visit
     }
 
-    fn nack(&mut self, now: Instant, ssrc: u32, wire: u16) {
+    fn nack(&mut self, now: Instant, ssrc: u32, wire: u16, rate: u64) {
         let found = self.tracks.iter().enumerate().find(|(_, track)| track.agreed.spec.ssrc == ssrc);
         let Some((index, sequence)) =
             found.and_then(|(index, track)| Some((index, track.out.sequence_of(wire)?)))
@@ -217,9 +246,12 @@ impl Viewer {
             return;
         };
         self.counters.nacks += 1;
-        if self.repairs.len() < MAX_REPAIRS && self.budget.take(now) {
-            self.repairs.push_back((index, sequence));
-        }
+        self.repairs.ask(now, (index, sequence), rate, self.counters.round_trip());
+    }
+
+    /// Packets that its streams have each second.
+    pub(crate) fn rate<'a>(&self, history: impl Fn(StreamKey) -> Option<&'a History>) -> u64 {
+        self.tracks.iter().filter_map(|track| history(track.agreed.key)).map(History::rate).sum()
     }
 
     /// Counts what a visit came to.

@@ -8,9 +8,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { barePages, launch } from '../lib/browser.mjs';
 import { bicast, ROOT } from '../lib/process.mjs';
+import { freezes } from './freezes.mjs';
 import { glassToGlass } from './glass.mjs';
 import { joins } from './joins.mjs';
 import { losses } from './losses.mjs';
+import { restarts } from './restarts.mjs';
 
 const json = process.argv.includes('--json');
 const quick = process.argv.includes('--quick');
@@ -23,7 +25,7 @@ if (!existsSync(bicast)) {
 }
 
 /** One row: its name, what was measured in words, the bar in words, whether it is met. */
-function rows(glass, join, loss, bench) {
+function rows(glass, join, loss, freeze, again, bench) {
   const floorBar = glass.floor.p95 + 60;
   return [
     ['identity: frames compared with CMAF (Chromium, aiortc)', `${loss.compared} + ${loss.aiortc}, ${loss.unequal} unequal`, 'all equal', loss.unequal === 0 && loss.compared > 0 && loss.aiortc > 0],
@@ -34,7 +36,9 @@ function rows(glass, join, loss, bench) {
     [`LL-HLS: multivariant to moving frames, p95 of ${join.hls.count}`, ms(join.hls.p95), '1200 ms', join.hls.p95 <= 1200],
     [`frames lost or repeated in ${loss.seconds} s, WebRTC`, `${loss.webrtc.lost} lost, ${loss.webrtc.repeated} repeated`, '0', loss.webrtc.lost + loss.webrtc.repeated === 0],
     [`frames lost or repeated in ${loss.seconds} s, HLS`, `${loss.hls.lost} lost, ${loss.hls.repeated} repeated${loss.hls.unpainted ? ` (${loss.hls.unpainted} not painted by a busy browser)` : ''}`, '0', loss.hls.lost + loss.hls.repeated === 0],
+    [`freezes over 200 ms, ${freeze.loss * 100} % loss each way, ${freeze.roundTripMs} ms round trip, ${freeze.runs} x ${freeze.seconds} s`, `${freeze.count} (the longest gap ${ms(freeze.longest)})`, 'at most 1', freeze.count <= 1],
     ['publisher killed and restarted: both go on, times hold', loss.restart.ok ? `yes (${loss.restart.compared} frames)` : `no: ${loss.restart.why}`, 'yes', loss.restart.ok],
+    [`publisher killed and restarted ${again.count} times: same connection, picture back after the new one's first, longest`, `${again.connected ? '' : 'connection lost, '}${ms(again.longest)}`, '1000 ms', again.connected && again.longest <= 1000],
     ['fan-out CPU per packet and viewer against its floor', bench.ok ? 'below' : bench.why, 'printed', null],
   ];
 }
@@ -50,18 +54,22 @@ function fanOut() {
 const browser = await launch();
 const pages = await barePages();
 const settings = { browser, pages, quick, say };
-say('1/4 glass to glass (Chromium publishes; floor, WebRTC, LL-HLS one after the other)');
+say('1/6 glass to glass (Chromium publishes; floor, WebRTC, LL-HLS one after the other)');
 const glass = await glassToGlass(settings);
-say('2/4 joins (bicast publish --test-pattern)');
+say('2/6 joins (bicast publish --test-pattern)');
 const join = await joins(settings);
-say('3/4 losses, identity, restart');
+say('3/6 losses, identity, restart');
 const loss = await losses(settings);
+say('4/6 freezes behind a bad network');
+const freeze = await freezes(settings);
+say('5/6 restarts of the publisher');
+const again = await restarts(settings);
 await browser.close();
 await pages.close();
-say('4/4 fan-out against its floor');
+say('6/6 fan-out against its floor');
 const bench = fanOut();
 
-const table = rows(glass, join, loss, bench);
+const table = rows(glass, join, loss, freeze, again, bench);
 const about = {
   when: new Date().toISOString(),
   commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: ROOT, encoding: 'utf8' }).trim(),
@@ -72,7 +80,7 @@ const about = {
 };
 if (json) {
   const figures = table.map(([name, measured, bar, met]) => ({ name, measured, bar, met }));
-  console.log(JSON.stringify({ about, figures, glass, join, loss, fanOut: bench.text }, null, 2));
+  console.log(JSON.stringify({ about, figures, glass, join, loss, freeze, again, fanOut: bench.text }, null, 2));
 } else {
   console.log(`\nMeasured ${about.when} at ${about.commit}, ${about.cores} x ${about.cpu}, Chromium ${about.chromium}${quick ? ', QUICK RUN' : ''}`);
   console.log('Loopback, 1280x720, 30 frames/s, 2.5 Mbit/s.\n');

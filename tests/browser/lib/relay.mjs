@@ -1,0 +1,95 @@
+// A bad network between one viewer and bicast: a relay of UDP in user space, for kernels without netem.
+
+import dgram from 'node:dgram';
+import { createServer } from 'node:http';
+
+/** Reproducible chance (mulberry32). */
+function chance(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+const socket = (port, host) =>
+  new Promise((resolve, reject) => {
+    const made = dgram.createSocket({ type: 'udp4', recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 }).once('error', reject);
+    made.bind(port, host, () => resolve(made));
+  });
+
+/** An answer that names one candidate only: the relay's. */
+function through(sdp, port) {
+  const [first] = sdp.match(/^a=candidate:.*\budp\b.*127\.0\.0\.1.*$/im) ?? [];
+  if (!first) throw new Error(`no UDP candidate for 127.0.0.1 in the answer: ${sdp}`);
+  const target = Number(first.split(' ')[5]);
+  const ours = first.trim().replace(/ 127\.0\.0\.1 \d+ /, ` 127.0.0.1 ${port} `);
+  let named = false;
+  const lines = sdp.split('\r\n').flatMap((line) => {
+    if (!line.startsWith('a=candidate:')) return [line];
+    if (named && !line.includes(first.trim())) return [];
+    named = true;
+    return line.trim() === first.trim() ? [ours] : [];
+  });
+  return { target, answer: lines.join('\r\n') };
+}
+
+/**
+ * Stands between a viewer and `whep`, an address of WHEP: `url` takes the offers, the media goes through here.
+ * `network()` says, at any moment, how it is: `loss` is the share of datagrams lost each way, `delay` their time each way in ms.
+ */
+export async function relay(whep, network, seed = 1) {
+  const [front, back] = [await socket(0, '127.0.0.1'), await socket(0, '127.0.0.1')];
+  const random = chance(seed);
+  const counts = { toViewer: 0, toServer: 0, lost: 0 };
+  const timers = new Set();
+  let viewer;
+  let target;
+  const pass = (way, send) => {
+    const { loss, delay } = network();
+    counts[way]++;
+    if (random() < loss) {
+      counts.lost++;
+      return;
+    }
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      send();
+    }, delay);
+    timers.add(timer);
+  };
+  front.on('message', (data, { port, address }) => {
+    viewer = { port, address };
+    if (target) pass('toServer', () => back.send(data, target, '127.0.0.1'));
+  });
+  back.on('message', (data) => {
+    if (viewer) pass('toViewer', () => front.send(data, viewer.port, viewer.address));
+  });
+  const http = createServer(async (request, response) => {
+    const cors = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*', 'Access-Control-Expose-Headers': '*' };
+    if (request.method !== 'POST') return response.writeHead(request.method === 'OPTIONS' ? 204 : 405, cors).end();
+    let body = '';
+    for await (const text of request) body += text;
+    const answered = await fetch(whep, { method: 'POST', headers: { 'Content-Type': 'application/sdp' }, body });
+    let text = await answered.text();
+    if (answered.status === 201) ({ target, answer: text } = through(text, front.address().port));
+    const location = answered.headers.get('Location');
+    const headers = { ...cors, 'Content-Type': answered.headers.get('Content-Type') };
+    if (location) headers.Location = new URL(location, whep).href;
+    return response.writeHead(answered.status, headers).end(text);
+  });
+  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${http.address().port}/`,
+    counts,
+    close: async () => {
+      for (const timer of timers) clearTimeout(timer);
+      front.close();
+      back.close();
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+    },
+  };
+}
