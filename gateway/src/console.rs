@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 /// A few lines: where the page is, where to publish, which port WebRTC uses.
-pub(crate) fn banner(http: &[SocketAddr], udp: &[SocketAddr], tcp: &[SocketAddr]) -> String {
+pub(crate) fn banner(
+    http: &[SocketAddr],
+    https: &[SocketAddr],
+    udp: &[SocketAddr],
+    tcp: &[SocketAddr],
+) -> String {
     let base = base_url(http);
     let mut text = format!("\n  bicast {}\n\n", env!("CARGO_PKG_VERSION"));
     for (what, value) in [
@@ -13,6 +18,7 @@ pub(crate) fn banner(http: &[SocketAddr], udp: &[SocketAddr], tcp: &[SocketAddr]
         ("Try", format!("bicast publish --test-pattern --whip {base}/whip/demo")),
         ("API", format!("{base}/v1/openapi.json")),
         ("HTTP", list(http)),
+        ("HTTPS", list(https)),
         ("WebRTC", format!("UDP {}", list(udp))),
         ("", if tcp.is_empty() { String::new() } else { format!("TCP {}", list(tcp)) }),
     ] {
@@ -48,7 +54,7 @@ mod tests {
     fn the_banner_names_what_a_person_needs_first() {
         let http = ["0.0.0.0:8080".parse().unwrap(), "[::]:8080".parse().unwrap()];
         let udp = ["0.0.0.0:8189".parse().unwrap(), "[::]:8189".parse().unwrap()];
-        let text = banner(&http, &udp, &udp[..1]).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let text = banner(&http, &[], &udp, &udp[..1]).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         // The bar keeps the indentation: expect! takes away what all lines have in common.
         let text: String = text.lines().map(|line| format!("|{line}\n")).collect();
         expect![[r#"

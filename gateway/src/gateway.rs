@@ -10,6 +10,7 @@ use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::feed::ring::RingLimits;
 use bicast_shared::status::PackagerStatus;
 use bicast_signaling::Signaling;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -18,6 +19,7 @@ use crate::http::health::{self, Readiness};
 use crate::http::listen::listen;
 use crate::http::pages::Pages;
 use crate::http::server::Server;
+use crate::http::tls::{Tls, TlsError};
 use crate::metrics::Metrics;
 use crate::openapi;
 
@@ -34,6 +36,8 @@ pub struct Gateway {
     packaged: watch::Receiver<std::sync::Arc<PackagerStatus>>,
     server: Server,
     readiness: Readiness,
+    http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
     udp: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
     drain: Duration,
@@ -49,6 +53,19 @@ pub enum StartError {
         /// What was asked for.
         address: SocketAddr,
         /// What the system said. The message says it already.
+        error: io::Error,
+    },
+    /// There is no certificate for HTTPS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The kernel does not have this congestion control.
+    #[error(
+        "the congestion control {algorithm:?} (setting http.tcp.congestion_control) cannot be had: {error}.\n  `sysctl net.ipv4.tcp_available_congestion_control` lists what this kernel has; others are modules: `modprobe tcp_{algorithm}`."
+    )]
+    CongestionControl {
+        /// Its name.
+        algorithm: String,
+        /// What the system said.
         error: io::Error,
     },
     /// The WebRTC side could not start.
@@ -67,7 +84,8 @@ impl Gateway {
     /// An address in use or not allowed, and settings that a room refuses.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let _ = Metrics::global();
-        let listeners = listen(&config.http.listen)?;
+        let listeners = listen(&config.http.listen, &config.http.tcp)?;
+        let secure = listen(&config.http.tls.listen, &config.http.tcp)?;
         let bus = FeedBus::new(config.feed.clone(), RingLimits::default());
         let sfu = Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?;
         let packager = Packager::start(config.packager.clone(), bus.clone());
@@ -75,12 +93,10 @@ impl Gateway {
         let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status())
             .ask_about_viewers(sfu.viewers());
 
-        let mut http = Vec::new();
-        for listener in &listeners {
-            http.push(listener.local_addr().map_err(StartError::Addresses)?);
-        }
+        let (http, https) = (addresses(&listeners)?, addresses(&secure)?);
+        let tls = if https.is_empty() { None } else { Some(Tls::new(&config.http.tls, &https)?) };
         let (udp, tcp) = (sfu.udp_addrs(), sfu.tcp_addrs());
-        let readiness = Readiness::new(http, udp.clone());
+        let readiness = Readiness::new(http.clone(), udp.clone());
         let routes = sfu
             .router()
             .merge(packager.router())
@@ -91,15 +107,21 @@ impl Gateway {
             request_timeout: Duration::from_secs_f64(config.http.request_timeout),
         };
         let app = app(routes, Pages::new(&config.http.web_root), rules);
-        let server = Server::start(listeners, app, &config.http).map_err(StartError::Addresses)?;
+        let server = Server::start(listeners, tls.map(|tls| (tls, secure)), app, &config.http);
         let drain = Duration::from_secs_f64(config.http.drain);
-        Ok(Self { bus, sfu, packager, packaged, server, readiness, udp, tcp, drain })
+        Ok(Self { bus, sfu, packager, packaged, server, readiness, http, https, udp, tcp, drain })
     }
 
     /// The addresses of the HTTP server, with the ports that the system chose where 0 was asked for.
     #[must_use]
     pub fn http_addrs(&self) -> &[SocketAddr] {
-        self.server.addresses()
+        &self.http
+    }
+
+    /// The addresses of HTTPS; none where it is off.
+    #[must_use]
+    pub fn https_addrs(&self) -> &[SocketAddr] {
+        &self.https
     }
 
     /// The addresses of the WebRTC port.
@@ -161,6 +183,10 @@ impl Gateway {
         let feeds = self.bus.feeds();
         feeds.keys().filter(|id| packaged.feeds.get(id).is_some_and(|feed| feed.playable)).count()
     }
+}
+
+fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
+    listeners.iter().map(|listener| listener.local_addr().map_err(StartError::Addresses)).collect()
 }
 
 async fn within(limit: Duration, room: &str, ending: impl Future<Output = ()>) {

@@ -31,7 +31,7 @@ pub(crate) struct Store {
     pub(crate) config: Config,
     pub(crate) status: watch::Sender<Arc<PackagerStatus>>,
     feeds: RwLock<BTreeMap<FeedId, Arc<FeedEntry>>>,
-    waiting: AtomicU32,
+    waiting: Arc<AtomicU32>,
     versions: AtomicU64,
 }
 
@@ -42,6 +42,8 @@ pub(crate) struct FeedEntry {
     over: Mutex<VecDeque<(Instant, Arc<Published>)>>,
     viewers: Mutex<HashMap<u64, Instant>>,
     ended: OnceLock<Instant>,
+    /// Requests for it that wait.
+    waiting: Arc<AtomicU32>,
     /// Cancelled when nobody can find it any more.
     gone: CancellationToken,
 }
@@ -125,7 +127,7 @@ impl FeedEntry {
     fn new() -> Self {
         let published = watch::Sender::new(Arc::new(Published::new(FeedSnapshot::default(), 0)));
         let (over, viewers, ended) = (Mutex::default(), Mutex::default(), OnceLock::new());
-        Self { published, over, viewers, ended, gone: CancellationToken::new() }
+        Self { published, over, viewers, ended, waiting: Arc::default(), gone: CancellationToken::new() }
     }
 
     /// Waits until nobody can find it any more: another feed took its id, or too many had ended.
@@ -175,7 +177,7 @@ impl Store {
             config,
             status: watch::Sender::new(Arc::default()),
             feeds: RwLock::default(),
-            waiting: AtomicU32::new(0),
+            waiting: Arc::default(),
             versions: AtomicU64::new(1),
         }
     }
@@ -248,24 +250,53 @@ impl Store {
         });
     }
 
-    /// A place among the waiting requests; none when all are taken.
-    pub(crate) fn wait(self: &Arc<Self>) -> Option<Waiting> {
+    /// A place among the waiting requests of a feed; none when all are taken, or the feed has its share of them: the others' viewers
+    /// must find places, too.
+    pub(crate) fn wait(self: &Arc<Self>, entry: &Arc<FeedEntry>) -> Option<Waiting> {
         let most = self.config.max_waiting_requests;
-        let taken = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
-            (waiting < most).then_some(waiting + 1)
-        });
+        let refuse = |places: &'static str| {
+            metrics::counter!("bicast_hls_waiting_refused_total", "places" => places).increment(1);
+        };
+        let Some(of_feed) = Place::take(&entry.waiting, (most - most / 4).max(1)) else {
+            refuse("feed");
+            return None;
+        };
+        let Some(of_all) = Place::take(&self.waiting, most) else {
+            refuse("all");
+            return None;
+        };
         metrics::gauge!("bicast_hls_waiting_requests").set(f64::from(self.waiting.load(Ordering::Relaxed)));
-        taken.ok().map(|_| Waiting(self.clone()))
+        Some(Waiting { _of_feed: of_feed, of_all })
+    }
+}
+
+/// One of a number of places, given back when it is dropped.
+struct Place(Arc<AtomicU32>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicU32>, most: u32) -> Option<Self> {
+        let more = |waiting| (waiting < most).then_some(waiting + 1);
+        let before = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        before.ok().map(|_| Self(taken.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// A place among the waiting requests, given back when it is dropped: also when the client hangs up.
-pub(crate) struct Waiting(Arc<Store>);
+pub(crate) struct Waiting {
+    _of_feed: Place,
+    of_all: Place,
+}
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let before = self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        metrics::gauge!("bicast_hls_waiting_requests").set(f64::from(before.saturating_sub(1)));
+        let others = self.of_all.0.load(Ordering::Relaxed).saturating_sub(1);
+        metrics::gauge!("bicast_hls_waiting_requests").set(f64::from(others));
     }
 }
 

@@ -79,6 +79,8 @@ pub struct ViewerStatus {
     pub jitter_ms: f64,
     /// Round trip in milliseconds; none before the first report that answers one of ours.
     pub round_trip_ms: Option<f64>,
+    /// How long its player is asked to hold pictures back so that lost packets can be repaired, in milliseconds; 0 on a good line.
+    pub playout_delay_ms: u64,
     /// Packets that wait to be sent to it.
     pub queue: u64,
 }

@@ -416,6 +416,8 @@ pub struct Viewer {
     pub jitter_ms: f64,
     /// Round trip in milliseconds; null before it is known.
     pub round_trip_ms: Option<f64>,
+    /// How long its player is asked to hold pictures back so that lost packets can be repaired, in milliseconds; 0 on a good line.
+    pub playout_delay_ms: u64,
     /// Packets that wait to be sent to it.
     pub queue: u64,
 }

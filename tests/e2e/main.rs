@@ -10,6 +10,7 @@ mod architecture;
 mod attacks;
 mod bad_input;
 mod codecs;
+mod delivery;
 mod epochs;
 mod gstreamer;
 mod identity;

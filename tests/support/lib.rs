@@ -6,6 +6,7 @@
 //! | [`server`] | [`server::Server`]: the built `bicast`, started on free ports, its log shown when a test fails |
 //! | [`process`] | children (publishers, players) that end with the test |
 //! | [`http`] | a small HTTP client |
+//! | [`connection`] | one HTTP connection, HTTP/2 or TLS, kept open |
 //! | [`clip`] | H.264 read from MP4 files, every frame marked with a number of its own |
 //! | [`peer`] | [`peer::RtpPublisher`] and [`peer::RtpViewer`]: WHIP and WHEP with raw RTP on both ends |
 //! | [`raw`] | peers whose every datagram is in the test's hands: for attacks and for moving about |
@@ -18,6 +19,7 @@
 pub mod barcode;
 pub mod clip;
 pub mod cmaf;
+pub mod connection;
 pub mod hls;
 pub mod http;
 pub mod peer;

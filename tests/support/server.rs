@@ -43,6 +43,8 @@ pub struct Server {
     pub process: Process,
     /// Where it serves HTTP: on each of [`LOOPBACK`], each with a port of its own.
     http: [SocketAddr; 2],
+    /// Where it serves HTTPS; none unless the test asked for it.
+    pub https: Option<SocketAddr>,
     /// The UDP port of its WebRTC.
     pub udp: u16,
 }
@@ -51,6 +53,7 @@ pub struct Server {
 #[derive(Deserialize)]
 struct Ready {
     http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
     udp: Vec<SocketAddr>,
 }
 
@@ -94,11 +97,11 @@ impl Server {
         .await
         .with_context(|| process.output())?;
         let said = said.with_context(|| format!("it ended: {}", process.output()))?;
-        let Ready { http, udp } = serde_json::from_slice(&said)?;
+        let Ready { http, https, udp } = serde_json::from_slice(&said)?;
         let [v4, v6] = LOOPBACK.map(|host| http.iter().find(|address| address.ip() == host).copied());
         let http = [v4.context("no HTTP over IPv4")?, v6.context("no HTTP over IPv6")?];
         let udp = udp.first().context("no UDP port")?.port();
-        Ok(Self { process, http, udp })
+        Ok(Self { process, http, https: https.first().copied(), udp })
     }
 
     /// Starts one on these ports (0 takes a free one) and leaves it to itself: for tests of starts that fail. Tells its
@@ -125,6 +128,12 @@ impl Server {
             command.env_remove(name);
         }
         Ok((Process::start("bicast", &mut command)?, folder))
+    }
+
+    /// Where it serves HTTP over IPv4.
+    #[must_use]
+    pub const fn http(&self) -> SocketAddr {
+        self.http[0]
     }
 
     /// A URL of it on 127.0.0.1.

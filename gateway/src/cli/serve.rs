@@ -70,6 +70,15 @@ pub(super) struct SettingArgs {
 
     #[arg(
         long,
+        value_name = "PORT",
+        help_heading = "HTTP",
+        help = "Serve HTTPS and HTTP/2 on this port, too; 0 takes a free one
+[default: off] [env: BICAST_HTTP__TLS__LISTEN]"
+    )]
+    https_port: Option<u16>,
+
+    #[arg(
+        long,
         value_name = "FOLDER",
         help_heading = "HTTP",
         help = "Serve the web demo from this folder
@@ -153,6 +162,9 @@ impl SettingArgs {
         if !self.http_listen.is_empty() {
             flags.push(Setting::typed("--http-listen", "http.listen", texts(&self.http_listen)));
         }
+        if let Some(port) = self.https_port {
+            flags.push(Setting::typed("--https-port", "http.tls.listen", texts(&everywhere(port))));
+        }
         if let Some(folder) = &self.web_root {
             flags.push(Setting::typed("--web-root", "http.web_root", folder.display().to_string()));
         }
@@ -216,11 +228,14 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 fn announce(config: &Config, gateway: &Gateway) {
     let (http, udp) = (gateway.http_addrs(), gateway.udp_addrs());
     match config.log.format {
-        LogFormat::Text => eprintln!("{}", console::banner(http, udp, gateway.tcp_addrs())),
+        LogFormat::Text => {
+            eprintln!("{}", console::banner(http, gateway.https_addrs(), udp, gateway.tcp_addrs()));
+        }
         LogFormat::Json => tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             page = console::base_url(http),
             ?http,
+            https = ?gateway.https_addrs(),
             ?udp,
             tcp = ?gateway.tcp_addrs(),
             "ready"
@@ -235,6 +250,7 @@ struct Ready<'a> {
     pid: u32,
     url: String,
     http: &'a [SocketAddr],
+    https: &'a [SocketAddr],
     udp: &'a [SocketAddr],
     tcp: &'a [SocketAddr],
 }
@@ -246,6 +262,7 @@ fn write_ready_file(file: &Path, gateway: &Gateway) -> anyhow::Result<()> {
         pid: std::process::id(),
         url: console::base_url(gateway.http_addrs()),
         http: gateway.http_addrs(),
+        https: gateway.https_addrs(),
         udp: gateway.udp_addrs(),
         tcp: gateway.tcp_addrs(),
     };

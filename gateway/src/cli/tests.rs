@@ -88,6 +88,10 @@ fn the_help_of_serve_says_all() {
                       Listen on this address instead; repeatable
                       [default: 0.0.0.0:8080 and [::]:8080] [env: BICAST_HTTP__LISTEN]
 
+                  --https-port <PORT>
+                      Serve HTTPS and HTTP/2 on this port, too; 0 takes a free one
+                      [default: off] [env: BICAST_HTTP__TLS__LISTEN]
+
                   --web-root <FOLDER>
                       Serve the web demo from this folder
                       [default: web-demo/dist] [env: BICAST_HTTP__WEB_ROOT]
@@ -134,12 +138,13 @@ fn the_help_names_settings_that_exist() {
     assert!(names.len() > 5, "{names:?}");
     let defaults = toml::Table::try_from(Config::default()).unwrap();
     for name in names {
-        let Some((section, key)) = name.strip_prefix("BICAST_").unwrap().split_once("__") else {
-            assert_eq!(name, "BICAST_CONFIG");
+        if name == "BICAST_CONFIG" {
             continue;
-        };
-        let value = &defaults[&section.to_lowercase()];
-        assert!(value.get(key.to_lowercase()).is_some(), "{name}");
+        }
+        let path = name.strip_prefix("BICAST_").unwrap().to_lowercase();
+        let (section, keys) = path.split_once("__").unwrap();
+        let found = keys.split("__").try_fold(&defaults[section], |table, key| table.get(key));
+        assert!(found.is_some(), "{name}");
     }
 }
 

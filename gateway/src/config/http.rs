@@ -26,6 +26,35 @@ pub struct HttpConfig {
     /// Seconds that HTTP goes on at shutdown after the playlists were ended, so that HLS players see the end (0 to 60).
     /// Not waited for when no feed is on over HLS.
     pub drain: f64,
+    /// HTTPS.
+    pub tls: TlsConfig,
+    /// How the kernel treats its connections.
+    pub tcp: TcpConfig,
+}
+
+/// Settings of HTTPS: HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The addresses to listen on with TLS, beside those of `http.listen`; none goes without.
+    pub listen: Vec<SocketAddr>,
+    /// A PEM file with the certificate and its chain. Read again when it has changed. Empty: a self-signed one is made at each
+    /// start, for trying things out.
+    pub certificate: PathBuf,
+    /// A PEM file with the certificate's private key.
+    pub key: PathBuf,
+}
+
+/// Settings of the HTTP server's TCP sockets. TCP_NODELAY is always set: parts are small, and their last bytes must not wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TcpConfig {
+    /// TCP_NOTSENT_LOWAT in bytes (Linux): how much the kernel takes ahead of what the path can carry. 0 leaves it to the kernel.
+    /// With little of it, what is new goes ahead of what is old on HTTP/2 connections with a slow client.
+    pub notsent_lowat: u32,
+    /// The congestion control algorithm (Linux): one of `net.ipv4.tcp_available_congestion_control`, such as `bbr`. Empty leaves it to
+    /// the kernel.
+    pub congestion_control: String,
 }
 
 /// The port of the default addresses.
@@ -41,6 +70,8 @@ impl Default for HttpConfig {
             request_timeout: 15.0,
             stall_timeout: 30.0,
             drain: 2.5,
+            tls: TlsConfig::default(),
+            tcp: TcpConfig { notsent_lowat: 131_072, congestion_control: String::new() },
         }
     }
 }
@@ -60,6 +91,23 @@ impl HttpConfig {
         in_range("http.header_timeout", self.header_timeout, 1.0, 600.0, " s")?;
         in_range("http.request_timeout", self.request_timeout, 1.0, 600.0, " s")?;
         in_range("http.stall_timeout", self.stall_timeout, 1.0, 600.0, " s")?;
-        in_range("http.drain", self.drain, 0.0, 60.0, " s")
+        in_range("http.drain", self.drain, 0.0, 60.0, " s")?;
+        self.tls.check()
+    }
+}
+
+impl TlsConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        let (certificate, key) = (!self.certificate.as_os_str().is_empty(), !self.key.as_os_str().is_empty());
+        let wrong = |key, message: &str| Err(Invalid { key, message: message.to_owned() });
+        match (certificate, key) {
+            (true, false) => wrong("http.tls.key", "a certificate is named without its private key"),
+            (false, true) => wrong("http.tls.certificate", "a private key is named without its certificate"),
+            (true, true) if self.listen.is_empty() => wrong(
+                "http.tls.listen",
+                "a certificate is named, but no address to use it on, such as [\"0.0.0.0:443\", \"[::]:443\"]",
+            ),
+            _ => Ok(()),
+        }
     }
 }

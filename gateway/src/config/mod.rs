@@ -15,8 +15,8 @@ use bicast_shared::feed::info::FeedSettings;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::ConfigError;
-pub use self::http::HttpConfig;
 pub(crate) use self::http::everywhere;
+pub use self::http::{HttpConfig, TcpConfig, TlsConfig};
 pub use self::load::{DEFAULT_FILE, ENV_PREFIX, Setting, SettingValue, Sources};
 pub use self::log::{LogConfig, LogFormat};
 

@@ -105,7 +105,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
         bicast.toml, line 3: unknown key `listen_on`
           3 | listen_on = ["127.0.0.1:1"]
             | ^^^^^^^^^
-          Did you mean `listen`? Known here: listen, web_root, max_connections, header_timeout, request_timeout, stall_timeout, drain."#]]);
+          Did you mean `listen`? Known here: listen, web_root, max_connections, header_timeout, request_timeout, stall_timeout, drain, tls, tcp."#]]);
     Bench::new("section", "[log]\nlevel = \"info\"\n\n[paackager]\n").refuses(expect![[r#"
         bicast.toml, line 4: unknown key `paackager`
           4 | [paackager]

@@ -12,11 +12,15 @@ use crate::http::listen::{listen, may_be_left_out};
 
 /// Tries all addresses of HTTP, then all of WebRTC. Must be called inside a tokio runtime.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
-    let http = listen(&config.http.listen).map(|listeners| listeners.len());
+    let http = listen(&config.http.listen, &config.http.tcp).map(|listeners| listeners.len());
     let mut findings = vec![
         judge("http-port", "HTTP: TCP", &texts(&config.http.listen), http),
         judge("udp-port", "WebRTC: UDP", &texts(&addresses(config)), udp(config)),
     ];
+    if !config.http.tls.listen.is_empty() {
+        let https = listen(&config.http.tls.listen, &config.http.tcp).map(|listeners| listeners.len());
+        findings.insert(1, judge("https-port", "HTTPS: TCP", &texts(&config.http.tls.listen), https));
+    }
     if let Some(port) = config.sfu.tcp_port.number(config.sfu.udp_port) {
         let addresses = at(config, port);
         findings.push(judge("tcp-port", "WebRTC: TCP", &texts(&addresses), tcp(&addresses)));

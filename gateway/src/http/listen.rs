@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::config::TcpConfig;
 use crate::gateway::StartError;
 
 /// Connections that the kernel may hold until they are accepted.
@@ -13,11 +14,14 @@ const BACKLOG: i32 = 1024;
 
 /// Listens on all of `addresses`. An IPv6 wildcard is left out where the machine has no IPv6 and another address
 /// remains. Must be called inside a tokio runtime.
-pub(crate) fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+pub(crate) fn listen(addresses: &[SocketAddr], tcp: &TcpConfig) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for &address in addresses {
         match bind(address) {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => {
+                tune(&listener, tcp)?;
+                listeners.push(listener);
+            }
             Err(error) if may_be_left_out(address, &error) && addresses.len() > 1 => {
                 tracing::info!(%address, "this machine has no IPv6: listening on IPv4 only");
             }
@@ -42,6 +46,31 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Accepted connections have these settings from their listener.
+#[cfg(target_os = "linux")]
+fn tune(listener: &TcpListener, tcp: &TcpConfig) -> Result<(), StartError> {
+    let socket = socket2::SockRef::from(listener);
+    if tcp.notsent_lowat > 0
+        && let Err(error) = socket.set_tcp_notsent_lowat(tcp.notsent_lowat)
+    {
+        tracing::warn!(%error, "http.tcp.notsent_lowat: this kernel does not know TCP_NOTSENT_LOWAT");
+    }
+    let algorithm = &tcp.congestion_control;
+    if !algorithm.is_empty() {
+        let set = socket.set_tcp_congestion(algorithm.as_bytes());
+        set.map_err(|error| StartError::CongestionControl { algorithm: algorithm.clone(), error })?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tune(_listener: &TcpListener, tcp: &TcpConfig) -> Result<(), StartError> {
+    if !tcp.congestion_control.is_empty() {
+        tracing::warn!("http.tcp.congestion_control works on Linux only");
+    }
+    Ok(())
 }
 
 /// Whether an address is missing only because the machine has no IPv6.

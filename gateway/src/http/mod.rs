@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `listen` | binds the addresses |
 //! | `server` | accepts and serves connections, and ends them |
+//! | `tls` | the certificate, and its reload |
 //! | `guard` | drops connections that stall |
 //! | `app` | the rooms' routers and the gateway's own, and the layers around them |
 //! | `cors` | lets pages of any origin in |
@@ -17,3 +18,4 @@ pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod pages;
 pub(crate) mod server;
+pub(crate) mod tls;

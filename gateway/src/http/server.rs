@@ -14,6 +14,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::guard::Guarded;
+use super::tls::Tls;
 use crate::config::HttpConfig;
 
 /// Requests that one HTTP/2 connection may have open: a player has a handful.
@@ -34,7 +36,6 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The listeners and their connections.
 pub(crate) struct Server {
-    addresses: Vec<SocketAddr>,
     tasks: TaskTracker,
     /// Asks the connections to end with the answer they are giving.
     finish: CancellationToken,
@@ -56,10 +57,13 @@ struct Serving {
 }
 
 impl Server {
-    /// Begins to serve `app` on all listeners. Must be called inside a tokio runtime.
-    pub(crate) fn start(listeners: Vec<TcpListener>, app: Router, config: &HttpConfig) -> io::Result<Self> {
-        let addresses: Vec<SocketAddr> =
-            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    /// Begins to serve `app` on all listeners, with TLS on those that are `secure`. Must be called inside a tokio runtime.
+    pub(crate) fn start(
+        listeners: Vec<TcpListener>,
+        secure: Option<(Tls, Vec<TcpListener>)>,
+        app: Router,
+        config: &HttpConfig,
+    ) -> Self {
         let tasks = TaskTracker::new();
         let (finish, abort) = (CancellationToken::new(), CancellationToken::new());
         let serving = Serving {
@@ -73,14 +77,15 @@ impl Server {
             abort: abort.clone(),
         };
         for listener in listeners {
-            tasks.spawn(accept(listener, serving.clone()));
+            tasks.spawn(accept(listener, None, serving.clone()));
         }
-        Ok(Self { addresses, tasks, finish, abort })
-    }
-
-    /// The addresses it listens on, with the ports that the system chose where 0 was asked for.
-    pub(crate) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        if let Some((tls, listeners)) = secure {
+            for listener in listeners {
+                tasks.spawn(accept(listener, Some(tls.clone()), serving.clone()));
+            }
+            tasks.spawn(tls.watch(finish.clone()));
+        }
+        Self { tasks, finish, abort }
     }
 
     /// Closes the listeners, lets connections finish the answers they are giving for at most `grace`, and ends them.
@@ -112,7 +117,7 @@ fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn accept(listener: TcpListener, serving: Serving) {
+async fn accept(listener: TcpListener, tls: Option<Tls>, serving: Serving) {
     let mut warned: Option<Instant> = None;
     loop {
         let next = async {
@@ -127,7 +132,7 @@ async fn accept(listener: TcpListener, serving: Serving) {
         let Some((place, accepted)) = accepted else { return };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = serve(stream, peer, serving.clone());
+                let connection = serve(stream, peer, tls.clone(), serving.clone());
                 serving.tasks.spawn(async move {
                     connection.await;
                     drop(place);
@@ -155,7 +160,7 @@ fn is_out_of_files(error: &io::Error) -> bool {
     cfg!(unix) && error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving) {
+async fn serve(stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, serving: Serving) {
     let gauge = metrics::gauge!("bicast_http_connections");
     metrics::counter!("bicast_http_connections_total").increment(1);
     gauge.increment(1.0);
@@ -163,6 +168,36 @@ async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "TCP_NODELAY");
     }
+    match tls {
+        None => speak(stream, peer, serving).await,
+        Some(tls) => {
+            let shaken = tokio::time::timeout(serving.open_within, tls.acceptor().accept(stream));
+            let shaken = tokio::select! {
+                shaken = shaken => shaken,
+                () = serving.abort.cancelled() => return gauge.decrement(1.0),
+            };
+            match shaken {
+                Ok(Ok(stream)) => speak(stream, peer, serving).await,
+                Ok(Err(error)) => {
+                    metrics::counter!("bicast_tls_handshake_failures_total", "reason" => "refused")
+                        .increment(1);
+                    tracing::debug!(%error, %peer, "TLS handshake");
+                }
+                Err(_) => {
+                    metrics::counter!("bicast_tls_handshake_failures_total", "reason" => "timeout")
+                        .increment(1);
+                }
+            }
+        }
+    }
+    gauge.decrement(1.0);
+}
+
+/// Speaks HTTP on a connection until its end.
+async fn speak<S>(stream: S, peer: SocketAddr, serving: Serving)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let app = serving.app;
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -185,5 +220,4 @@ async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving) {
     if let Err(error) = outcome {
         tracing::debug!(%error, %peer, "connection");
     }
-    gauge.decrement(1.0);
 }

@@ -124,7 +124,7 @@ impl App {
         }
     }
 
-    async fn starts(&self, id: &FeedId, entry: &FeedEntry) -> Result<Arc<Published>, Response> {
+    async fn starts(&self, id: &FeedId, entry: &Arc<FeedEntry>) -> Result<Arc<Published>, Response> {
         let mut watch = entry.published.subscribe();
         let deadline = clock::now() + self.store.config.start_wait();
         let mut place = None;
@@ -138,7 +138,7 @@ impl App {
                 return Err(failed(problem, 1, Age::Plain));
             }
             if place.is_none() {
-                place = Some(self.store.wait().ok_or_else(|| failed(busy(), 1, Age::Retry(1)))?);
+                place = Some(self.store.wait(entry).ok_or_else(|| failed(busy(), 1, Age::Retry(1)))?);
             }
             if clock::now() >= deadline {
                 return Err(failed(starting(id), 1, Age::Retry(1)));
@@ -250,7 +250,7 @@ async fn media(
             Readiness::Wait => {}
         }
         if place.is_none() {
-            place = Some(match app.store.wait() {
+            place = Some(match app.store.wait(&entry) {
                 Some(place) => place,
                 None => return failed(busy(), target, Age::Retry(1)),
             });
@@ -338,7 +338,7 @@ async fn file(
             Found::Hinted => {}
         }
         if place.is_none() {
-            place = Some(match app.store.wait() {
+            place = Some(match app.store.wait(&entry) {
                 Some(place) => place,
                 None => return failed(busy(), target, Age::Retry(1)),
             });

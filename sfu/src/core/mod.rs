@@ -22,5 +22,6 @@ pub(crate) mod report;
 pub(crate) mod rewrite;
 pub(crate) mod sdp;
 pub(crate) mod seal;
+pub(crate) mod smoothing;
 pub(crate) mod ssrcs;
 pub(crate) mod stun;

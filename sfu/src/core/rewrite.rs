@@ -3,13 +3,19 @@
 //! Sequence numbers are the feed's (`stamp.sequence`) plus an offset, so a NACK names a packet of the feed without any
 //! state per packet. Timestamps are the media time itself: the same for every viewer.
 
+use std::time::Duration;
+
 use bicast_shared::packet::MediaPacket;
 
 use super::seal::{Header, SealError, Sealer};
 
-/// Packets from the start that carry the playout-delay extension. The first frame's are needed; a keyframe has rarely
-/// more packets than this.
+/// Packets from a change on that carry the playout-delay extension. The first frame's are needed; a keyframe has rarely
+/// more packets than this, and a player keeps what it was told last.
 const PLAYOUT_PACKETS: i64 = 250;
+/// Changes that are remembered for packets that are sent again; they come seconds apart.
+const PLAYOUT_CHANGES: usize = 8;
+/// The longest delay that the extension can say, in its unit of 10 ms.
+const MOST_TENS: u16 = 0xfff;
 /// A gap larger than this would leave the receiver's guess of the rollover counter behind (RFC 3711, 3.3.1: 2^15).
 const MAX_GAP: i64 = 1 << 14;
 
@@ -36,6 +42,14 @@ struct Mapping {
     index: u64,
 }
 
+/// The least delay that a player is asked for, from a packet of the feed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Playout {
+    from: i64,
+    /// In units of 10 ms; 0 asks for every picture at once.
+    tens: u16,
+}
+
 /// One track of one viewer.
 #[derive(Debug)]
 pub(crate) struct Track {
@@ -44,9 +58,9 @@ pub(crate) struct Track {
     /// One more than the highest index given out.
     next_index: u64,
     next_rtx_index: u64,
-    /// Packets of the feed before this one carry the playout-delay extension. Fixed at the start: a packet that is
-    /// sent again must be the same.
-    playout_until: Option<i64>,
+    /// From which packet of the feed on players are asked to wait so long. By packets and not by time, because one that is sent again
+    /// must be the same.
+    playout: Vec<Playout>,
 }
 
 impl Track {
@@ -56,7 +70,7 @@ impl Track {
             mapping: None,
             next_index: u64::from(spec.first_index),
             next_rtx_index: u64::from(spec.first_rtx_index),
-            playout_until: None,
+            playout: Vec::new(),
         }
     }
 
@@ -64,7 +78,20 @@ impl Track {
     /// nothing before it can be sent or asked for any more.
     pub(crate) fn begin(&mut self, sequence: i64) {
         self.mapping = Some(Mapping { sequence, index: self.next_index });
-        self.playout_until.get_or_insert(sequence + PLAYOUT_PACKETS);
+        if self.playout.is_empty() {
+            self.playout.push(Playout { from: sequence, tens: 0 });
+        }
+    }
+
+    /// Asks the player to hold pictures back at least so long from the next packet on.
+    pub(crate) fn set_playout(&mut self, least: Duration) {
+        let Some(mapping) = self.mapping.filter(|_| self.spec.playout_delay.is_some()) else { return };
+        let since = i64::try_from(self.next_index - mapping.index).unwrap_or(i64::MAX);
+        let tens = u16::try_from(least.as_millis() / 10).unwrap_or(MOST_TENS).min(MOST_TENS);
+        if self.playout.len() >= PLAYOUT_CHANGES {
+            self.playout.remove(0);
+        }
+        self.playout.push(Playout { from: mapping.sequence.saturating_add(since), tens });
     }
 
     /// Seals a packet of the feed for this viewer; nothing for one from before the beginning.
@@ -154,15 +181,18 @@ impl Track {
 
     /// The extension block in RFC 8285's one-byte form.
     fn extensions<'a>(&self, packet: &MediaPacket, block: &'a mut [u8; MAX_EXTENSIONS]) -> &'a [u8] {
-        let playout = self
-            .spec
-            .playout_delay
-            .filter(|_| self.playout_until.is_some_and(|until| packet.stamp.sequence < until));
+        let sequence = packet.stamp.sequence;
+        let playout = self.playout.iter().rev().find(|change| change.from <= sequence);
+        let playout = playout.filter(|change| sequence - change.from < PLAYOUT_PACKETS);
+        let playout = self.spec.playout_delay.zip(playout);
         let orientation = self.spec.orientation.zip(packet.orientation);
         let mut at = 4;
-        if let Some(id) = playout {
-            // Minimum and maximum delay, 12 bits each: 0 and 0.
-            block[at] = id << 4 | 2;
+        if let Some((id, Playout { tens, .. })) = playout {
+            // Minimum and maximum delay, 12 bits each. 0 and 0 is libwebrtc's mode for lowest latency; above a minimum the player's own
+            // estimate counts.
+            let most = if *tens == 0 { 0 } else { MOST_TENS };
+            let [_, a, b, c] = (u32::from(*tens) << 12 | u32::from(most)).to_be_bytes();
+            block[at..at + 4].copy_from_slice(&[id << 4 | 2, a, b, c]);
             at += 4;
         }
         if let Some((id, value)) = orientation {
@@ -335,6 +365,38 @@ mod tests {
         let mut again = Vec::new();
         rig.track.write_again(&first, &mut rig.sealer, &mut again).unwrap().unwrap();
         assert_eq!(again, sealed);
+    }
+
+    #[test]
+    fn a_change_of_the_delay_holds_from_a_packet_on_and_what_is_sent_again_stays_the_same() {
+        let mut rig = Rig::new(false);
+        let sent: Vec<Vec<u8>> = (0..1_000)
+            .map(|n| {
+                if n == 500 {
+                    rig.track.set_playout(Duration::from_millis(210));
+                }
+                rig.send(&packet(n, n * 300, n == 0)).unwrap()
+            })
+            .collect();
+        for (n, sealed) in (0_i64..).zip(&sent) {
+            let told = rig.open(sealed).header.get_extension(5).map(|told| told.to_vec());
+            let expected = match n {
+                0..250 => Some(vec![0, 0, 0]),
+                500..750 => Some(vec![0x01, 0x5f, 0xff]),
+                _ => None,
+            };
+            assert_eq!(told, expected, "packet {n}");
+        }
+        for _ in 0..20 {
+            rig.track.set_playout(Duration::from_secs(3_600));
+        }
+        assert_eq!(rig.track.playout.len(), PLAYOUT_CHANGES);
+        let mut rig = Rig::new(false);
+        let first = rig.send(&packet(0, 0, true)).unwrap();
+        rig.track.set_playout(Duration::from_millis(100));
+        let mut again = Vec::new();
+        rig.track.write_again(&packet(0, 0, true), &mut rig.sealer, &mut again).unwrap();
+        assert_eq!(again, first);
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Viewer {
     pub(crate) fn reports(&mut self, now: Instant, utc: ProgramTime, info: &FeedInfo) -> Vec<Vec<u8>> {
         self.report_due = now + REPORT_INTERVAL;
         self.counters.tick(now);
+        self.smooth(now);
         let (Some(map), Some(established)) = (&info.map, self.established) else { return Vec::new() };
         let related = self.tracks.iter().all(|track| {
             map.track(track.agreed.key.track, track.agreed.clock_rate).related || self.tracks.len() == 1
@@ -68,6 +69,17 @@ impl Viewer {
             reports.push(out);
         }
         reports
+    }
+
+    /// Gives repairs the time that they need where the line loses, where latency is what the viewer wants otherwise.
+    fn smooth(&mut self, now: Instant) {
+        let counters = &self.counters;
+        let change = self.smoothing.tick(now, counters.packets, counters.nacks, counters.round_trip());
+        let Some(delay) = change else { return };
+        metrics::counter!("bicast_viewer_playout_changes_total").increment(1);
+        for track in &mut self.tracks {
+            track.out.set_playout(delay);
+        }
     }
 
     /// Goodbye from all its streams.

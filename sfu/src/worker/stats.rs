@@ -83,6 +83,7 @@ impl Worker {
                 loss_ratio: f64::from(counters.fraction_lost) / 256.0,
                 jitter_ms: counters.jitter.as_secs_f64() * 1_000.0,
                 round_trip_ms: counters.round_trip.map(|time| time.as_secs_f64() * 1_000.0),
+                playout_delay_ms: u64::try_from(viewer.smoothing.delay().as_millis()).unwrap_or(u64::MAX),
                 queue: viewer.queue(|key| streams.history(key)),
             }
         });

@@ -23,6 +23,7 @@ use crate::core::pacer::Pacer;
 use crate::core::repairs::Repairs;
 use crate::core::report;
 use crate::core::seal::Sealer;
+use crate::core::smoothing::Smoothing;
 use crate::tcp::authentic::Authentic;
 
 /// A viewer's own requests for a keyframe that are passed on: a keyframe costs every other viewer picture quality, so that
@@ -63,6 +64,7 @@ pub(crate) struct Viewer {
     pub(super) repairs: Repairs,
     pub(super) pacer: Pacer,
     pub(super) inbound: Inbound,
+    pub(super) smoothing: Smoothing,
     pub(super) cname: String,
 }
 
@@ -138,6 +140,7 @@ impl Viewer {
             repairs: Repairs::default(),
             pacer: Pacer::new(),
             inbound: Inbound::default(),
+            smoothing: Smoothing::default(),
             cname: ufrag.clone(),
             ufrags: vec![ufrag],
         }

@@ -38,6 +38,7 @@ fn viewer(status: ViewerStatus) -> api::Viewer {
         loss_ratio: thousandths(status.loss_ratio),
         jitter_ms: thousandths(status.jitter_ms),
         round_trip_ms: status.round_trip_ms.map(thousandths),
+        playout_delay_ms: status.playout_delay_ms,
         queue: status.queue,
     }
 }
@@ -65,6 +66,7 @@ pub(crate) mod tests {
             loss_ratio: 0.003_9,
             jitter_ms: 1.25,
             round_trip_ms: Some(23.456_7),
+            playout_delay_ms: 180,
             queue: 0,
         }
     }
