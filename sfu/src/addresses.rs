@@ -22,6 +22,9 @@ pub(crate) fn reachable(
             same.map(|bound| SocketAddr::new(ip, bound.port()))
         };
         public.iter().filter_map(|ip| port_for(*ip)).for_each(&mut add);
+        // Who called this machine by its loopback is on it: an encoder beside the server, which the way by the public address may not
+        // lead back to.
+        request_host.filter(IpAddr::is_loopback).and_then(port_for).into_iter().for_each(&mut add);
         return found;
     }
     let over_loopback = request_host.is_some_and(|ip| ip.is_loopback());
@@ -66,7 +69,15 @@ mod tests {
         let bound = ["127.0.0.1:8189".parse().unwrap(), "[::1]:8189".parse().unwrap()];
         assert_eq!(reachable(&bound, &[], loopback), bound);
         let told = reachable(&bound, &["203.0.113.9".parse().unwrap()], loopback);
-        assert_eq!(told, ["203.0.113.9:8189".parse::<SocketAddr>().unwrap()]);
+        let here: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            here,
+            ["203.0.113.9:8189", "127.0.0.1:8189"],
+            "who is on this machine may not get out and in again"
+        );
+        let elsewhere =
+            reachable(&bound, &["203.0.113.9".parse().unwrap()], Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(elsewhere, ["203.0.113.9:8189".parse::<SocketAddr>().unwrap()]);
         let any = ["0.0.0.0:8189".parse().unwrap()];
         assert_eq!(reachable(&any, &[], loopback)[0].ip().to_string(), "127.0.0.1");
         assert!(reachable(&any, &[], None).iter().all(|address| !address.ip().is_loopback()));

@@ -423,7 +423,8 @@ mod tests {
             (own[0].as_str(), own.last().unwrap().as_str()),
             ("Udp 127.0.0.1", "TcpPassive 127.0.0.1")
         );
-        assert_eq!(told(&port(&["203.0.113.9"])), ["Udp 203.0.113.9", "TcpPassive 203.0.113.9"]);
+        let public = ["Udp 203.0.113.9", "Udp 127.0.0.1", "TcpPassive 203.0.113.9", "TcpPassive 127.0.0.1"];
+        assert_eq!(told(&port(&["203.0.113.9"])), public);
     }
 
     #[test]

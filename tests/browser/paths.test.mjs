@@ -119,6 +119,14 @@ describe('one feed in Chromium over', { timeout: 900_000 }, () => {
         );
         t.diagnostic(`HLS: ${skipped} left out by the publisher, ${lost} missing, ${stills} still frames; ${stalls} stalls`);
 
+        // Sender reports and their answers give pages the time of capture on their own clock: the one that the picture itself shows.
+        const told = shown.realtime.filter((frame) => frame.captured !== undefined && frame.age !== null);
+        assert.ok(told.length > shown.realtime.length / 2, `captureTime on ${told.length} of ${shown.realtime.length} frames`);
+        const apart = told.map((frame) => Math.abs(frame.shown - frame.captured - frame.age)).sort((a, b) => a - b);
+        const usual = apart[Math.floor(apart.length / 2)];
+        assert.ok(usual < 500, `captureTime is ${Math.round(usual)} ms from the clock in the picture`);
+        t.diagnostic(`captureTime is ${Math.round(usual)} ms from the clock in the picture (median)`);
+
         // hls.js: it played without a break, and what it painted are those very frames in their order.
         assert.deepEqual(errors.filter((error) => error.fatal), []);
         const seen = shown.hls.filter((frame) => frame.number !== null);

@@ -23,5 +23,6 @@ mod renditions;
 mod restarts;
 mod scene;
 mod sessions;
+mod shield;
 mod shutdown;
 mod takeover;

@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod doctor;
+mod health;
 mod serve;
 
 use std::io::IsTerminal;
@@ -54,6 +55,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Look for what keeps viewers away: addresses, ports, NAT, kernel settings
     Doctor(Box<doctor::DoctorArgs>),
+    /// Ask whether a server is ready: exit code 0 or 1
+    Health(Box<health::HealthArgs>),
     /// Measure a server
     Bench(bench::BenchArgs),
 }
@@ -69,6 +72,7 @@ impl Cli {
             Command::Publish(args) => block_on(bicast_publish::run(*args))?,
             Command::Config(args) => config::run(&args)?,
             Command::Doctor(args) => return block_on(doctor::run(*args)),
+            Command::Health(args) => return block_on(health::run(*args)),
             Command::Bench(args) => bench::run(args)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -82,6 +82,8 @@ function watchPaint(video, state) {
       rtp: metadata.rtpTimestamp,
       presented: metadata.presentedFrames,
       shown: metadata.expectedDisplayTime,
+      // On the page's clock; there once sender reports have related the clocks of both ends.
+      captured: metadata.captureTime,
       // When it reaches the screen, not when this callback got its turn.
       age: clock === null ? null : age(clock, performance.timeOrigin + metadata.expectedDisplayTime),
     });
