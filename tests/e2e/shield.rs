@@ -2,128 +2,24 @@
 //! origin is asked for it once, however many they are.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_shared::clock;
 use bicast_tests::connection::Http2;
+use bicast_tests::edge::Edge;
 use bicast_tests::hls;
 use bicast_tests::http;
-use bicast_tests::process::Process;
 use bicast_tests::server::Server;
-use bicast_tests::wait::{self, GENEROUS};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rcgen::{CertificateParams, KeyPair};
 
 use crate::scene::FEED;
 
 const PLAYERS: usize = 50;
 /// How long the players follow the live edge.
 const FOLLOWED: Duration = Duration::from_secs(8);
-
-/// A port that nobody uses.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// Varnish and nginx in front of a server, with the configurations that are deployed and other addresses.
-struct Edge {
-    https: SocketAddr,
-    certificate: String,
-    _varnish: Process,
-    _nginx: Process,
-}
-
-impl Edge {
-    async fn before(server: &Server) -> anyhow::Result<Self> {
-        let folder = bicast_tests::root().join(format!("target/test-logs/{}-edge", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        let (shield, plain, secure) = (free_port()?, free_port()?, free_port()?);
-        let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?.pem();
-        std::fs::write(folder.join("certificate.pem"), &certificate)?;
-        std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
-        let varnish = varnish(&folder, server.http().port(), shield)?;
-        let nginx = nginx(&folder, server.http(), shield, plain, secure)?;
-        let https = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
-        let edge = Self { https, certificate, _varnish: varnish, _nginx: nginx };
-        wait::until("the edge answers", GENEROUS, || async {
-            let mut connection = edge.connect().await?;
-            let ready = connection.get("/readyz", &[]).await?;
-            let shielded = connection.get(&format!("/hls/{FEED}/multivariant.m3u8"), &[]).await?;
-            anyhow::ensure!(
-                ready.status == 200 && shielded.status < 500,
-                "{} {}",
-                ready.status,
-                shielded.status
-            );
-            Ok(Some(()))
-        })
-        .await
-        .with_context(|| format!("{}\n{}", edge._varnish.output(), edge._nginx.output()))?;
-        Ok(edge)
-    }
-
-    async fn connect(&self) -> anyhow::Result<Http2> {
-        Http2::secure(self.https, &self.certificate).await
-    }
-}
-
-/// A file of `deploy/` with everything replaced that has to be, each of which must be there.
-fn deployed(file: &str, changes: &[(&str, &str)]) -> anyhow::Result<String> {
-    let path = bicast_tests::root().join("deploy").join(file);
-    let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    for (from, to) in changes {
-        anyhow::ensure!(text.contains(from), "{file} has no {from:?}");
-        text = text.replace(from, to);
-    }
-    Ok(text)
-}
-
-/// Debian keeps servers where only root's PATH leads.
-fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let places = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let found = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file());
-    found.with_context(|| format!("{name} is missing: run scripts/setup test"))
-}
-
-fn varnish(folder: &Path, origin: u16, port: u16) -> anyhow::Result<Process> {
-    let changes = [("\"gateway\"", "\"127.0.0.1\""), ("\"8080\"", &format!("\"{origin}\""))];
-    std::fs::write(folder.join("shield.vcl"), deployed("varnish/default.vcl", &changes)?)?;
-    let mut command = Command::new(program("varnishd")?);
-    command.args(["-F", "-j", "none", "-s", "malloc,64m", "-p", "thread_pool_min=20", "-n"]);
-    command.arg(folder.join("varnish")).arg("-f").arg(folder.join("shield.vcl"));
-    command.args(["-a", &format!("127.0.0.1:{port}")]);
-    Process::start("varnishd", &mut command)
-}
-
-fn nginx(folder: &Path, origin: SocketAddr, shield: u16, plain: u16, secure: u16) -> anyhow::Result<Process> {
-    let place = folder.display().to_string();
-    let text = deployed(
-        "nginx/nginx.conf",
-        &[
-            ("shield:6081", &format!("127.0.0.1:{shield}")),
-            ("gateway:8080", &origin.to_string()),
-            ("listen 8080;", &format!("listen 127.0.0.1:{plain};")),
-            ("listen 8443 ssl", &format!("listen 127.0.0.1:{secure} ssl")),
-            ("listen [::]:8080;", ""),
-            ("listen [::]:8443 ssl http2;", ""),
-            ("/etc/bicast/tls", &place),
-            ("/tmp/", &format!("{place}/")),
-        ],
-    )?;
-    // Debian's build wants root's user where it is started by root.
-    let text = format!("user root;\n{text}");
-    std::fs::write(folder.join("nginx.conf"), text)?;
-    let mut command = Command::new(program("nginx")?);
-    command.arg("-c").arg(folder.join("nginx.conf")).args(["-g", "daemon off;"]);
-    Process::start("nginx", &mut command)
-}
 
 /// Everything that players were given, by its path.
 type Given = Arc<Mutex<BTreeMap<String, Bytes>>>;
@@ -167,7 +63,7 @@ async fn fifty_players_are_one_to_the_origin_and_get_what_it_has() -> anyhow::Re
     let server = Server::start().await?;
     let _publisher = server.publish(FEED, &["--test-pattern", "--size", "320x180", "--bitrate", "200k"])?;
     let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
-    let edge = Edge::before(&server).await?;
+    let edge = Edge::before(&server, FEED).await?;
     let (_, path) =
         playlists[0].split_once("://").and_then(|(_, rest)| rest.split_once('/')).context("no path")?;
     let playlist = format!("/{path}");
@@ -212,7 +108,7 @@ async fn what_the_edge_passes_on_refuses_and_hides() -> anyhow::Result<()> {
     let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
     let (_, path) =
         playlists[0].split_once("://").and_then(|(_, rest)| rest.split_once('/')).context("no path")?;
-    let edge = Edge::before(&server).await?;
+    let edge = Edge::before(&server, FEED).await?;
     let mut connection = edge.connect().await?;
 
     let feeds = connection.get("/v1/feeds", &[]).await?;

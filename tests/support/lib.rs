@@ -7,6 +7,7 @@
 //! | [`process`] | children (publishers, players) that end with the test |
 //! | [`http`] | a small HTTP client |
 //! | [`connection`] | one HTTP connection, HTTP/2 or TLS, kept open |
+//! | [`edge`] | [`edge::Edge`]: the real nginx and Varnish in front of a server, with the files of `deploy/` |
 //! | [`clip`] | H.264 read from MP4 files, every frame marked with a number of its own |
 //! | [`peer`] | [`peer::RtpPublisher`] and [`peer::RtpViewer`]: WHIP and WHEP with raw RTP on both ends |
 //! | [`raw`] | peers whose every datagram is in the test's hands: for attacks and for moving about |
@@ -20,6 +21,7 @@ pub mod barcode;
 pub mod clip;
 pub mod cmaf;
 pub mod connection;
+pub mod edge;
 pub mod hls;
 pub mod http;
 pub mod peer;
