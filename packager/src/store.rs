@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::core::playlist::{self, MediaRequest};
+use crate::core::playlist::{self, MediaRequest, Shape};
 use crate::core::snapshot::FeedSnapshot;
 
 /// A viewer that asked for a media playlist this long ago is still there.
@@ -52,9 +52,10 @@ pub(crate) struct FeedEntry {
 pub(crate) struct Published {
     pub(crate) snapshot: FeedSnapshot,
     version: u64,
-    multivariant: OnceLock<Arc<Text>>,
-    /// Per rendition: the full playlist, the delta update, and the playlist of keyframes.
-    media: Vec<[OnceLock<Arc<Text>>; 3]>,
+    /// For low latency, and the standard one.
+    multivariant: [OnceLock<Arc<Text>>; 2],
+    /// Per rendition: the full playlist, the delta update, the standard one, and the playlist of keyframes.
+    media: Vec<[OnceLock<Arc<Text>>; 4]>,
 }
 
 /// A rendered playlist.
@@ -85,28 +86,37 @@ impl Text {
 impl Published {
     fn new(snapshot: FeedSnapshot, version: u64) -> Self {
         let media = snapshot.renditions.iter().map(|_| Default::default()).collect();
-        Self { snapshot, version, multivariant: OnceLock::new(), media }
+        Self { snapshot, version, multivariant: Default::default(), media }
     }
 
     /// The multivariant playlist; `query` is appended to its URIs.
-    pub(crate) fn multivariant(&self, query: &str) -> Arc<Text> {
-        let render =
-            || Text::new(playlist::multivariant(&self.snapshot, query), format!("\"m{}\"", self.version));
-        if query.is_empty() { self.multivariant.get_or_init(render).clone() } else { render() }
+    pub(crate) fn multivariant(&self, standard: bool, query: &str) -> Arc<Text> {
+        let render = || {
+            let (print, kind): (fn(&FeedSnapshot, &str) -> String, _) =
+                if standard { (playlist::standard_multivariant, "n") } else { (playlist::multivariant, "m") };
+            Text::new(print(&self.snapshot, query), format!("\"{kind}{}\"", self.version))
+        };
+        let [low_latency, plain] = &self.multivariant;
+        let cell = if standard { plain } else { low_latency };
+        if query.is_empty() { cell.get_or_init(render).clone() } else { render() }
     }
 
     /// A media playlist. None for a rendition that is not there.
     pub(crate) fn media(&self, name: &str, request: MediaRequest<'_>) -> Option<Arc<Text>> {
         let index = self.snapshot.renditions.iter().position(|rendition| rendition.name == name)?;
+        let (cell, kind) = match request.shape {
+            Shape::Full => (0, "0"),
+            Shape::Delta => (1, "1"),
+            Shape::Standard => (2, "2"),
+        };
         let render = |kind: &str| {
             let text = playlist::media(&self.snapshot, name, request).unwrap_or_default();
             Text::new(text, format!("\"{}-{name}-{kind}\"", self.version))
         };
         if !request.query.is_empty() {
-            return Some(render("q"));
+            return Some(render(&format!("q{kind}")));
         }
-        let cell = self.media.get(index)?.get(usize::from(request.skip))?;
-        Some(cell.get_or_init(|| render(if request.skip { "1" } else { "0" })).clone())
+        Some(self.media.get(index)?.get(cell)?.get_or_init(|| render(kind)).clone())
     }
 
     /// An I-frame playlist; `query` is appended to its URIs. None for a rendition that is not there.
@@ -119,7 +129,7 @@ impl Published {
         if !query.is_empty() {
             return Some(render());
         }
-        Some(self.media.get(index)?.get(2)?.get_or_init(render).clone())
+        Some(self.media.get(index)?.get(3)?.get_or_init(render).clone())
     }
 }
 
@@ -358,15 +368,15 @@ mod tests {
     #[test]
     fn a_playlist_is_rendered_once_for_everybody_and_apart_for_who_has_a_query() {
         let published = published(7);
-        let ask = |skip, query| published.media("video0", MediaRequest { skip, query }).unwrap();
-        let with_query = ask(false, "token=a");
+        let ask = |shape, query| published.media("video0", MediaRequest { shape, query }).unwrap();
+        let with_query = ask(Shape::Full, "token=a");
         assert!(published.media[0].iter().all(|cell| cell.get().is_none()), "a query fills no cell");
         assert!(std::str::from_utf8(&with_query.plain).unwrap().contains("?token=a"));
-        let first = ask(false, "");
-        assert!(Arc::ptr_eq(&first, &ask(false, "")));
-        assert!(Arc::ptr_eq(&ask(true, ""), &ask(true, "")));
+        let first = ask(Shape::Full, "");
+        assert!(Arc::ptr_eq(&first, &ask(Shape::Full, "")));
+        assert!(Arc::ptr_eq(&ask(Shape::Delta, ""), &ask(Shape::Delta, "")));
         assert!(!std::str::from_utf8(&first.plain).unwrap().contains("token"));
-        assert_eq!((first.etag.as_str(), with_query.etag.as_str()), ("\"7-video0-0\"", "\"7-video0-q\""));
+        assert_eq!((first.etag.as_str(), with_query.etag.as_str()), ("\"7-video0-0\"", "\"7-video0-q0\""));
         assert!(published.media("video1", MediaRequest::default()).is_none());
     }
 }

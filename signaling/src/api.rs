@@ -312,6 +312,9 @@ pub struct HlsPath {
     /// The multivariant playlist, relative to this server.
     #[schema(example = "/hls/demo/multivariant.m3u8")]
     pub url: String,
+    /// The same for players that know whole segments only, ten seconds and more behind.
+    #[schema(example = "/hls/demo/standard.m3u8")]
+    pub standard_url: String,
 }
 
 /// Where a path's newest content lies on the timeline.

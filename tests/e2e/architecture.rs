@@ -157,3 +157,29 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
         .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
 }
+
+/// Dashboard and alerts of `deploy/` draw what the process really counts: a renamed counter would leave an empty plot that nobody sees.
+#[test]
+fn every_metric_of_the_dashboard_and_the_alerts_is_counted_somewhere() {
+    let root = bicast_tests::root();
+    let mut counted = String::new();
+    for room in ["shared", "sfu", "packager", "signaling", "gateway"] {
+        let mut files = Vec::new();
+        walk(&root.join(room).join("src"), &mut files).unwrap();
+        for file in files {
+            counted += &std::fs::read_to_string(file).unwrap();
+        }
+    }
+    let mut named = std::collections::BTreeSet::new();
+    for file in ["deploy/grafana/dashboards/bicast.json", "deploy/prometheus/rules.yml"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        named.extend(words.filter(|word| word.starts_with("bicast_")).map(str::to_owned));
+    }
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let base =
+            ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+        assert!(counted.contains(&format!("\"{base}\"")), "{name} is counted nowhere");
+    }
+}

@@ -8,6 +8,7 @@ use bicast_tests::clip::Clip;
 use bicast_tests::hls::{self, MediaPlaylist, attribute};
 use bicast_tests::http;
 use bicast_tests::playback::Playback;
+use bicast_tests::process;
 use bicast_tests::server::Server;
 use bicast_tests::wait::GENEROUS;
 
@@ -241,6 +242,50 @@ async fn dates_run_with_the_media_and_agree_with_the_timeline_api() -> anyhow::R
     assert!((time - newest).abs() < 30_000.0, "now is {time}, the newest segment is of {newest}");
     playing.abort();
     Ok(())
+}
+
+/// Players that know whole segments only have an entrance of their own, to the same segments.
+#[tokio::test]
+async fn the_standard_playlists_list_the_same_segments_and_ffmpeg_reads_them() -> anyhow::Result<()> {
+    let (server, playlists, playing) = running().await?;
+    let entrance = server.url(&format!("/hls/{FEED}/standard.m3u8"));
+    let multivariant = http::get(&entrance).await?.success()?.text();
+    assert!(!multivariant.contains("media.m3u8"), "{multivariant}");
+    let standard = hls::renditions(&entrance).await?;
+    assert_eq!(standard.len(), playlists.len());
+    for (standard, full) in standard.iter().zip(&playlists) {
+        let text = http::get(standard).await?.success()?.text();
+        assert!(!text.contains("#EXT-X-PART") && !text.contains("#EXT-X-PRELOAD-HINT"), "{text}");
+        // Asked for a moment later: it has those and perhaps one more.
+        let full = http::get(full).await?.success()?.text();
+        let segments = |text: &str| -> Vec<String> {
+            let names = text.lines().filter(|line| line.ends_with(".m4s") && !line.starts_with('#'));
+            names.map(str::to_owned).collect()
+        };
+        let (some, all) = (segments(&text), segments(&full));
+        assert!(!some.is_empty() && all.starts_with(&some), "{some:?} {all:?}");
+        let name = some.first().context("no segment")?;
+        let media = http::get(&hls::resolve(standard, name)?).await?.success()?;
+        assert!(!media.body.is_empty());
+    }
+    let mut ffprobe = std::process::Command::new("ffprobe");
+    ffprobe.args([
+        "-v",
+        "error",
+        "-read_intervals",
+        "%+2",
+        "-show_entries",
+        "packet=codec_type",
+        "-of",
+        "csv=p=0",
+    ]);
+    ffprobe.arg(&entrance);
+    let output = tokio::task::spawn_blocking(move || process::run(&mut ffprobe, &[])).await??;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let count = |kind: &str| text.lines().filter(|line| line.starts_with(kind)).count();
+    assert!(count("video") > 20 && count("audio") > 40, "{} {}", count("video"), count("audio"));
+    playing.abort();
+    server.check_unharmed().await
 }
 
 /// Milliseconds since 1970 of `2026-11-23T05:08:59.123Z` or of the same with an offset of `+00:00`.

@@ -134,6 +134,7 @@ function feed(id: string, state: string, other: object) {
         liveEdge: edge(180),
         newest: live ? { segment: 376, part: 4 } : null,
         windowSeconds: live ? 300 : 0,
+        standardUrl: `/hls/${id}/standard.m3u8`,
         url: `/hls/${id}/multivariant.m3u8`,
       },
     },

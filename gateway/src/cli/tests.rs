@@ -36,6 +36,7 @@ fn the_first_help_fits_on_a_screen() {
               publish  Publish a file or a test pattern to a gateway by WHIP
               config   Print the configuration that `serve` would run with, or one to begin with
               doctor   Look for what keeps viewers away: addresses, ports, NAT, kernel settings
+              health   Ask whether a server is ready: exit code 0 or 1
               bench    Measure a server
 
             Options:

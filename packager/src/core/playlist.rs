@@ -10,11 +10,23 @@ const SKIP_TARGETS: u32 = 6;
 /// EXT-X-PART tags are dropped when this many target durations from the end (6.2.2).
 const PART_TARGETS: i64 = 3;
 
+/// What a playlist is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Low latency: with parts, hints and rendition reports.
+    #[default]
+    Full,
+    /// The same without what the client has already (`_HLS_skip`).
+    Delta,
+    /// Whole segments only, for players that know nothing else (RFC 8216): they begin three target durations from the end.
+    Standard,
+}
+
 /// How a media playlist is asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MediaRequest<'a> {
-    /// `_HLS_skip`: leave out what the client has already.
-    pub skip: bool,
+    /// What it is for.
+    pub shape: Shape,
     /// A query to append to every URI: what the client sent that is not a directive (a token).
     pub query: &'a str,
 }
@@ -26,7 +38,11 @@ pub fn media(feed: &FeedSnapshot, name: &str, request: MediaRequest<'_>) -> Opti
     let printer = Printer { feed, rendition, query: request.query };
     let mut out = String::with_capacity(4_096);
     // Writing to a String cannot fail.
-    let _ = printer.print(&mut out, request.skip && !feed.ended);
+    let _ = match request.shape {
+        Shape::Full => printer.print(&mut out, false),
+        Shape::Delta => printer.print(&mut out, !feed.ended),
+        Shape::Standard => printer.print_standard(&mut out),
+    };
     Some(out)
 }
 
@@ -87,6 +103,25 @@ impl Printer<'_> {
             )?;
         }
         Ok(())
+    }
+
+    /// Whole segments, and nothing that a player of RFC 8216 does not know.
+    fn print_standard(&self, out: &mut String) -> std::fmt::Result {
+        let header = self.feed.header;
+        let segments = &self.rendition.segments;
+        writeln!(out, "#EXTM3U\n#EXT-X-VERSION:6")?;
+        if header.independent_segments {
+            writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
+        }
+        writeln!(out, "#EXT-X-TARGETDURATION:{}", header.target_duration)?;
+        writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", segments.first().map_or(0, |segment| segment.head.number))?;
+        writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.rendition.discontinuity_sequence)?;
+        let mut init = None;
+        for segment in segments.iter().filter(|segment| segment.complete) {
+            self.segment(out, segment, init, false)?;
+            init = Some(segment.head.init.number);
+        }
+        if self.feed.ended { writeln!(out, "#EXT-X-ENDLIST") } else { Ok(()) }
     }
 
     fn print_iframes(&self, out: &mut String) -> std::fmt::Result {
@@ -200,13 +235,23 @@ fn millis(millis: u32) -> String {
 /// The multivariant playlist. Call it only for a snapshot that is [`FeedSnapshot::playable`]; bandwidths of another are 0.
 #[must_use]
 pub fn multivariant(feed: &FeedSnapshot, query: &str) -> String {
+    variants(feed, "media", query)
+}
+
+/// The multivariant playlist of those that have whole segments only ([`Shape::Standard`]).
+#[must_use]
+pub fn standard_multivariant(feed: &FeedSnapshot, query: &str) -> String {
+    variants(feed, "standard", query)
+}
+
+fn variants(feed: &FeedSnapshot, file: &str, query: &str) -> String {
     let mut out = String::with_capacity(512);
     // Writing to a String cannot fail.
-    let _ = print_multivariant(&mut out, feed, query);
+    let _ = print_multivariant(&mut out, feed, file, query);
     out
 }
 
-fn print_multivariant(out: &mut String, feed: &FeedSnapshot, query: &str) -> std::fmt::Result {
+fn print_multivariant(out: &mut String, feed: &FeedSnapshot, media: &str, query: &str) -> std::fmt::Result {
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     writeln!(out, "#EXTM3U\n#EXT-X-VERSION:6")?;
     if feed.header.independent_segments {
@@ -229,13 +274,13 @@ fn print_multivariant(out: &mut String, feed: &FeedSnapshot, query: &str) -> std
                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"{}\",LANGUAGE=\"und\",DEFAULT=YES,\
                  AUTOSELECT=YES,CHANNELS=\"{channels}\",URI=\"{}\"",
                 rendition.name,
-                uri(rendition, "media")
+                uri(rendition, media)
             )?;
         }
     }
     if let (true, Some(rendition)) = (video.is_empty(), audio.first()) {
         let rates = bandwidths(peak, average);
-        writeln!(out, "#EXT-X-STREAM-INF:{rates},CODECS=\"{codecs}\"\n{}", uri(rendition, "media"))?;
+        writeln!(out, "#EXT-X-STREAM-INF:{rates},CODECS=\"{codecs}\"\n{}", uri(rendition, media))?;
     }
     let (group, with_audio) = match codecs.is_empty() {
         true => ("", String::new()),
@@ -251,7 +296,7 @@ fn print_multivariant(out: &mut String, feed: &FeedSnapshot, query: &str) -> std
             "#EXT-X-STREAM-INF:{rates},CODECS=\"{}{with_audio}\",RESOLUTION={width}x{height},\
              FRAME-RATE={frame_rate:.3}{group},CLOSED-CAPTIONS=NONE{score}\n{}",
             rendition.codecs,
-            uri(rendition, "media")
+            uri(rendition, media)
         )?;
     }
     for rendition in &video {

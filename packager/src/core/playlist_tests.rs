@@ -76,7 +76,7 @@ fn a_live_playlist() {
 #[test]
 fn an_ended_playlist_has_no_hint_and_no_delta() {
     let ended = FeedSnapshot { ended: true, ..feed() };
-    let text = media(&ended, "audio0", MediaRequest { skip: true, query: "" }).unwrap();
+    let text = media(&ended, "audio0", MediaRequest { shape: Shape::Delta, query: "" }).unwrap();
     assert!(text.ends_with("#EXT-X-ENDLIST\n"));
     assert!(!text.contains("PRELOAD-HINT") && !text.contains("SKIP:") && !text.contains("REPORT"));
     assert!(media(&ended, "video1", MediaRequest::default()).is_none());
@@ -84,7 +84,7 @@ fn an_ended_playlist_has_no_hint_and_no_delta() {
 
 #[test]
 fn a_clients_query_goes_on_into_every_uri() {
-    let text = media(&feed(), "video0", MediaRequest { skip: false, query: "token=a" }).unwrap();
+    let text = media(&feed(), "video0", MediaRequest { shape: Shape::Full, query: "token=a" }).unwrap();
     let uris = text.matches(".m4s").count() + text.matches(".mp4").count() + text.matches(".m3u8").count();
     assert_eq!(text.matches("?token=a").count(), uris);
     let text = multivariant(&feed(), "token=a");
@@ -97,7 +97,7 @@ fn a_delta_update_leaves_out_what_is_older_than_the_skip_boundary() {
     // 30 segments of 1 s: the boundary is 18 s from the end of the last complete one.
     feed.renditions[0].segments = (0..30).map(|number| Arc::new(segment(number, 5, true))).collect();
     let full = media(&feed, "video0", MediaRequest::default()).unwrap();
-    let delta = media(&feed, "video0", MediaRequest { skip: true, query: "" }).unwrap();
+    let delta = media(&feed, "video0", MediaRequest { shape: Shape::Delta, query: "" }).unwrap();
     let skipped: usize =
         delta.lines().find_map(|l| l.strip_prefix("#EXT-X-SKIP:SKIPPED-SEGMENTS=")).unwrap().parse().unwrap();
     assert_eq!(skipped, 11, "the one that ends exactly at the boundary stays");
@@ -138,4 +138,27 @@ fn the_multivariant_playlist_tells_what_the_bitstream_says() {
         audio0/i1/media.m3u8
     "#]]
     .assert_eq(&multivariant(&sound, ""));
+}
+
+#[test]
+fn players_that_know_whole_segments_only_are_told_of_nothing_else() {
+    let feed = feed();
+    let text = media(&feed, "video0", MediaRequest { shape: Shape::Standard, query: "" }).unwrap();
+    for tag in
+        ["EXT-X-PART", "EXT-X-PRELOAD-HINT", "EXT-X-RENDITION-REPORT", "EXT-X-SERVER-CONTROL", "EXT-X-SKIP"]
+    {
+        assert!(!text.contains(tag), "{tag}: {text}");
+    }
+    let full = media(&feed, "video0", MediaRequest::default()).unwrap();
+    let lines = |text: &str, start: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with(start)).map(str::to_owned).collect()
+    };
+    assert!(!text.contains("init1.mp4"), "of a segment that is not whole");
+    for tag in ["#EXT-X-MEDIA-SEQUENCE", "#EXT-X-DISCONTINUITY-SEQUENCE", "#EXT-X-TARGETDURATION", "#EXTINF"]
+    {
+        assert_eq!(lines(&text, tag), lines(&full, tag), "{tag}");
+    }
+    let variants = standard_multivariant(&feed, "token=a");
+    assert!(variants.contains("/standard.m3u8?token=a") && !variants.contains("media.m3u8"), "{variants}");
+    assert_eq!(variants.replace("standard.m3u8", "media.m3u8"), multivariant(&feed, "token=a"));
 }

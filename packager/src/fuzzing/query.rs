@@ -6,7 +6,7 @@ use arbitrary::Unstructured;
 use axum::http::Uri;
 
 use super::below;
-use crate::core::playlist::{self, MediaRequest};
+use crate::core::playlist::{self, MediaRequest, Shape};
 use crate::core::reload::{Directives, Readiness, readiness};
 use crate::core::snapshot::{FeedSnapshot, Header, RenditionMedia, RenditionSnapshot};
 use crate::core::testing::segment;
@@ -43,7 +43,8 @@ fn again(directives: &Directives) {
 }
 
 fn repeated(feed: &FeedSnapshot, query: &str, skip: bool) {
-    let print = |query| playlist::media(feed, "video0", MediaRequest { skip, query }).unwrap();
+    let shape = if skip { Shape::Delta } else { Shape::Full };
+    let print = |query| playlist::media(feed, "video0", MediaRequest { shape, query }).unwrap();
     let (with, without) = (print(query), print(""));
     assert_eq!(with.lines().count(), without.lines().count());
     for (with, without) in with.lines().zip(without.lines()) {

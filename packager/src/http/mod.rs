@@ -21,11 +21,11 @@ use bicast_shared::problem::Problem;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::core::playlist::MediaRequest;
+use crate::core::playlist::{MediaRequest, Shape};
 use crate::core::reload::{BadDirective, Directives, Readiness, readiness};
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
 use crate::http::answer::{Age, failed, media_file, moved, playlist, targets};
-use crate::store::{FeedEntry, Published, Store};
+use crate::store::{FeedEntry, Published, Store, Text};
 
 /// While a publisher is away, a blocked playlist request is answered after this part of a target duration with what there
 /// is: hls.js gives one up after 0.8 of it (or three part targets) and counts that as an error.
@@ -42,8 +42,10 @@ struct App {
 pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
     Router::new()
         .route("/hls/{feed}/multivariant.m3u8", get(multivariant))
+        .route("/hls/{feed}/standard.m3u8", get(standard_multivariant))
         .route("/hls/{feed}/{rendition}/media.m3u8", get(current_media))
         .route("/hls/{feed}/{rendition}/{instance}/media.m3u8", get(media))
+        .route("/hls/{feed}/{rendition}/{instance}/standard.m3u8", get(standard))
         .route("/hls/{feed}/{rendition}/{instance}/iframes.m3u8", get(iframes))
         .route("/hls/{feed}/{rendition}/{instance}/{file}", get(file))
         .with_state(App { bus, store })
@@ -161,14 +163,35 @@ async fn multivariant(
     headers: HeaderMap,
 ) -> Response {
     count("multivariant");
-    let directives = match Directives::parse(query.as_deref().unwrap_or_default()) {
+    variants(&app, &feed, query.as_deref(), &headers, false).await
+}
+
+/// For players that know whole segments only.
+async fn standard_multivariant(
+    State(app): State<App>,
+    Path(feed): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    count("multivariant_standard");
+    variants(&app, &feed, query.as_deref(), &headers, true).await
+}
+
+async fn variants(
+    app: &App,
+    feed: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    standard: bool,
+) -> Response {
+    let directives = match Directives::parse(query.unwrap_or_default()) {
         Ok(directives) => directives,
         Err(error) => return failed(bad_directive(error), 1, Age::Plain),
     };
-    match app.playable(&feed).await {
+    match app.playable(feed).await {
         Ok((_, published)) => {
-            let text = published.multivariant(&directives.rest);
-            playlist(&headers, &text, targets(&published.snapshot), Age::Plain)
+            let text = published.multivariant(standard, &directives.rest);
+            playlist(headers, &text, targets(&published.snapshot), Age::Plain)
         }
         Err(response) => response,
     }
@@ -237,7 +260,8 @@ async fn media(
             return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
         };
         let respond = |age| {
-            let request = MediaRequest { skip: directives.skip, query: &directives.rest };
+            let shape = if directives.skip { Shape::Delta } else { Shape::Full };
+            let request = MediaRequest { shape, query: &directives.rest };
             match published.media(&rendition, request) {
                 Some(text) => playlist(&headers, &text, target, age),
                 None => failed(unknown_rendition(&feed, &rendition), target, Age::Plain),
@@ -269,6 +293,21 @@ async fn media(
     }
 }
 
+/// Whole segments, for players that know nothing else. Nobody waits for it, and directives mean nothing here.
+async fn standard(
+    State(app): State<App>,
+    Path((feed, rendition, instance)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    who: Who,
+) -> Response {
+    count("media_standard");
+    let rendered = |published: &Published, query: &str| {
+        published.media(&rendition, MediaRequest { shape: Shape::Standard, query })
+    };
+    settled(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, Some(&who), rendered).await
+}
+
 /// The keyframes of a picture, to seek in it. It is as new as its last whole segment, and nobody waits for it: players that seek
 /// are behind the live edge.
 async fn iframes(
@@ -277,21 +316,38 @@ async fn iframes(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let directives = match Directives::parse(query.as_deref().unwrap_or_default()) {
+    count("iframes");
+    let rendered = |published: &Published, query: &str| {
+        let listed = published.snapshot.rendition(&rendition)?;
+        matches!(listed.media, RenditionMedia::Video { .. }).then(|| published.iframes(&rendition, query))?
+    };
+    settled(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, None, rendered).await
+}
+
+/// A playlist of what is whole, as it is now.
+async fn settled(
+    app: &App,
+    (feed, rendition, instance): (&str, &str, &str),
+    query: Option<&str>,
+    headers: &HeaderMap,
+    who: Option<&Who>,
+    rendered: impl FnOnce(&Published, &str) -> Option<Arc<Text>>,
+) -> Response {
+    let directives = match Directives::parse(query.unwrap_or_default()) {
         Ok(directives) => directives,
         Err(error) => return failed(bad_directive(error), 1, Age::Plain),
     };
-    count("iframes");
-    let (_, published) = match app.instance(&feed, &instance).await {
+    let (entry, published) = match app.instance(feed, instance).await {
         Ok(found) => found,
         Err(response) => return response,
     };
+    if let Some(who) = who {
+        entry.saw_viewer(clock::now(), who.0);
+    }
     let target = targets(&published.snapshot);
-    let listed = published.snapshot.rendition(&rendition);
-    let is_video = listed.is_some_and(|listed| matches!(listed.media, RenditionMedia::Video { .. }));
-    match published.iframes(&rendition, &directives.rest).filter(|_| is_video) {
-        Some(text) => playlist(&headers, &text, target, Age::Plain),
-        None => failed(unknown_rendition(&feed, &rendition), target, Age::Plain),
+    match rendered(&published, &directives.rest) {
+        Some(text) => playlist(headers, &text, target, Age::Plain),
+        None => failed(unknown_rendition(feed, rendition), target, Age::Plain),
     }
 }
 

@@ -151,6 +151,7 @@ fn hls(info: &FeedInfo, report: Option<&PackagerFeedStatus>) -> api::HlsPath {
         newest: report.newest.map(|(segment, part)| api::NewestPart { segment: segment.0, part }),
         window_seconds: (report.window_seconds * 1_000.0).round() / 1_000.0,
         url: hls_url(&info.id),
+        standard_url: format!("/hls/{}/standard.m3u8", info.id),
     }
 }
 

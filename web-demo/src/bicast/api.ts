@@ -85,6 +85,8 @@ export interface RealtimeStatus extends PathStatus {
 export interface HlsStatus extends PathStatus {
   readonly newest: { readonly segment: number; readonly part: number } | null;
   readonly windowSeconds: number;
+  /** For players that know whole segments only. */
+  readonly standardUrl: string;
 }
 
 /** A feed as `GET /v1/feeds/{id}` tells it. */
@@ -167,6 +169,7 @@ const feed: Reader<Feed> = object<Feed>({
       ...path,
       newest: nullable(object({ segment: number, part: number })),
       windowSeconds: number,
+      standardUrl: text,
     }),
   }),
   warnings: list(text),
