@@ -63,7 +63,7 @@ fn describe() {
     describe_counter!("bicast_http_connections_total", "HTTP connections accepted");
     describe_counter!(
         "bicast_http_connections_dropped_total",
-        "HTTP connections dropped because the client stalled, by reason"
+        "HTTP connections dropped because of their clients: silent, slow_header, large_header, stalled, flood"
     );
     describe_counter!("bicast_http_requests_total", "HTTP requests by method, route and status");
     describe_histogram!(

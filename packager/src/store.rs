@@ -89,12 +89,17 @@ impl Published {
         Self { snapshot, version, multivariant: Default::default(), media }
     }
 
+    /// A strong validator. Versions are counted from the process's start, and only instances tell one process from another.
+    fn etag(&self, what: &str) -> String {
+        format!("\"{}-{}-{what}\"", self.snapshot.instance, self.version)
+    }
+
     /// The multivariant playlist; `query` is appended to its URIs.
     pub(crate) fn multivariant(&self, standard: bool, query: &str) -> Arc<Text> {
         let render = || {
             let (print, kind): (fn(&FeedSnapshot, &str) -> String, _) =
                 if standard { (playlist::standard_multivariant, "n") } else { (playlist::multivariant, "m") };
-            Text::new(print(&self.snapshot, query), format!("\"{kind}{}\"", self.version))
+            Text::new(print(&self.snapshot, query), self.etag(kind))
         };
         let [low_latency, plain] = &self.multivariant;
         let cell = if standard { plain } else { low_latency };
@@ -111,7 +116,7 @@ impl Published {
         };
         let render = |kind: &str| {
             let text = playlist::media(&self.snapshot, name, request).unwrap_or_default();
-            Text::new(text, format!("\"{}-{name}-{kind}\"", self.version))
+            Text::new(text, self.etag(&format!("{name}-{kind}")))
         };
         if !request.query.is_empty() {
             return Some(render(&format!("q{kind}")));
@@ -124,7 +129,7 @@ impl Published {
         let index = self.snapshot.renditions.iter().position(|rendition| rendition.name == name)?;
         let render = || {
             let text = playlist::iframes(&self.snapshot, name, query).unwrap_or_default();
-            Text::new(text, format!("\"{}-{name}-i\"", self.version))
+            Text::new(text, self.etag(&format!("{name}-i")))
         };
         if !query.is_empty() {
             return Some(render());

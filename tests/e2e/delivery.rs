@@ -10,6 +10,7 @@ use bicast_tests::hls::MediaPlaylist;
 use bicast_tests::http;
 use bicast_tests::server::Server;
 use bicast_tests::wait::{self, GENEROUS};
+use http_body_util::BodyExt as _;
 use hyper::Version;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -127,6 +128,16 @@ async fn https_speaks_http2_and_takes_a_new_certificate_without_ending_connectio
     server.check_unharmed().await
 }
 
+/// Waits until so many connections were dropped for a reason.
+async fn counts_dropped(server: &Server, reason: &str, at_least: f64) -> anyhow::Result<()> {
+    wait::until("dropped connections are counted", GENEROUS, || async {
+        let dropped = server.metric_of("bicast_http_connections_dropped_total", ("reason", reason)).await?;
+        Ok((dropped >= at_least).then_some(()))
+    })
+    .await
+    .with_context(|| format!("{at_least} that were {reason}"))
+}
+
 fn url_path(url: &str) -> anyhow::Result<String> {
     let (_, rest) = url.split_once("://").context("no URL")?;
     Ok(format!("/{}", rest.split_once('/').context("no path")?.1))
@@ -168,11 +179,21 @@ async fn who_never_finishes_a_handshake_or_takes_nothing_is_cut_off_and_counted(
     let mut greedy = TcpStream::connect(server.http()).await?;
     let ask = format!("GET {segment} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(60);
     greedy.write_all(ask.as_bytes()).await?;
-    wait::until("who takes nothing is dropped", GENEROUS, || async {
-        Ok((server.metric("bicast_http_connections_dropped_total").await? > 0.0).then_some(()))
-    })
-    .await?;
+    counts_dropped(&server, "slow_header", 1.0).await?;
+    counts_dropped(&server, "stalled", 1.0).await?;
     drop(greedy);
+
+    // Over HTTP/2 the connection itself never stalls: the client answers pings, and leaves no room for what it asked for.
+    let mut narrow = Http2::narrow(server.http(), 1_000).await?;
+    let unread = narrow.begin(&segment).await?;
+    assert_eq!(unread.status(), 200);
+    counts_dropped(&server, "stalled", 2.0).await?;
+    assert!(unread.into_body().collect().await.is_err(), "its connection was closed");
+    // Who reads gets everything, however little room it has at a time.
+    let mut slowly = Http2::narrow(server.http(), 1_000).await?;
+    let read = slowly.begin(&segment).await?.into_body().collect().await?.to_bytes();
+    let at_once = Http2::plain(server.http()).await?.get(&segment, &[]).await?;
+    assert_eq!(read, at_once.body);
     server.check_unharmed().await
 }
 
@@ -226,5 +247,155 @@ async fn ten_thousand_waiting_requests_are_answered_or_refused_and_harm_nobody()
         Ok((server.metric("bicast_hls_waiting_requests").await? < 100.0).then_some(()))
     })
     .await?;
+    server.check_unharmed().await
+}
+
+/// HTTP/2 as bytes: requests for `/`, each taken back at once (RFC 9113, 4.1; the header block by RFC 7541).
+fn rapid_resets(count: u32) -> Vec<u8> {
+    const HEADERS: [u8; 14] =
+        [0x82, 0x86, 0x84, 0x01, 9, b'l', b'o', b'c', b'a', b'l', b'h', b'o', b's', b't'];
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap_or_default().to_be_bytes();
+        bytes.extend_from_slice(&length[1..]);
+        bytes.extend_from_slice(&[kind, flags]);
+        bytes.extend_from_slice(&stream.to_be_bytes());
+        bytes.extend_from_slice(payload);
+    };
+    frame(4, 0, 0, &[]);
+    for stream in (1..).step_by(2).take(count as usize) {
+        frame(1, 5, stream, &HEADERS);
+        frame(3, 0, stream, &CANCEL);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn floods_and_overlong_headers_and_paths_are_refused_and_counted() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let mut other = Http2::plain(server.http()).await?;
+
+    let mut flood = TcpStream::connect(server.http()).await?;
+    // Its end may come while this is being written.
+    let _ = flood.write_all(&rapid_resets(5_000)).await;
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(GENEROUS, flood.read_to_end(&mut said)).await?;
+    counts_dropped(&server, "flood", 1.0).await?;
+    assert_eq!(other.get("/healthz", &[]).await?.status, 200, "others go on");
+
+    // A path of 8 KiB may be long, and is unknown; one byte more is too long. Over both versions.
+    let long = format!("/{}", "a".repeat(8 * 1024 - 1));
+    assert_eq!(other.get(&long, &[]).await?.status, 404);
+    let answer = other.get(&format!("{long}a"), &[]).await?;
+    assert_eq!((answer.status, answer.header("content-type")), (414, "application/problem+json"));
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert_eq!(http::get(&server.url(&format!("{long}a"))).await?.status, 414);
+    let refused = server.metric_of("bicast_http_requests_total", ("status", "414")).await?;
+    assert!(refused >= 2.0, "{refused}");
+
+    let huge = "a".repeat(40 * 1024);
+    assert_eq!(other.get("/healthz", &[("x-huge", &huge)]).await?.status, 431);
+    assert_eq!(other.get("/healthz", &[]).await?.status, 200, "only the request was refused");
+    let mut plain = TcpStream::connect(server.http()).await?;
+    let ask =
+        format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Huge: {}\r\n\r\n", "a".repeat(80 * 1024));
+    let _ = plain.write_all(ask.as_bytes()).await;
+    counts_dropped(&server, "large_header", 1.0).await?;
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn validators_ranges_and_caching_hold_over_the_wire() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let _publisher = server.publish(FEED, &PATTERN)?;
+    let playlists = bicast_tests::hls::renditions(&server.hls_plays(FEED).await?).await?;
+    let playlist = url_path(&playlists[0])?;
+    let folder = playlist.rsplit_once('/').context("no folder")?.0;
+    let mut client = Http2::plain(server.http()).await?;
+
+    // The answer to a blocking request stays as it is in caches for six target durations, and an error for four.
+    let (segment, part) = next_part(&playlists[0]).await?;
+    let blocking = client.get(&format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}"), &[]).await?;
+    let target: u32 = std::str::from_utf8(&blocking.body)?
+        .lines()
+        .find_map(|line| line.strip_prefix("#EXT-X-TARGETDURATION:"))
+        .context("no target duration")?
+        .parse()?;
+    assert_eq!(blocking.header("cache-control"), format!("max-age={}", target * 6));
+    let plain = client.get(&playlist, &[]).await?;
+    assert_eq!(plain.header("cache-control"), format!("max-age={}", target.div_ceil(2)));
+
+    // Each representation has a strong validator of its own. The blocking reload of a part that is there has one answer at a time.
+    let zipped = client.get(&playlist, &[("accept-encoding", "gzip")]).await?;
+    assert_eq!((zipped.header("content-encoding"), zipped.header("vary")), ("gzip", "accept-encoding"));
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), ("", "accept-encoding"));
+    assert!(zipped.header("etag").starts_with('"') && zipped.header("etag") != plain.header("etag"));
+    let media = format!("{folder}/{segment}.{part}.m4s");
+    let whole = client.get(&media, &[]).await?;
+    let known = client.get(&media, &[("if-none-match", whole.header("etag"))]).await?;
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    let caching: u32 = whole.header("cache-control").trim_start_matches("max-age=").parse()?;
+    assert!(caching >= target * 6, "{caching}");
+    assert_eq!(whole.header("content-length"), whole.body.len().to_string());
+
+    // Ranges that lie: beyond the end, of another version, turned round.
+    let length = whole.body.len();
+    let ranged = |range: String, validator: &'static str| {
+        let (mut client, media) = (client.clone(), media.clone());
+        async move {
+            let mut headers = vec![("range", range.as_str())];
+            headers.extend((!validator.is_empty()).then_some(("if-range", validator)));
+            client.get(&media, &headers).await
+        }
+    };
+    let beyond = ranged(format!("bytes={length}-"), "").await?;
+    assert_eq!((beyond.status, beyond.header("content-range")), (416, format!("bytes */{length}").as_str()));
+    let open = ranged("bytes=1-9007199254740991".to_owned(), "").await?;
+    assert_eq!((open.status, &open.body), (206, &whole.body.slice(1..)));
+    assert_eq!(open.header("content-range"), format!("bytes 1-{}/{length}", length - 1));
+    assert_eq!(ranged("bytes=0-1".to_owned(), "\"another\"").await?.status, 200);
+    assert_eq!(ranged("bytes=5-1".to_owned(), "").await?.status, 200);
+    assert_eq!(ranged("bytes=-0".to_owned(), "").await?.status, 416);
+
+    // Every query that rules of the protocol call wrong, and those that they do not.
+    let far = segment + 1_000;
+    let bad = [
+        "_HLS_part=0",
+        "_HLS_msn=",
+        "_HLS_msn=-1",
+        "_HLS_msn=+1",
+        "_HLS_msn=1.5",
+        "_HLS_msn=0x1",
+        "_HLS_msn=1&_HLS_part=",
+        "_HLS_msn=1&_HLS_part=x",
+        "_HLS_msn=1&_HLS_part=-1",
+        "_HLS_msn=000000000000000000001",
+    ]
+    .map(str::to_owned);
+    let ahead = [format!("_HLS_msn={far}"), format!("_HLS_msn={}&_HLS_part=999", segment + 1)];
+    for query in bad.iter().chain(&ahead) {
+        let answer = client.get(&format!("{playlist}?{query}"), &[]).await?;
+        assert_eq!(answer.status, 400, "{query}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{query}");
+    }
+    for query in ["_HLS_msn=0", "_HLS_msn=0&_HLS_part=0", "_HLS_other=x", "_HLS_skip=YES", "_HLS_skip=maybe"]
+    {
+        assert_eq!(client.get(&format!("{playlist}?{query}"), &[]).await?.status, 200, "{query}");
+    }
+    // One spelling a file, and nothing outside of the feed.
+    let tricks = [
+        format!("{folder}/0{segment}.{part}.m4s"),
+        format!("{folder}/+{segment}.{part}.m4s"),
+        format!("{folder}/..%2f..%2f..%2fetc%2fpasswd"),
+        format!("{folder}/../../../../etc/passwd"),
+        format!("{folder}/%00.m4s"),
+        format!("{folder}//{segment}.{part}.m4s"),
+        "/hls/%2e%2e/multivariant.m3u8".to_owned(),
+    ];
+    for path in tricks {
+        let answer = client.get(&path, &[]).await?;
+        assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.status);
+    }
     server.check_unharmed().await
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::{HeaderMap, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -80,6 +81,30 @@ impl Http2 {
         let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         anyhow::ensure!(chosen.as_deref() == Some(b"h2"), "the server chose {chosen:?}");
         Self::over(stream, format!("https://localhost:{}", address.port())).await
+    }
+
+    /// Without TLS, with room for so many bytes of an answer until the test has read them (1 to 2,147,483,647).
+    ///
+    /// # Errors
+    /// Where nobody answers.
+    pub async fn narrow(address: SocketAddr, window: u32) -> anyhow::Result<Self> {
+        let stream = TokioIo::new(TcpStream::connect(address).await?);
+        let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .handshake(stream)
+            .await?;
+        tokio::spawn(connection);
+        Ok(Self { sender, origin: format!("http://{address}") })
+    }
+
+    /// `GET path`, and the answer as it comes.
+    ///
+    /// # Errors
+    /// Where the connection ends before the answer begins.
+    pub async fn begin(&mut self, path: &str) -> anyhow::Result<hyper::Response<Incoming>> {
+        self.sender.ready().await?;
+        let request = Request::get(format!("{}{path}", self.origin)).body(Empty::new())?;
+        Ok(self.sender.send_request(request).await?)
     }
 
     async fn over<S>(stream: S, origin: String) -> anyhow::Result<Self>

@@ -201,6 +201,18 @@ impl Server {
             .sum())
     }
 
+    /// The same of the time series that has this label.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub async fn metric_of(&self, name: &str, label: (&str, &str)) -> anyhow::Result<f64> {
+        let text = http::get(&self.url("/metrics")).await?.success()?.text();
+        let label = format!("{}=\"{}\"", label.0, label.1);
+        let of = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
+        let values = text.lines().filter(of).filter(|line| line.contains(&label));
+        Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
     /// Starts a `bicast publish` to the feed with more arguments (a file, `--test-pattern`, …).
     ///
     /// # Errors

@@ -16,6 +16,9 @@ use super::cors;
 use super::health::Readiness;
 use super::pages::{self, Pages};
 
+/// Bytes of a request's path and query. RFC 9110 (4.1) wants 8,000 to be taken.
+const LONGEST_TARGET: usize = 8 * 1024;
+
 /// What the layers need to know.
 #[derive(Clone)]
 pub(crate) struct Rules {
@@ -37,10 +40,15 @@ pub(crate) fn app(routes: Router, pages: Pages, rules: Rules) -> Router {
 }
 
 /// Refuses new sessions while the process ends, and bounds how long a request with a body may take: whoever sends it
-/// byte by byte holds memory and a place.
+/// byte by byte holds memory and a place. An overlong path is not looked at.
 async fn admit(State(rules): State<Rules>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path();
+    let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if length > LONGEST_TARGET {
+        let detail = format!("The path and query have {length} bytes; at most {LONGEST_TARGET} are taken.");
+        return Problem::new(414, "uri-too-long", "URI too long", detail).into_response();
+    }
     if rules.readiness.is_draining() && method == Method::POST && is_session(path) {
         let problem = Problem::new(
             503,

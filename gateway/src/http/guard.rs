@@ -5,11 +5,14 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::pace::Pace;
 
 /// The length of HTTP/2's preface: by then the version is known.
 const PREFACE: usize = 24;
@@ -24,11 +27,12 @@ pub(super) struct Guarded<S> {
     stall: Pin<Box<Sleep>>,
     stalled: bool,
     stall_after: Duration,
+    pace: Arc<Pace>,
 }
 
 impl<S> Guarded<S> {
     /// Gives the client `open_within` for its first bytes, and `stall_after` each time it takes nothing.
-    pub(super) fn new(stream: S, open_within: Duration, stall_after: Duration) -> Self {
+    pub(super) fn new(stream: S, open_within: Duration, stall_after: Duration, pace: Arc<Pace>) -> Self {
         Self {
             stream,
             opening: Some(Box::pin(tokio::time::sleep(open_within))),
@@ -36,6 +40,7 @@ impl<S> Guarded<S> {
             stall: Box::pin(tokio::time::sleep(stall_after)),
             stalled: false,
             stall_after,
+            pace,
         }
     }
 
@@ -57,8 +62,14 @@ impl<S> Guarded<S> {
     }
 }
 
-fn dropped(reason: &'static str) -> io::Error {
+/// Counts a connection that is ended because of its client.
+pub(super) fn count_dropped(reason: &'static str) {
     metrics::counter!("bicast_http_connections_dropped_total", "reason" => reason).increment(1);
+}
+
+/// The error that ends a connection, counted.
+pub(super) fn dropped(reason: &'static str) -> io::Error {
+    count_dropped(reason);
     io::Error::new(io::ErrorKind::TimedOut, reason)
 }
 
@@ -70,6 +81,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.pace.heard();
+        }
         if let Some(opening) = &mut self.opening {
             let received = buffer.filled().len() - before;
             if outcome.is_pending() && opening.as_mut().poll(cx).is_ready() {
@@ -87,6 +101,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.pace.sent();
         self.watch(cx, outcome)
     }
 
@@ -96,6 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
+        self.pace.sent();
         self.watch(cx, outcome)
     }
 
@@ -126,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn who_says_nothing_is_dropped() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut server = Guarded::new(server, OPEN, STALL);
+        let mut server = Guarded::new(server, OPEN, STALL, Arc::default());
         client.write_all(b"PRI * HTTP").await.unwrap();
         let began = Instant::now();
         let mut text = Vec::new();
@@ -139,7 +155,7 @@ mod tests {
     #[tokio::test]
     async fn who_has_opened_may_be_silent() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut server = Guarded::new(server, OPEN, STALL);
+        let mut server = Guarded::new(server, OPEN, STALL, Arc::default());
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut buffer = [0; 64];
         let _ = server.read(&mut buffer).await.unwrap();
@@ -150,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn who_takes_nothing_is_dropped_and_who_takes_slowly_is_not() {
         let (mut client, server) = tokio::io::duplex(4);
-        let mut server = Guarded::new(server, OPEN, STALL);
+        let mut server = Guarded::new(server, OPEN, STALL, Arc::default());
         let reader = tokio::spawn(async move {
             let mut taken = [0; 1];
             for _ in 0..8 {

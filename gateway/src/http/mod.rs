@@ -6,6 +6,7 @@
 //! | `server` | accepts and serves connections, and ends them |
 //! | `tls` | the certificate, and its reload |
 //! | `guard` | drops connections that stall |
+//! | `pace` | times answers by what their clients take of them |
 //! | `app` | the rooms' routers and the gateway's own, and the layers around them |
 //! | `cors` | lets pages of any origin in |
 //! | `health` | `/healthz`, `/readyz`, `/metrics` |
@@ -16,6 +17,7 @@ mod cors;
 mod guard;
 pub(crate) mod health;
 pub(crate) mod listen;
+mod pace;
 pub(crate) mod pages;
 pub(crate) mod server;
 pub(crate) mod tls;

@@ -1,5 +1,6 @@
 //! Accepts connections, serves them with HTTP/1.1 or HTTP/2 (h2c), and ends them.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -10,25 +11,34 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bicast_shared::clock;
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::guard::Guarded;
+use super::guard::{self, Guarded};
+use super::pace::{Pace, Paced};
 use super::tls::Tls;
 use crate::config::HttpConfig;
 
 /// Requests that one HTTP/2 connection may have open: a player has a handful.
 const STREAMS: u32 = 128;
-/// Bytes of a request's header.
+/// Bytes of a request's header over HTTP/2, and over HTTP/1.1.
 const HEADER_BYTES: u32 = 32 * 1024;
+const HEADER_BYTES_1: usize = 64 * 1024;
+/// Streams that an HTTP/2 client may have opened and reset before they were looked at, and those that it may make the server reset; with
+/// more it is hung up on (CVE-2023-44487, CVE-2025-8671).
+const RESETS: usize = 20;
+const OWN_RESETS: usize = 128;
+/// So many times in a stall's length it is looked whether a connection's answers move.
+const LOOKS: u32 = 4;
 /// How often an HTTP/2 client that says nothing is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How often it is said that connections cannot be accepted.
@@ -106,12 +116,14 @@ fn builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs_f64(config.header_timeout))
-        .max_buf_size(64 * 1024);
+        .max_buf_size(HEADER_BYTES_1);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEADER_BYTES)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(OWN_RESETS)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_EVERY);
     builder
@@ -198,14 +210,19 @@ async fn speak<S>(stream: S, peer: SocketAddr, serving: Serving)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let app = serving.app;
+    let (app, pace) = (serving.app, Arc::new(Pace::default()));
+    let answers = pace.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        app.clone().oneshot(request)
+        let (answer, pace) = (app.clone().oneshot(request), answers.clone());
+        async move { answer.await.map(|response: Response<Body>| response.map(|body| Paced::new(body, &pace))) }
     });
-    let io = TokioIo::new(Guarded::new(stream, serving.open_within, serving.stall_after));
+    let stall_after = serving.stall_after;
+    let io = TokioIo::new(Guarded::new(stream, serving.open_within, stall_after, pace.clone()));
     let mut connection = pin!(serving.builder.serve_connection(io, service));
+    let mut looks = tokio::time::interval(stall_after / LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut finishing = false;
     let outcome = loop {
         tokio::select! {
@@ -215,9 +232,36 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             () = serving.abort.cancelled() => break Ok(()),
+            _ = looks.tick() => {
+                if pace.is_stalled(clock::now(), stall_after) {
+                    break Err(guard::dropped("stalled").into());
+                }
+            }
         }
     };
     if let Err(error) = outcome {
+        if let Some(reason) = misbehaved(&*error, &pace) {
+            guard::count_dropped(reason);
+        }
         tracing::debug!(%error, %peer, "connection");
     }
+}
+
+/// What a client did that hyper ended its connection for; none where it was only idle, or is gone.
+fn misbehaved(error: &(dyn Error + 'static), pace: &Pace) -> Option<&'static str> {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+            return match error {
+                error if error.is_parse_too_large() => Some("large_header"),
+                // The guard's own errors are timeouts, too, and were counted.
+                error if error.is_timeout() && error.source().is_none() && pace.is_asking() => {
+                    Some("slow_header")
+                }
+                _ => None,
+            };
+        }
+        let error = cause.downcast_ref::<h2::Error>()?;
+        (error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)).then_some("flood")
+    })
 }

@@ -88,7 +88,8 @@ pub(super) fn media_file(request: &HeaderMap, data: &Bytes, kind: &str, etag: &s
     set(&mut headers, header::CONTENT_TYPE, kind);
     set(&mut headers, header::ACCEPT_RANGES, "bytes");
     let length = data.len();
-    match range(request, length) {
+    let asked = if is_another(request, etag) { Ranged::All } else { range(request, length) };
+    match asked {
         Ranged::All => (headers, Body::from(data.clone())).into_response(),
         Ranged::Some(start, end) => {
             let value = format!("bytes {start}-{}/{length}", end - 1);
@@ -123,6 +124,11 @@ fn matches(headers: &HeaderMap, etag: &str) -> bool {
         .flat_map(|line| line.split(','))
         .map(str::trim)
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// Whether the request has ranges of another version in mind (RFC 9110, 13.1.5): If-Range compares strongly, and a date never fits here.
+fn is_another(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes().trim_ascii() != etag.as_bytes())
 }
 
 enum Ranged {
@@ -203,6 +209,19 @@ mod tests {
             ("bytes=-", "all"),
         ] {
             assert_eq!(ask(value), answer, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_another_version_gets_everything() {
+        let data = Bytes::from_static(b"0123456789");
+        for (validator, status) in
+            [("\"a\"", 206), ("\"b\"", 200), ("W/\"a\"", 200), ("Thu, 01 Jan 2026 00:00:00 GMT", 200)]
+        {
+            let mut asked = with(header::RANGE, "bytes=0-3");
+            asked.insert(header::IF_RANGE, HeaderValue::from_static(validator));
+            let answer = media_file(&asked, &data, "video/mp4", "\"a\"", 2);
+            assert_eq!(answer.status().as_u16(), status, "{validator}");
         }
     }
 
