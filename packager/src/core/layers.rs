@@ -205,6 +205,13 @@ impl Layers {
 
     fn end(&mut self, maps: &Maps) {
         for Layer { track, plans, .. } in &mut self.layers {
+            track.flush(plans, maps);
+        }
+        let reached = self.tracks().filter_map(VideoTrack::reached).max();
+        for Layer { track, plans, .. } in &mut self.layers {
+            if let Some(reached) = reached {
+                track.end_at(reached, plans, maps);
+            }
             track.finish(plans, maps);
             // The sound goes as far as the longest of them.
             self.ended = self.ended.max(track.take_ended());

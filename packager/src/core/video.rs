@@ -251,13 +251,18 @@ impl VideoTrack {
 
     /// Nothing more comes for now: what is here is written, and the segment ended.
     pub fn finish(&mut self, plans: &mut Plans, maps: &Maps) {
+        self.flush(plans, maps);
+        self.end_run(plans);
+        self.frame = None;
+    }
+
+    /// What is here is written.
+    pub(in crate::core) fn flush(&mut self, plans: &mut Plans, maps: &Maps) {
         let mut ordered = std::mem::take(&mut self.ordered);
         self.reorder.flush(&mut ordered);
         self.handle_ordered(&mut ordered, plans, maps);
         self.ordered = ordered;
         self.end_frame(plans, maps);
-        self.end_run(plans);
-        self.frame = None;
     }
 
     fn handle_ordered(&mut self, ordered: &mut Vec<Ordered>, plans: &mut Plans, maps: &Maps) {

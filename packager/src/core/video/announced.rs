@@ -75,6 +75,19 @@ impl VideoTrack {
         }
     }
 
+    /// How far what is written goes; none where nothing is.
+    pub(in crate::core) fn reached(&self) -> Option<i64> {
+        self.running.then(|| self.writer().edge())
+    }
+
+    /// Media of all layers ends here: a segment that some of them have is not missing in the others, however little of it there is.
+    pub(in crate::core) fn end_at(&mut self, reached: i64, plans: &mut Plans, maps: &Maps) {
+        self.begin_due(|plan| plan.start.0 < reached, plans, maps);
+        if self.running && self.writer().edge() < reached {
+            self.pictures.settle(reached);
+        }
+    }
+
     fn begin_due(&mut self, due: impl Fn(&SegmentPlan) -> bool, plans: &mut Plans, maps: &Maps) {
         for _ in 0..REMEMBERED {
             let newest = plans.newest().map(|plan| plan.number);
