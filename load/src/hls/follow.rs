@@ -147,9 +147,10 @@ impl Follower {
     async fn media(&mut self, hint: Option<&str>, loaded: Option<anyhow::Result<Reply>>) {
         let mut loaded = loaded;
         let segments = self.last.segments.clone();
-        for segment in segments.iter().filter(|segment| segment.number >= self.next.0) {
+        let (first, expected) = self.next;
+        for segment in segments.iter().filter(|segment| segment.number >= first) {
             self.init(&segments, segment).await;
-            let skip = if segment.number == self.next.0 { self.next.1 } else { 0 };
+            let skip = if segment.number == first { expected } else { 0 };
             for (index, part) in segment.parts.iter().enumerate().skip(skip) {
                 if segment.discontinuity && index == 0 {
                     self.before = None;
@@ -213,7 +214,7 @@ impl Follower {
     /// The init section that a segment needs.
     async fn init(&mut self, segments: &[Segment], segment: &Segment) {
         let up_to = segments.iter().take_while(|other| other.number <= segment.number);
-        let Some(map) = up_to.filter_map(|segment| segment.map.as_ref()).next_back() else { return };
+        let Some(map) = up_to.filter_map(|segment| segment.map.as_ref()).last() else { return };
         if self.map.as_ref() == Some(map) {
             return;
         }
