@@ -237,9 +237,8 @@ impl Follower {
         answers::judge(&mut self.ledger, &reply, Kind::Media, self.last.target().unwrap_or(1));
         boxes::judge_concatenation(&mut self.ledger, &reply.url, &reply.body, &parts);
         let micros = u64::try_from(segment.length()).unwrap_or(0);
-        if micros > 0 {
-            self.peak = self.peak.max(reply.body.len() as u64 * 8_000_000 / micros);
-        }
+        let rate = (reply.body.len() as u64 * 8_000_000).checked_div(micros);
+        self.peak = self.peak.max(rate.unwrap_or(0));
     }
 }
 

@@ -219,7 +219,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_good_playlist_breaks_nothing() {
-        assert_eq!(broken(GOOD), []);
+        assert_eq!(broken(GOOD), [0_u8; 0]);
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Media {
             "EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = self.whole(value, line),
             "EXT-X-SERVER-CONTROL" => self.control = self.attributes(value, line),
             "EXT-X-PART-INF" => {
-                self.part_target = self.attributes(value, line).attributes.micros("PART-TARGET")
+                self.part_target = self.attributes(value, line).attributes.micros("PART-TARGET");
             }
             "EXT-X-SKIP" => self.skipped = self.attributes(value, line).attributes.number("SKIPPED-SEGMENTS"),
             "EXT-X-PRELOAD-HINT" => {

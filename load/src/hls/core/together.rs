@@ -148,7 +148,7 @@ w/media.m3u8
             judge(&mut ledger, "u", &Multivariant::parse(text));
             ledger.broken()
         };
-        assert_eq!(broken(LIST), []);
+        assert_eq!(broken(LIST), [0_u8; 0]);
         assert_eq!(Multivariant::parse(LIST).playlists(), ["v/media.m3u8", "w/media.m3u8", "a/media.m3u8"]);
         for (rule, from, to) in [
             (1, "BANDWIDTH=2000,A", "BANDWIDTH=2000, A"),
@@ -171,7 +171,7 @@ w/media.m3u8
             judge_all(&mut ledger, &[("a", &a), ("b", &b)], independent);
             ledger.broken()
         };
-        assert_eq!(broken(GOOD, false), []);
+        assert_eq!(broken(GOOD, false), [0_u8; 0]);
         assert_eq!(broken(GOOD, true), [16], "segment 11 does not begin with an independent part");
         for (rule, from, to) in [
             (6, "TARGETDURATION:2", "TARGETDURATION:3"),
@@ -194,7 +194,7 @@ w/media.m3u8
         let mut ledger = Ledger::default();
         judge_report(&mut ledger, "u", &media.reports[0], (12, 0));
         judge_rate(&mut ledger, "u", &list.variants[0].0, 2_499);
-        assert_eq!(ledger.broken(), []);
+        assert_eq!(ledger.broken(), [0_u8; 0]);
         judge_report(&mut ledger, "u", &media.reports[0], (12, 1));
         judge_rate(&mut ledger, "u", &list.variants[0].0, 2_500);
         assert_eq!(ledger.broken(), [36, 55]);
