@@ -11,6 +11,7 @@
 //! | `procfs` | what the server's process and our core use |
 //! | `monitor` | the counts of every second, and the summary |
 //! | `run`, [`args`] | the command |
+//! | `hls` | `bicast check hls`: the rules of LL-HLS, seen from outside |
 //!
 //! What keeps it light: packets come in runs (UDP GRO), a socket is read once for all that waits in it, only a sample of
 //! the packets is decrypted, the thread sleeps a fraction of a millisecond between rounds so that one round serves many
@@ -19,6 +20,7 @@
 pub mod args;
 pub mod core;
 pub mod engine;
+mod hls;
 mod http;
 mod monitor;
 mod procfs;
@@ -27,4 +29,5 @@ mod sender;
 pub mod wire;
 
 pub use args::Args;
+pub use hls::{CheckArgs, check};
 pub use run::{Void, run};

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod bench;
+mod check;
 mod config;
 mod doctor;
 mod health;
@@ -59,6 +60,8 @@ enum Command {
     Health(Box<health::HealthArgs>),
     /// Measure a server
     Bench(bench::BenchArgs),
+    /// Check an origin against the rules of its protocol
+    Check(check::CheckArgs),
 }
 
 impl Cli {
@@ -74,6 +77,7 @@ impl Cli {
             Command::Doctor(args) => return block_on(doctor::run(*args)),
             Command::Health(args) => return block_on(health::run(*args)),
             Command::Bench(args) => bench::run(args)?,
+            Command::Check(args) => return block_on(check::run(args)),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -38,6 +38,7 @@ fn the_first_help_fits_on_a_screen() {
               doctor   Look for what keeps viewers away: addresses, ports, NAT, kernel settings
               health   Ask whether a server is ready: exit code 0 or 1
               bench    Measure a server
+              check    Check an origin against the rules of its protocol
 
             Options:
               -h, --help
