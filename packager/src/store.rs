@@ -367,7 +367,9 @@ mod tests {
             discontinuity_sequence: 0,
             edge: 0,
         };
-        Published::new(FeedSnapshot { renditions: vec![rendition], ..FeedSnapshot::default() }, version)
+        let snapshot =
+            FeedSnapshot { instance: "i1".into(), renditions: vec![rendition], ..FeedSnapshot::default() };
+        Published::new(snapshot, version)
     }
 
     #[test]
@@ -381,7 +383,10 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &ask(Shape::Full, "")));
         assert!(Arc::ptr_eq(&ask(Shape::Delta, ""), &ask(Shape::Delta, "")));
         assert!(!std::str::from_utf8(&first.plain).unwrap().contains("token"));
-        assert_eq!((first.etag.as_str(), with_query.etag.as_str()), ("\"7-video0-0\"", "\"7-video0-q0\""));
+        assert_eq!(
+            (first.etag.as_str(), with_query.etag.as_str()),
+            ("\"i1-7-video0-0\"", "\"i1-7-video0-q0\"")
+        );
         assert!(published.media("video1", MediaRequest::default()).is_none());
     }
 }

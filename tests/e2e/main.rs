@@ -21,6 +21,7 @@ mod media_in;
 mod peers;
 mod renditions;
 mod restarts;
+mod rules;
 mod scene;
 mod sessions;
 mod shield;

@@ -21,6 +21,9 @@ pub(crate) struct Pages {
 /// Paths that programs ask for: what is not there is told in their language even to a browser.
 const API: [&str; 8] = ["/v1", "/whip", "/whep", "/hls", "/metrics", "/healthz", "/readyz", "/problems"];
 
+/// Bytes of a file's name on any system that this runs on.
+const LONGEST_NAME: usize = 255;
+
 impl Pages {
     /// Serves the files under `root`, which may come to be later.
     pub(crate) fn new(root: &Path) -> Self {
@@ -46,6 +49,10 @@ pub(super) async fn serve(State(pages): State<Pages>, request: Request) -> Respo
         return ([(header::ALLOW, HeaderValue::from_static("GET, HEAD"))], problem).into_response();
     }
     let wants_html = wants_html(request.headers());
+    // File systems answer longer names with an error, which would be one of ours.
+    if path.split('/').any(|name| name.len() > LONGEST_NAME) {
+        return not_found(&path).into_response();
+    }
     let found = match pages.files.oneshot(request).await {
         Ok(found) => found.map(Body::new),
         Err(never) => match never {},

@@ -163,7 +163,9 @@ pub(crate) fn judge_part(
     });
     let sync = run.sync.first().copied().unwrap_or(false);
     if track.video {
-        ledger.judge(21, said.independent == run.sync.contains(&true), at, || {
+        // A part with a keyframe further in may be marked or not (4.4.4.9, SHOULD); players begin with the first sample of what is.
+        let true_of_it = if said.independent { run.sync.contains(&true) } else { !sync };
+        ledger.judge(21, true_of_it, at, || {
             format!("INDEPENDENT is {}, the first sample's sync flag is {sync}", said.independent)
         });
         if let (b"avc1" | b"hvc1", Some(size)) = (&track.entry, run.first_size) {

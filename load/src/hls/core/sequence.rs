@@ -30,7 +30,9 @@ pub(crate) fn judge(ledger: &mut Ledger, url: &str, before: &Media, after: &Medi
         let segment = |number: u64| after.segments.iter().find(|segment| segment.number == number);
         let came = segment(number).and_then(|segment| segment.parts.get(index));
         let closed = segment(number).is_some_and(|segment| segment.uri.is_some());
-        let came = came.or_else(|| segment(number.saturating_add(1)).filter(|_| closed)?.parts.first());
+        // Where the publisher broke off, what was hinted never comes: the hint is dropped (6.2.6).
+        let next = segment(number.saturating_add(1)).filter(|next| closed && !next.discontinuity);
+        let came = came.or_else(|| next?.parts.first());
         if let Some(part) = came {
             ledger.judge(30, part.uri == hinted, at.line(part.line), || {
                 format!("{hinted} was hinted, {} came", part.uri)
@@ -175,6 +177,8 @@ mod tests {
             "#EXTINF:1.0,\n12.m4s\n#EXT-X-PART:DURATION=1.0,URI=\"13.0.m4s\"\n#EXT-X-PRELOAD",
         );
         assert_eq!(broken(&closed), [30], "12.1 was hinted and 13.0 came");
+        let broken_off = closed.replace("12.m4s\n", "12.m4s\n#EXT-X-DISCONTINUITY\n");
+        assert_eq!(broken(&broken_off), [0_u8; 0], "the publisher broke off");
     }
 
     #[test]
