@@ -64,7 +64,8 @@ fn addresses_that_peers_are_told_are_asked_and_the_process_too() {
     assert_eq!(candidates[0]["address"], format!("198.51.100.77:{}", running.udp[0].port()));
     assert_ne!(candidates[0]["outcome"], "answered");
     assert_eq!(candidates[1]["address"], running.udp[0].to_string());
-    assert_eq!((&candidates[1]["offered"], &candidates[1]["outcome"]), (&false.into(), &"answered".into()));
+    // Told because the server was called by its loopback: who is on the machine reaches it whatever the network does.
+    assert_eq!((&candidates[1]["offered"], &candidates[1]["outcome"]), (&true.into(), &"answered".into()));
     assert_eq!(ended.status, Some(0), "the process answers; the rest shows from outside only");
 }
 
