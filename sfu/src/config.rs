@@ -150,9 +150,10 @@ impl Playout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Viewers at the same time; further ones get 503.
+    /// Viewers at the same time; a further one takes the place of a handshake that is older than two seconds, else it gets 503.
     pub viewers: usize,
-    /// Viewers that have not finished their handshake at the same time; further ones get 503.
+    /// Viewers that have not finished their handshake at the same time; for a further one the oldest goes once it has had two seconds,
+    /// and before that the further one gets 503.
     pub handshakes: usize,
     /// TCP connections of peers at the same time (1 to 1,000,000); further ones are closed. A browser opens some for
     /// every join and keeps none where UDP works.
