@@ -33,6 +33,8 @@ pub(crate) enum Ignored {
     UnknownAddress,
     /// A check whose MESSAGE-INTEGRITY is wrong.
     BadIntegrity,
+    /// A genuine check once more, from another address: somebody on the way would have the media.
+    Replayed,
     /// SRTCP that does not decrypt, or what a session cannot use now.
     Undecryptable,
     /// More than a session may send of this.
@@ -45,12 +47,13 @@ pub(crate) enum Ignored {
 
 impl Ignored {
     /// The reasons' names, in their order.
-    pub(crate) const NAMES: [&'static str; 9] = [
+    pub(crate) const NAMES: [&'static str; 10] = [
         "garbage",
         "bad-stun",
         "unknown-ufrag",
         "unknown-address",
         "bad-integrity",
+        "replayed",
         "undecryptable",
         "flood",
         "queue-full",

@@ -1,5 +1,6 @@
 //! The ICE-lite side of one session (RFC 8445, 2.5): whose checks are answered, with which password, over restarts.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::demux::Ignored;
@@ -28,11 +29,16 @@ impl Credentials {
     }
 }
 
+/// Checks that are remembered: a browser's of some minutes.
+const RECENT: usize = 32;
+
 /// The lite agent of one session.
 pub(crate) struct IceLite {
     current: Credentials,
     /// Those from before an ICE restart, until the first check with the new ones.
     former: Option<Credentials>,
+    /// The last checks that were authentic, and where each came from: the oldest first.
+    recent: VecDeque<([u8; 12], SocketAddr)>,
 }
 
 /// What became of an authentic check.
@@ -54,7 +60,7 @@ pub(crate) enum Verdict {
 
 impl IceLite {
     pub(crate) const fn new(credentials: Credentials) -> Self {
-        Self { current: credentials, former: None }
+        Self { current: credentials, former: None, recent: VecDeque::new() }
     }
 
     /// Begins an ICE restart: checks with the new credentials count from now on, the former ones until then.
@@ -72,6 +78,7 @@ impl IceLite {
         if !request.is_authentic(password) {
             return Err(Ignored::BadIntegrity);
         }
+        remember(&mut self.recent, request.transaction(), from)?;
         if request.claims_controlled() {
             return Ok(Checked { answer: request.role_conflict(password), verdict: Verdict::Conflict });
         }
@@ -79,6 +86,23 @@ impl IceLite {
         let restarted = is_current && self.former.take().is_some();
         Ok(Checked { answer, verdict: Verdict::Works { nominated: request.nominates(), restarted } })
     }
+}
+
+/// A check may come again from where it came from (RFC 8489, 6.2.1), and from nowhere else: who has seen it on its way could lead the media
+/// to themselves, or to somebody who never asked for it.
+fn remember(
+    recent: &mut VecDeque<([u8; 12], SocketAddr)>,
+    transaction: [u8; 12],
+    from: SocketAddr,
+) -> Result<(), Ignored> {
+    if let Some((_, first)) = recent.iter().find(|(known, _)| *known == transaction) {
+        return if *first == from { Ok(()) } else { Err(Ignored::Replayed) };
+    }
+    if recent.len() >= RECENT {
+        recent.pop_front();
+    }
+    recent.push_back((transaction, from));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -103,6 +127,24 @@ mod tests {
         assert_eq!(give(&mut ice, &check("u:x", "p", false, false)), works(false));
         assert_eq!(give(&mut ice, &check("u:x", "p", true, false)), works(true));
         assert_eq!(give(&mut ice, &check("u:x", "p", false, true)), Ok(Verdict::Conflict));
+    }
+
+    #[test]
+    fn a_check_that_was_seen_on_its_way_leads_nothing_elsewhere() {
+        let mut ice = IceLite::new(Credentials::new("u", "p", "x"));
+        let genuine = check("u:x", "p", true, false);
+        let from = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+        assert!(ice.check(&genuine, from(1)).is_ok());
+        assert!(ice.check(&genuine, from(1)).is_ok(), "its answer was lost");
+        assert_eq!(ice.check(&genuine, from(2)), Err(Ignored::Replayed));
+        assert!(
+            ice.check(&check("u:x", "p", true, false), from(2)).is_ok(),
+            "a viewer that moves makes a new one"
+        );
+        for _ in 0..1_000 {
+            let _ = ice.check(&check("u:x", "p", true, false), from(3));
+        }
+        assert_eq!(ice.recent.len(), RECENT);
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl<'a> BindingRequest<'a> {
         Some(Self { bytes, username: username?, integrity_at: integrity_at?, use_candidate, controlled })
     }
 
+    /// Names the check: its sender draws one anew for each (RFC 8489, 5).
+    pub(crate) fn transaction(&self) -> [u8; 12] {
+        self.bytes.get(8..20).and_then(|id| id.try_into().ok()).unwrap_or_default()
+    }
+
     /// The ufrag of the side that the request is for: whose session it names.
     pub(crate) fn local_ufrag(&self) -> &'a str {
         self.username.split_once(':').map_or(self.username, |(local, _)| local)
@@ -170,6 +175,8 @@ fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use rtc_stun::fingerprint::FINGERPRINT;
     use rtc_stun::integrity::MessageIntegrity;
     use rtc_stun::message::{Getter as _, Message, Setter as _, TransactionId};
@@ -180,17 +187,20 @@ pub(crate) mod tests {
 
     /// A check as a browser sends it, built by an independent implementation.
     pub(crate) fn check(username: &str, password: &str, nominate: bool, controlled: bool) -> Vec<u8> {
+        static CHECKS: AtomicU32 = AtomicU32::new(0);
+        let mut id = [7; 12];
+        id[..4].copy_from_slice(&CHECKS.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         let crypto = rtc::crypto::default_provider().unwrap();
         let mut message = Message::new();
         message.typ = BINDING_REQUEST;
-        message.transaction_id = TransactionId([7; 12]);
+        message.transaction_id = TransactionId(id);
         message.write_header();
         TextAttribute::new(ATTR_USERNAME, username.to_owned()).add_to(&mut message).unwrap();
         message.add(ATTR_ICE_CONTROLLED, &[]);
         if !controlled {
             message.reset();
             message.typ = BINDING_REQUEST;
-            message.transaction_id = TransactionId([7; 12]);
+            message.transaction_id = TransactionId(id);
             message.write_header();
             TextAttribute::new(ATTR_USERNAME, username.to_owned()).add_to(&mut message).unwrap();
         }
@@ -228,7 +238,7 @@ pub(crate) mod tests {
             for answer in [request.success(from, &password), request.role_conflict(&password)] {
                 let mut message = Message::new();
                 message.unmarshal_binary(&answer).unwrap();
-                assert_eq!(message.transaction_id, TransactionId([7; 12]));
+                assert_eq!(message.transaction_id.0[..], bytes[8..20]);
                 FINGERPRINT.check(&message).unwrap();
                 MessageIntegrity::check(&mut message, b"secret", crypto.crypto()).unwrap();
                 if message.typ == BINDING_SUCCESS {
