@@ -1,9 +1,9 @@
 //! Peers that do harm, beside others that do not: these lose nothing, the server does not grow, and it counts what it refused.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 
 use bicast_tests::http;
+use bicast_tests::numbers::Numbers;
 use bicast_tests::peer::{Received, RtpViewer};
 use bicast_tests::raw::{self, RawPublisher, RawViewer};
 use bicast_tests::server::{LOOPBACK, Server};
@@ -37,18 +37,10 @@ impl Field {
         Ok(Self { server, publisher, honest, wicked })
     }
 
-    /// What was refused so far, by reason.
-    async fn ignored(&self, reason: &str) -> anyhow::Result<f64> {
-        let text = http::get(&self.server.url("/metrics")).await?.success()?.text();
-        let name = format!("bicast_udp_ignored_total{{reason=\"{reason}\"}} ");
-        let count = text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
-        Ok(count.unwrap_or(0.0))
-    }
-
     /// Waits until so many were refused for this reason.
     async fn refuses(&self, reason: &str, count: f64) -> anyhow::Result<()> {
         wait::until(&format!("{count} are refused as {reason}"), GENEROUS, || async {
-            let refused = self.ignored(reason).await?;
+            let refused = self.server.metric_of("bicast_udp_ignored_total", ("reason", reason)).await?;
             anyhow::ensure!(refused >= count, "{refused} so far");
             Ok(Some(()))
         })
@@ -89,16 +81,7 @@ impl Field {
 
 /// How many sequence numbers are missing between the first and the last.
 fn missing(packets: &[Received]) -> usize {
-    let mut newest = packets.first().map_or(0, |packet| i64::from(packet.sequence));
-    let mut seen = BTreeSet::new();
-    for packet in packets {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^16 is meant")]
-        let ahead = packet.sequence.wrapping_sub(newest as u16).cast_signed();
-        newest = newest.max(newest + i64::from(ahead));
-        seen.insert(newest.min(newest + i64::from(ahead.min(0))));
-    }
-    let span = seen.last().zip(seen.first()).map_or(0, |(last, first)| last - first + 1);
-    usize::try_from(span).unwrap_or(0) - seen.len()
+    packets.iter().map(|packet| packet.sequence).collect::<Numbers>().missing()
 }
 
 async fn stranger() -> anyhow::Result<UdpSocket> {

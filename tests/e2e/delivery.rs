@@ -5,34 +5,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_shared::clock;
-use bicast_tests::connection::{self, Http2};
-use bicast_tests::hls::MediaPlaylist;
+use bicast_tests::connection::{self, Http2, Pair};
+use bicast_tests::hls::{self, MediaPlaylist};
 use bicast_tests::http;
 use bicast_tests::server::Server;
 use bicast_tests::wait::{self, GENEROUS};
 use http_body_util::BodyExt as _;
 use hyper::Version;
-use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::scene::FEED;
 
 const PATTERN: [&str; 5] = ["--test-pattern", "--size", "320x180", "--bitrate", "200k"];
-
-/// A certificate of an own authority's making, and its key, in PEM.
-struct Pair {
-    certificate: String,
-    key: String,
-}
-
-impl Pair {
-    fn new() -> anyhow::Result<Self> {
-        let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?;
-        Ok(Self { certificate: certificate.pem(), key: key.serialize_pem() })
-    }
-}
 
 /// Files that a server reads its certificate from.
 struct Files {
@@ -62,19 +47,15 @@ impl Files {
     }
 }
 
-/// The newest part of a playlist and the one after it: their numbers.
+/// The part that a playlist hints at now.
 async fn next_part(playlist: &str) -> anyhow::Result<(u64, u64)> {
-    let text = http::get(playlist).await?.success()?.text();
-    let hint = text.lines().rev().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT")).context("no hint")?;
-    let name = hint.split('"').nth(1).and_then(|uri| uri.strip_suffix(".m4s")).context("no name")?;
-    let (segment, part) = name.rsplit('/').next().and_then(|name| name.split_once('.')).context("no part")?;
-    Ok((segment.parse()?, part.parse()?))
+    hls::hinted_part(&http::get(playlist).await?.success()?.text())
 }
 
 #[tokio::test]
 async fn https_speaks_http2_and_takes_a_new_certificate_without_ending_connections() -> anyhow::Result<()> {
     let files = Files::new("certificate")?;
-    let (first, second) = (Pair::new()?, Pair::new()?);
+    let (first, second) = (Pair::generate()?, Pair::generate()?);
     files.write(&first)?;
     let server = files.serve().await?;
     let https = server.https.context("no HTTPS")?;
@@ -88,8 +69,8 @@ async fn https_speaks_http2_and_takes_a_new_certificate_without_ending_connectio
     assert_eq!((over_tls.status, over_tls.version), (200, Version::HTTP_2));
     assert_eq!(over_tls.header("content-encoding"), "gzip");
     assert_eq!(over_tls.header("vary"), "accept-encoding");
-    let playlists = bicast_tests::hls::renditions(&multivariant).await?;
-    let playlist = url_path(&playlists[0])?;
+    let playlists = hls::renditions(&multivariant).await?;
+    let playlist = hls::path(&playlists[0])?;
     let (segment, part) = next_part(&playlists[0]).await?;
     let blocking = format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}");
     let answer = old.get(&blocking, &[]).await?;
@@ -138,11 +119,6 @@ async fn counts_dropped(server: &Server, reason: &str, at_least: f64) -> anyhow:
     .with_context(|| format!("{at_least} that were {reason}"))
 }
 
-fn url_path(url: &str) -> anyhow::Result<String> {
-    let (_, rest) = url.split_once("://").context("no URL")?;
-    Ok(format!("/{}", rest.split_once('/').context("no path")?.1))
-}
-
 #[tokio::test]
 async fn who_never_finishes_a_handshake_or_takes_nothing_is_cut_off_and_counted() -> anyhow::Result<()> {
     let limits = ["http.tls.listen=127.0.0.1:0", "http.header_timeout=1", "http.stall_timeout=2"];
@@ -171,11 +147,11 @@ async fn who_never_finishes_a_handshake_or_takes_nothing_is_cut_off_and_counted(
 
     // Who asks and takes nothing: many answers that do not fit into the buffers of its connection.
     let _publisher = server.publish(FEED, &["--test-pattern", "--size", "1280x720", "--bitrate", "2500k"])?;
-    let playlists = bicast_tests::hls::renditions(&server.hls_plays(FEED).await?).await?;
-    let window = bicast_tests::hls::playlist(&playlists[0]).await?;
+    let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
+    let window = hls::playlist(&playlists[0]).await?;
     let whole = window.segments.iter().find_map(|segment| segment.uri.as_deref());
-    let segment = bicast_tests::hls::resolve(&playlists[0], whole.context("no whole segment")?)?;
-    let segment = url_path(&segment)?;
+    let segment = hls::resolve(&playlists[0], whole.context("no whole segment")?)?;
+    let segment = hls::path(&segment)?;
     let mut greedy = TcpStream::connect(server.http()).await?;
     let ask = format!("GET {segment} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(60);
     greedy.write_all(ask.as_bytes()).await?;
@@ -204,12 +180,12 @@ async fn ten_thousand_waiting_requests_are_answered_or_refused_and_harm_nobody()
     let server = Server::start_with(&["--set", "packager.max_waiting_requests=4000"]).await?;
     let _publisher = server.publish(FEED, &PATTERN)?;
     let _other = server.publish("other", &PATTERN)?;
-    let playlists = bicast_tests::hls::renditions(&server.hls_plays(FEED).await?).await?;
-    let other = bicast_tests::hls::renditions(&server.hls_plays("other").await?).await?.remove(0);
+    let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
+    let other = hls::renditions(&server.hls_plays("other").await?).await?.remove(0);
 
     let (segment, _) = next_part(&playlists[0]).await?;
     // The last segment that may be waited for: it takes two target durations to come.
-    let path = format!("{}?_HLS_msn={}", url_path(&playlists[0])?, segment + 1);
+    let path = format!("{}?_HLS_msn={}", hls::path(&playlists[0])?, segment + 1);
     let mut asking = Vec::new();
     for _ in 0..CONNECTIONS {
         let connection = Http2::plain(server.http()).await?;
@@ -309,8 +285,8 @@ async fn floods_and_overlong_headers_and_paths_are_refused_and_counted() -> anyh
 async fn validators_ranges_and_caching_hold_over_the_wire() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let _publisher = server.publish(FEED, &PATTERN)?;
-    let playlists = bicast_tests::hls::renditions(&server.hls_plays(FEED).await?).await?;
-    let playlist = url_path(&playlists[0])?;
+    let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
+    let playlist = hls::path(&playlists[0])?;
     let folder = playlist.rsplit_once('/').context("no folder")?.0;
     let mut client = Http2::plain(server.http()).await?;
 

@@ -1,10 +1,9 @@
 //! A publisher that is killed and started again, twenty times over: its viewers keep their connection, and HLS its playlist.
 
-use std::collections::BTreeSet;
-
 use bicast_shared::media::{Codec, starts_decoding};
 use bicast_tests::hls;
 use bicast_tests::http;
+use bicast_tests::numbers::Numbers;
 use bicast_tests::peer::{Received, RtpViewer};
 use bicast_tests::server::Server;
 use bicast_tests::wait::{self, GENEROUS};
@@ -61,23 +60,8 @@ async fn viewers_stay_while_the_publisher_is_killed_and_started_twenty_times() -
     publisher.stop().await?;
 
     let packets = viewer.video();
-    let mut newest = i64::from(packets[0].sequence);
-    let sequences: BTreeSet<i64> = packets
-        .iter()
-        .map(|packet| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "modulo 2^16 is meant"
-            )]
-            let apart = packet.sequence.wrapping_sub(newest as u16).cast_signed();
-            let sequence = newest + i64::from(apart);
-            newest = newest.max(sequence);
-            sequence
-        })
-        .collect();
-    let (first, last) = (sequences.first().copied().unwrap_or(0), sequences.last().copied().unwrap_or(0));
-    assert_eq!(usize::try_from(last - first + 1)?, sequences.len(), "the viewer's numbers have no hole");
+    let numbers: Numbers = packets.iter().map(|packet| packet.sequence).collect();
+    assert_eq!(numbers.missing(), 0, "the viewer's numbers have no hole");
 
     // A publisher's first packet begins a keyframe, or its picture would be broken: gaps of more than half a second of media time
     // are where one follows another.

@@ -32,9 +32,8 @@ async fn follow(mut connection: Http2, playlist: String, given: Given) -> anyhow
     let mut text = String::from_utf8(first.body.to_vec())?;
     let began = clock::now();
     while clock::now().duration_since(began) < FOLLOWED {
-        let hint = text.lines().rev().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
-        let name = hint.and_then(|hint| hint.split('"').nth(1)).context("no hint")?.to_owned();
-        let (segment, part) = name.trim_end_matches(".m4s").split_once('.').context("no part")?;
+        let (segment, part) = hls::hinted_part(&text)?;
+        let name = format!("{segment}.{part}.m4s");
         let blocking = format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}");
         let answer = connection.get(&blocking, &[]).await?;
         anyhow::ensure!(answer.status == 200, "{blocking}: {}", answer.status);
@@ -53,9 +52,7 @@ async fn follow(mut connection: Http2, playlist: String, given: Given) -> anyhow
 
 /// Requests for media of this kind that reached the origin.
 async fn at_origin(server: &Server, kind: &str) -> anyhow::Result<f64> {
-    let text = http::get(&server.url("/metrics")).await?.success()?.text();
-    let name = format!("bicast_hls_requests_total{{kind=\"{kind}\"}} ");
-    Ok(text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0.0))
+    server.metric_of("bicast_hls_requests_total", ("kind", kind)).await
 }
 
 #[tokio::test]
@@ -64,9 +61,7 @@ async fn fifty_players_are_one_to_the_origin_and_get_what_it_has() -> anyhow::Re
     let _publisher = server.publish(FEED, &["--test-pattern", "--size", "320x180", "--bitrate", "200k"])?;
     let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
     let edge = Edge::before(&server, FEED).await?;
-    let (_, path) =
-        playlists[0].split_once("://").and_then(|(_, rest)| rest.split_once('/')).context("no path")?;
-    let playlist = format!("/{path}");
+    let playlist = hls::path(&playlists[0])?;
 
     let before = [at_origin(&server, "part").await?, at_origin(&server, "media_blocking").await?];
     let given = Given::default();
@@ -106,8 +101,7 @@ async fn what_the_edge_passes_on_refuses_and_hides() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let _publisher = server.publish(FEED, &["--test-pattern", "--size", "320x180", "--bitrate", "200k"])?;
     let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
-    let (_, path) =
-        playlists[0].split_once("://").and_then(|(_, rest)| rest.split_once('/')).context("no path")?;
+    let path = hls::path(&playlists[0])?;
     let edge = Edge::before(&server, FEED).await?;
     let mut connection = edge.connect().await?;
 
@@ -117,16 +111,16 @@ async fn what_the_edge_passes_on_refuses_and_hides() -> anyhow::Result<()> {
     for (query, status) in
         [("?_HLS_part=1", 400), ("?_HLS_msn=999999", 400), ("?_HLS_msn=-1", 400), ("", 200)]
     {
-        let answer = connection.get(&format!("/{path}{query}"), &[("origin", "https://example.com")]).await?;
+        let answer = connection.get(&format!("{path}{query}"), &[("origin", "https://example.com")]).await?;
         assert_eq!(answer.status, status, "{query}");
         assert_eq!(answer.header("access-control-allow-origin"), "*", "{query}");
     }
     let folder = path.rsplit_once('/').context("no folder")?.0;
-    let missing = connection.get(&format!("/{folder}/999999.m4s"), &[]).await?;
+    let missing = connection.get(&format!("{folder}/999999.m4s"), &[]).await?;
     assert_eq!((missing.status, missing.header("content-type")), (404, "application/problem+json"));
-    let zipped = connection.get(&format!("/{path}"), &[("accept-encoding", "gzip")]).await?;
+    let zipped = connection.get(&path, &[("accept-encoding", "gzip")]).await?;
     assert_eq!(zipped.header("content-encoding"), "gzip");
-    let init = format!("/{folder}/init0.mp4");
+    let init = format!("{folder}/init0.mp4");
     let whole = connection.get(&init, &[]).await?;
     let some = connection.get(&init, &[("range", "bytes=4-7")]).await?;
     assert_eq!((some.status, &some.body[..]), (206, &whole.body[4..8]));

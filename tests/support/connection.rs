@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
-use hyper::{HeaderMap, Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -18,24 +19,25 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// An answer, and how it came.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The version that it came with.
-    pub version: Version,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
+use crate::http::Response;
+
+/// A certificate for `localhost` that vouches for itself, and its key, in PEM.
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
 }
 
-impl Answer {
-    /// A header's value; empty when it is not there.
-    #[must_use]
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+impl Pair {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// Where the cryptography is not there.
+    pub fn generate() -> anyhow::Result<Self> {
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?;
+        Ok(Self { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 }
 
@@ -121,7 +123,7 @@ impl Http2 {
     ///
     /// # Errors
     /// Where the connection ends before the whole answer has come.
-    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
+    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Response> {
         let mut request = Request::get(format!("{}{path}", self.origin));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -130,6 +132,6 @@ impl Http2 {
         let response = self.sender.send_request(request.body(Empty::new())?).await?;
         let (head, body) = response.into_parts();
         let body = body.collect().await.with_context(|| format!("the body of {path}"))?.to_bytes();
-        Ok(Answer { status: head.status.as_u16(), version: head.version, headers: head.headers, body })
+        Ok(Response { status: head.status.as_u16(), version: head.version, headers: head.headers, body })
     }
 }

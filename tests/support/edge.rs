@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_shared::clock;
-use rcgen::{CertificateParams, KeyPair};
 
-use crate::connection::Http2;
+use crate::connection::{Http2, Pair};
 use crate::process::Process;
 use crate::server::Server;
 use crate::wait::{self, GENEROUS};
@@ -42,10 +41,9 @@ impl Edge {
         let folder = crate::root().join(format!("target/test-logs/{}-edge-{number}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let [shield, plain, secure] = free_ports()?;
-        let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?.pem();
+        let Pair { certificate, key } = Pair::generate()?;
         std::fs::write(folder.join("certificate.pem"), &certificate)?;
-        std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
+        std::fs::write(folder.join("key.pem"), key)?;
         let varnish = varnish(&folder, server.http().port(), shield)?;
         let nginx = nginx(&folder, server.http(), shield, plain, secure)?;
         let https = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));

@@ -177,6 +177,27 @@ pub fn resolve(base: &str, uri: &str) -> anyhow::Result<String> {
     Ok(folder + uri)
 }
 
+/// The path of a URL, with its query.
+///
+/// # Errors
+/// Where it has none.
+pub fn path(url: &str) -> anyhow::Result<String> {
+    let (_, rest) = url.split_once("://").context("no URL")?;
+    Ok(format!("/{}", rest.split_once('/').context("no path")?.1))
+}
+
+/// The part that a media playlist hints at, by the numbers of its segment and in it (`SEGMENT.PART.m4s`).
+///
+/// # Errors
+/// Where it has no hint, or one with another name.
+pub fn hinted_part(playlist: &str) -> anyhow::Result<(u64, u64)> {
+    let hint = playlist.lines().rev().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
+    let name = hint.and_then(|hint| hint.split('"').nth(1)).context("no hint")?;
+    let numbers = name.strip_suffix(".m4s").and_then(|name| name.split_once('.'));
+    let (segment, part) = numbers.with_context(|| format!("{name} is no part"))?;
+    Ok((segment.parse()?, part.parse()?))
+}
+
 /// The media playlists that a multivariant playlist names, as absolute URLs: video renditions first, then audio.
 ///
 /// # Errors

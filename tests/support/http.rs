@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Version};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -16,6 +16,8 @@ use hyper_util::rt::TokioExecutor;
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
+    /// The version that it came with.
+    pub version: Version,
     /// Its headers.
     pub headers: HeaderMap,
     /// The whole body.
@@ -87,7 +89,12 @@ pub async fn request_with(
         let response = client.request(request).await?;
         let (head, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
-        anyhow::Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+        anyhow::Ok(Response {
+            status: head.status.as_u16(),
+            version: head.version,
+            headers: head.headers,
+            body,
+        })
     };
     let answer = tokio::time::timeout(Duration::from_secs(30), exchange).await;
     answer

@@ -25,6 +25,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit}
 
 use crate::clip;
 use crate::http;
+use crate::numbers::Extender;
 use crate::playback;
 use crate::wait::GENEROUS;
 
@@ -268,14 +269,10 @@ impl RtpViewer {
 
 /// Packets in the order they were sent, each once.
 fn in_order(packets: Vec<Received>) -> Vec<Received> {
-    let mut newest = packets.first().map_or(0, |packet| i64::from(packet.sequence));
+    let mut extender = Extender::default();
     let mut ordered = BTreeMap::new();
     for packet in packets {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^16 is meant")]
-        let ahead = packet.sequence.wrapping_sub(newest as u16).cast_signed();
-        let sequence = newest + i64::from(ahead);
-        newest = newest.max(sequence);
-        ordered.entry(sequence).or_insert(packet);
+        ordered.entry(extender.extend(packet.sequence)).or_insert(packet);
     }
     ordered.into_values().collect()
 }

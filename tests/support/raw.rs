@@ -1,7 +1,7 @@
 //! Peers whose every datagram is in the test's hands, on the load generator's stack: they can repeat what they sent, ask for
 //! everything again, move to another address, and send what no honest peer sends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use crate::http;
+use crate::numbers::Numbers;
 use crate::server::LOOPBACK;
 use crate::wait::{self, GENEROUS};
 
@@ -162,8 +163,8 @@ pub struct RawViewer {
 
 struct Watching {
     transport: Transport,
-    /// Sequence numbers received, extended to more than 16 bits, by SSRC.
-    streams: BTreeMap<u32, BTreeSet<i64>>,
+    /// Sequence numbers received, by SSRC.
+    streams: BTreeMap<u32, Numbers>,
     /// Packets that were not authentic.
     forged: u64,
 }
@@ -178,11 +179,7 @@ impl Core for Watching {
             self.forged += 1;
             return Event::Nothing;
         }
-        let seen = self.streams.entry(head.ssrc).or_default();
-        let newest = seen.last().copied().unwrap_or(i64::from(head.sequence));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^16 is meant")]
-        let ahead = head.sequence.wrapping_sub(newest as u16).cast_signed();
-        seen.insert(newest + i64::from(ahead));
+        self.streams.entry(head.ssrc).or_default().take(head.sequence);
         Event::Nothing
     }
 
@@ -229,16 +226,7 @@ impl RawViewer {
     /// How many packets of video it has.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.running.core.lock().streams.get(&self.video).map_or(0, BTreeSet::len)
-    }
-
-    /// Sequence numbers of video that are missing between the first and the last it has.
-    #[must_use]
-    pub fn missing(&self) -> usize {
-        let core = self.running.core.lock();
-        let Some(seen) = core.streams.get(&self.video) else { return 0 };
-        let span = seen.last().zip(seen.first()).map_or(0, |(last, first)| last - first + 1);
-        usize::try_from(span).unwrap_or(0).saturating_sub(seen.len())
+        self.running.core.lock().streams.get(&self.video).map_or(0, Numbers::count)
     }
 
     /// Packets that came and were not authentic.
@@ -266,7 +254,7 @@ impl RawViewer {
     /// Before any came.
     pub fn nack(&self, count: usize) -> anyhow::Result<Vec<u8>> {
         let mut core = self.running.core.lock();
-        let newest = core.streams.get(&self.video).and_then(|seen| seen.last().copied());
+        let newest = core.streams.get(&self.video).and_then(Numbers::last);
         let newest = newest.context("no packet has come")?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^16 is meant")]
         let wire = |back: usize| (newest - i64::try_from(back).unwrap_or(0)) as u16;

@@ -4,14 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bicast_publish::core::endpoint::Endpoint;
 use bicast_publish::whip::Whip;
 use clap::Args;
 use hyper::Method;
-use serde::Deserialize;
 
 use super::serve::SettingArgs;
 use crate::config::Config;
 use crate::console;
+use crate::doctor::Ready;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,23 +34,15 @@ pub(super) struct HealthArgs {
     settings: SettingArgs,
 }
 
-/// What `/readyz` says.
-#[derive(Deserialize)]
-struct Ready {
-    ready: bool,
-    reasons: Vec<String>,
-}
-
 #[expect(clippy::print_stdout, reason = "what was found is the product")]
 pub(super) async fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
     let url = match args.url {
         Some(url) => url,
         None => console::base_url(&Config::load(&args.settings.sources()?)?.http.listen),
     };
-    let endpoint = url.parse().with_context(|| format!("--url {url} is no address of a server"))?;
+    let endpoint: Endpoint = url.parse().with_context(|| format!("--url {url} is no address of a server"))?;
+    let readyz = endpoint.resolve("/readyz").unwrap_or_else(|| endpoint.clone());
     let whip = Whip::new(endpoint, None)?;
-    let readyz = format!("{}/readyz", url.trim_end_matches('/'));
-    let readyz = readyz.parse().with_context(|| format!("--url {url} is no address of a server"))?;
     let reply = whip.ask(Method::GET, &readyz, PATIENCE).await?;
     let told: Ready = serde_json::from_slice(&reply.body)
         .with_context(|| format!("{url}/readyz does not answer as bicast does (status {})", reply.status))?;

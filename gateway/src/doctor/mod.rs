@@ -20,6 +20,7 @@ use bicast_publish::core::endpoint::Endpoint;
 
 pub(crate) use self::core::render::render;
 pub(crate) use self::core::report::Report;
+pub(crate) use self::server::Ready;
 
 use self::core::judge::{Scene, judge};
 use self::core::kernel::{self, Needs};

@@ -60,29 +60,35 @@ fn texts(addresses: &[SocketAddr]) -> String {
 }
 
 fn udp(config: &Config) -> Result<usize, StartError> {
-    let mut sockets = Vec::new();
-    for address in addresses(config) {
-        match bind(address, Type::DGRAM) {
-            Ok(socket) => sockets.push(socket),
-            Err(error) if may_be_left_out(address, &error) => {}
-            Err(source) => return Err(StartError::Sfu(bicast_sfu::Error::Bind { address, source })),
-        }
-    }
-    if sockets.is_empty() {
-        Err(StartError::Sfu(bicast_sfu::Error::NothingToBind))
-    } else {
-        Ok(sockets.len())
+    let failed = |address, source| bicast_sfu::Error::Bind { address, source };
+    match bind_all(&addresses(config), |address| bind(address, Type::DGRAM), failed)? {
+        0 => Err(StartError::Sfu(bicast_sfu::Error::NothingToBind)),
+        count => Ok(count),
     }
 }
 
 /// Where UDP has nothing to bind, [`udp`] has said so already.
 fn tcp(addresses: &[SocketAddr]) -> Result<usize, StartError> {
+    let listening = |address| {
+        let socket = bind(address, Type::STREAM)?;
+        socket.listen(1)?;
+        Ok(socket)
+    };
+    bind_all(addresses, listening, |address, source| bicast_sfu::Error::Listen { address, source })
+}
+
+/// Takes all that there are at the same time, and tells how many those are.
+fn bind_all(
+    addresses: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> io::Result<Socket>,
+    failed: impl Fn(SocketAddr, io::Error) -> bicast_sfu::Error,
+) -> Result<usize, StartError> {
     let mut sockets = Vec::new();
-    for address in addresses.iter().copied() {
-        match bind(address, Type::STREAM).and_then(|socket| socket.listen(1).map(|()| socket)) {
+    for &address in addresses {
+        match bind(address) {
             Ok(socket) => sockets.push(socket),
             Err(error) if may_be_left_out(address, &error) => {}
-            Err(source) => return Err(StartError::Sfu(bicast_sfu::Error::Listen { address, source })),
+            Err(error) => return Err(StartError::Sfu(failed(address, error))),
         }
     }
     Ok(sockets.len())

@@ -41,9 +41,9 @@ pub(super) enum Presence {
 
 /// What `/readyz` says.
 #[derive(Deserialize)]
-struct Ready {
-    ready: bool,
-    reasons: Vec<String>,
+pub(crate) struct Ready {
+    pub(crate) ready: bool,
+    pub(crate) reasons: Vec<String>,
     udp: Vec<SocketAddr>,
 }
 

@@ -40,7 +40,7 @@ impl TokenBucket {
 
 /// Limits what single addresses have done for them, for work that is done before anybody knows whether they are honest.
 /// Counts in windows of a second; the oldest of many addresses are not looked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PerAddress {
     began: Option<Instant>,
     counts: HashMap<SocketAddr, u32>,
@@ -50,10 +50,6 @@ impl PerAddress {
     /// Addresses counted in a window. Those beyond it pass: who can send from as many is not held by counting.
     const MAX: usize = 4_096;
     const WINDOW: Duration = Duration::from_secs(1);
-
-    pub(crate) fn new() -> Self {
-        Self { began: None, counts: HashMap::new() }
-    }
 
     /// Counts one from `address`, and tells whether it is within `limit` this second.
     pub(crate) fn may_pass(&mut self, now: Instant, address: SocketAddr, limit: u32) -> bool {
@@ -103,7 +99,7 @@ mod tests {
     fn one_address_is_held_others_pass_and_the_table_is_bounded() {
         let start = bicast_shared::clock::now();
         let address = |n: u16| SocketAddr::from(([192, 0, 2, 1], n));
-        let mut gate = PerAddress::new();
+        let mut gate = PerAddress::default();
         assert_eq!((0..100).filter(|_| gate.may_pass(start, address(1), 10)).count(), 10);
         assert!(gate.may_pass(start, address(2), 10));
         assert!(gate.may_pass(start + Duration::from_secs(1), address(1), 10), "another second");

@@ -182,16 +182,17 @@ impl Track {
     /// The extension block in RFC 8285's one-byte form.
     fn extensions<'a>(&self, packet: &MediaPacket, block: &'a mut [u8; MAX_EXTENSIONS]) -> &'a [u8] {
         let sequence = packet.stamp.sequence;
-        let playout = self.playout.iter().rev().find(|change| change.from <= sequence);
-        let playout = playout.filter(|change| sequence - change.from < PLAYOUT_PACKETS);
-        let playout = self.spec.playout_delay.zip(playout);
+        let playout = self.spec.playout_delay.and_then(|id| {
+            let change = self.playout.iter().rev().find(|change| change.from <= sequence)?;
+            (sequence - change.from < PLAYOUT_PACKETS).then_some((id, change.tens))
+        });
         let orientation = self.spec.orientation.zip(packet.orientation);
         let mut at = 4;
-        if let Some((id, Playout { tens, .. })) = playout {
+        if let Some((id, tens)) = playout {
             // Minimum and maximum delay, 12 bits each. 0 and 0 is libwebrtc's mode for lowest latency; above a minimum the player's own
             // estimate counts.
-            let most = if *tens == 0 { 0 } else { MOST_TENS };
-            let [_, a, b, c] = (u32::from(*tens) << 12 | u32::from(most)).to_be_bytes();
+            let most = if tens == 0 { 0 } else { MOST_TENS };
+            let [_, a, b, c] = (u32::from(tens) << 12 | u32::from(most)).to_be_bytes();
             block[at..at + 4].copy_from_slice(&[id << 4 | 2, a, b, c]);
             at += 4;
         }

@@ -136,7 +136,7 @@ impl Worker {
             by_session: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_address: HashMap::new(),
-            forwarded: PerAddress::new(),
+            forwarded: PerAddress::default(),
             links: Links::default(),
             feeds: BTreeMap::new(),
             timers: BTreeSet::new(),

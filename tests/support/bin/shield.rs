@@ -10,13 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bicast_shared::clock;
-use bicast_tests::connection::Http2;
+use bicast_tests::connection::{Http2, Pair};
 use bicast_tests::edge::Edge;
 use bicast_tests::hls;
-use bicast_tests::http;
 use bicast_tests::server::Server;
 use clap::Parser;
-use rcgen::{CertificateParams, KeyPair};
 use tokio::task::JoinSet;
 
 const FEED: &str = "shield";
@@ -75,8 +73,7 @@ async fn main() -> anyhow::Result<()> {
     let picture = ["--test-pattern", "--size", &args.size, "--bitrate", &args.bitrate];
     let _publisher = server.publish(FEED, &picture)?;
     let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
-    let (_, rest) = playlists.first().and_then(|url| url.split_once("://")).context("no rendition")?;
-    let playlist: Arc<str> = format!("/{}", rest.split_once('/').context("no path")?.1).into();
+    let playlist: Arc<str> = hls::path(playlists.first().context("no rendition")?)?.into();
     let edge = Edge::before(&server, FEED).await?;
 
     let before = at_origin(&server).await?;
@@ -106,11 +103,10 @@ async fn main() -> anyhow::Result<()> {
 /// Makes a certificate for `localhost` and its key in this folder.
 fn certificate(folder: &std::path::Path) -> anyhow::Result<String> {
     std::fs::create_dir_all(folder)?;
-    let key = KeyPair::generate()?;
-    let pem = CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?.pem();
-    std::fs::write(folder.join("certificate.pem"), &pem)?;
-    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
-    Ok(pem)
+    let Pair { certificate, key } = Pair::generate()?;
+    std::fs::write(folder.join("certificate.pem"), &certificate)?;
+    std::fs::write(folder.join("key.pem"), key)?;
+    Ok(certificate)
 }
 
 /// Follows the live edge as a player does. Any answer but 200 makes the run void.
@@ -120,13 +116,10 @@ async fn follow(mut connection: Http2, playlist: Arc<str>, until: Instant) -> an
     let mut arrivals = Arrivals::new();
     while clock::now() < until {
         let text = std::str::from_utf8(&body)?;
-        let hint = text.lines().rev().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
-        let name = hint.and_then(|hint| hint.split('"').nth(1)).context("no hint")?.to_owned();
-        let (segment, part) = name.trim_end_matches(".m4s").split_once('.').context("no part")?;
-        let (segment, part) = (segment.parse()?, part.parse()?);
+        let (segment, part) = hls::hinted_part(text)?;
         body = get(&mut connection, &format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}")).await?;
         arrivals.push(((Kind::Playlist, segment, part), clock::now()));
-        get(&mut connection, &format!("{folder}/{name}")).await?;
+        get(&mut connection, &format!("{folder}/{segment}.{part}.m4s")).await?;
         arrivals.push(((Kind::Part, segment, part), clock::now()));
     }
     Ok(arrivals)
@@ -147,19 +140,16 @@ async fn finished(mut players: JoinSet<anyhow::Result<Arrivals>>) -> anyhow::Res
 }
 
 /// Blocking playlist requests and requests for parts that the server has answered so far.
-async fn at_origin(server: &Server) -> anyhow::Result<[u64; 2]> {
-    let text = http::get(&server.url("/metrics")).await?.success()?.text();
-    Ok(["media_blocking", "part"].map(|kind| {
-        let name = format!("bicast_hls_requests_total{{kind=\"{kind}\"}} ");
-        text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
-    }))
+async fn at_origin(server: &Server) -> anyhow::Result<[f64; 2]> {
+    let requests = |kind| server.metric_of("bicast_hls_requests_total", ("kind", kind));
+    Ok([requests("media_blocking").await?, requests("part").await?])
 }
 
 /// The table, of arrivals after `from`; counts are of the whole run, because the server's counters are.
 fn report(
     args: &Args,
     from: Instant,
-    asked: [u64; 2],
+    asked: [f64; 2],
     direct: &[Arrivals],
     shielded: &[Arrivals],
 ) -> anyhow::Result<String> {
@@ -183,11 +173,13 @@ fn report(
         let of_kind = |all: &[Arrivals]| -> Vec<(Thing, Instant)> {
             all.iter().flatten().filter(|((other, ..), _)| *other == kind).copied().collect()
         };
-        let (own, through) = (of_kind(direct).len() as u64, of_kind(shielded));
+        let through = of_kind(shielded);
         let distinct = through.iter().map(|(thing, _)| thing).collect::<BTreeSet<_>>().len();
-        let requests = asked.checked_sub(own).context("the server counted too few requests")?;
         #[expect(clippy::cast_precision_loss, reason = "thousands")]
-        let ratio = requests as f64 / distinct as f64;
+        let (own, kinds) = (of_kind(direct).len() as f64, distinct as f64);
+        anyhow::ensure!(asked >= own, "the server counted too few requests");
+        let requests = asked - own;
+        let ratio = requests / kinds;
         let mut added: Vec<f64> = through
             .iter()
             .filter(|(_, at)| *at >= from)
