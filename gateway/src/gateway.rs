@@ -86,7 +86,7 @@ impl Gateway {
         let _ = Metrics::global();
         let listeners = listen(&config.http.listen, &config.http.tcp)?;
         let secure = listen(&config.http.tls.listen, &config.http.tcp)?;
-        let bus = FeedBus::new(config.feed.clone(), RingLimits::default());
+        let bus = FeedBus::new(config.feed_policy(), RingLimits::default());
         let sfu = Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?;
         let packager = Packager::start(config.packager.clone(), bus.clone());
         let packaged = packager.status();

@@ -11,9 +11,7 @@ use crate::core::reorder::Patience;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Seconds of media that playlists list (20 to 86,400).
-    pub window_seconds: u32,
-    /// Megabytes of media kept per feed. When they are reached before `window_seconds`, the window is shorter. Playlists that
+    /// Megabytes of media kept per feed. When they are reached before the feed's window is full, it is shorter. Playlists that
     /// were ended because their feed went on with other kinds of tracks may keep as much again, for the length of the window.
     pub max_megabytes_per_feed: u32,
     /// Playlist and part requests that may wait at the same time, over all feeds. One more is answered 503.
@@ -29,7 +27,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            window_seconds: 300,
             max_megabytes_per_feed: 512,
             max_waiting_requests: 20_000,
             loss_patience_ms: 250,
@@ -40,22 +37,18 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The listed window.
-    #[must_use]
-    pub fn window(&self) -> Duration {
-        Duration::from_secs(u64::from(self.window_seconds.clamp(20, 86_400)))
-    }
-
     pub(crate) fn start_wait(&self) -> Duration {
         Duration::from_secs(u64::from(self.start_wait_seconds.min(60)))
     }
 
-    pub(crate) fn limits(&self) -> Limits {
+    /// Bytes of media kept of a feed.
+    pub(crate) fn bytes_per_feed(&self) -> usize {
+        (self.max_megabytes_per_feed.max(1) as usize) << 20
+    }
+
+    /// How much is kept of a feed with such a window.
+    pub(crate) fn limits(&self, window: Duration) -> Limits {
         let time = Duration::from_millis(u64::from(self.loss_patience_ms.min(5_000)));
-        Limits {
-            window: self.window(),
-            bytes: (self.max_megabytes_per_feed.max(1) as usize) << 20,
-            patience: Patience { time, ..Patience::default() },
-        }
+        Limits { window, bytes: self.bytes_per_feed(), patience: Patience { time, ..Patience::default() } }
     }
 }

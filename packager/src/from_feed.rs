@@ -32,9 +32,10 @@ pub(crate) async fn follow(bus: FeedBus, store: Arc<Store>, stop: CancellationTo
         let current = feeds.borrow_and_update().clone();
         known.retain(|id, _| current.contains_key(id));
         for (id, feed) in current.iter() {
-            let since = feed.info().since;
+            let info = feed.info();
+            let since = info.since;
             if known.insert(id.clone(), since) != Some(since) {
-                let entry = store.begin(id);
+                let entry = store.begin(id, info.settings.window);
                 let task = FeedTask { feed: feed.clone(), store: store.clone(), entry, stop: stop.clone() };
                 tasks.spawn(task.run());
             }
@@ -100,7 +101,7 @@ impl FeedTask {
         let id = self.feed.id().clone();
         tracing::info!(feed = %id, "packaging begins");
         let mut info = self.feed.watch();
-        let mut core = FeedPackager::new(self.store.config.limits(), self.feed.info());
+        let mut core = FeedPackager::new(self.store.config.limits(self.entry.window), self.feed.info());
         let mut streams = Streams::default();
         let mut counted = Totals::default();
         let mut ended = false;
@@ -138,7 +139,7 @@ impl FeedTask {
         drop(feed);
         store.end(clock::now(), &entry);
         tokio::select! {
-            () = tokio::time::sleep(store.config.window()) => {}
+            () = tokio::time::sleep(entry.window) => {}
             () = entry.gone() => return,
             () = stop.cancelled() => return,
         }
@@ -244,8 +245,8 @@ fn packaged(rendition: &RenditionSnapshot) -> PackagedRendition {
 mod tests {
     use std::sync::Arc;
 
-    use bicast_shared::feed::info::FeedSettings;
     use bicast_shared::feed::owner::FeedOwner;
+    use bicast_shared::feed::settings::FeedSettings;
     use bicast_shared::id::TrackId;
     use bicast_shared::media::{Codec, TrackInfo};
     use bicast_shared::time::ClockRate;

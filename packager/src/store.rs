@@ -42,6 +42,8 @@ pub(crate) struct FeedEntry {
     over: Mutex<VecDeque<(Instant, Arc<Published>)>>,
     viewers: Mutex<HashMap<u64, Instant>>,
     ended: OnceLock<Instant>,
+    /// How much media its playlists list.
+    pub(crate) window: Duration,
     /// Requests for it that wait.
     waiting: Arc<AtomicU32>,
     /// Cancelled when nobody can find it any more.
@@ -139,10 +141,18 @@ impl Published {
 }
 
 impl FeedEntry {
-    fn new() -> Self {
+    fn new(window: Duration) -> Self {
         let published = watch::Sender::new(Arc::new(Published::new(FeedSnapshot::default(), 0)));
         let (over, viewers, ended) = (Mutex::default(), Mutex::default(), OnceLock::new());
-        Self { published, over, viewers, ended, waiting: Arc::default(), gone: CancellationToken::new() }
+        Self {
+            published,
+            over,
+            viewers,
+            ended,
+            window,
+            waiting: Arc::default(),
+            gone: CancellationToken::new(),
+        }
     }
 
     /// Waits until nobody can find it any more: another feed took its id, or too many had ended.
@@ -202,8 +212,8 @@ impl Store {
     }
 
     /// A feed begins: its entry replaces that of a feed which ended under the same id.
-    pub(crate) fn begin(&self, id: &FeedId) -> Arc<FeedEntry> {
-        let entry = Arc::new(FeedEntry::new());
+    pub(crate) fn begin(&self, id: &FeedId, window: Duration) -> Arc<FeedEntry> {
+        let entry = Arc::new(FeedEntry::new(window));
         if let Some(before) = self.feeds.write().insert(id.clone(), entry.clone()) {
             before.gone.cancel();
         }
@@ -219,8 +229,8 @@ impl Store {
     pub(crate) fn retire(&self, now: Instant, entry: &FeedEntry, last: FeedSnapshot) {
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
         let mut over = entry.over.lock();
-        over.push_back((now + self.config.window(), Arc::new(Published::new(last, version))));
-        let most = self.config.limits().bytes;
+        over.push_back((now + entry.window, Arc::new(Published::new(last, version))));
+        let most = self.config.bytes_per_feed();
         let too_much = |over: &VecDeque<(Instant, Arc<Published>)>| {
             over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.bytes()).sum::<usize>() > most
         };
@@ -323,8 +333,8 @@ mod tests {
 
     #[test]
     fn an_instance_that_is_over_is_served_for_its_window_and_not_too_many_are() {
-        let store = Store::new(Config { window_seconds: 60, ..Config::default() });
-        let entry = FeedEntry::new();
+        let store = Store::new(Config::default());
+        let entry = FeedEntry::new(Duration::from_secs(60));
         let named = |name: &str| FeedSnapshot { instance: name.into(), ..FeedSnapshot::default() };
         store.publish(&entry, named("now"));
         for n in 0..=MOST_OVER {
@@ -343,7 +353,8 @@ mod tests {
     fn an_ended_feed_goes_when_too_many_have_ended_or_another_takes_its_id() {
         let store = Store::new(Config { max_ended_feeds: 1, ..Config::default() });
         let ids: Vec<FeedId> = ["a", "b", "c"].iter().map(|id| id.parse().unwrap()).collect();
-        let entries: Vec<Arc<FeedEntry>> = ids.iter().map(|id| store.begin(id)).collect();
+        let entries: Vec<Arc<FeedEntry>> =
+            ids.iter().map(|id| store.begin(id, Duration::from_secs(60))).collect();
         store.end(at(1), &entries[0]);
         assert!(!entries[0].gone.is_cancelled());
         store.end(at(2), &entries[1]);
@@ -352,7 +363,7 @@ mod tests {
             "whoever holds it lets it go"
         );
         assert!(!entries[1].gone.is_cancelled());
-        store.begin(&ids[1]);
+        store.begin(&ids[1], Duration::from_secs(60));
         assert!(entries[1].gone.is_cancelled() && !entries[2].gone.is_cancelled());
     }
 

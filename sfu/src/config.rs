@@ -25,8 +25,6 @@ pub struct Config {
     pub public_addresses: Vec<IpAddr>,
     /// STUN and TURN servers that peers are told of, for those whose way here leads through a relay.
     pub ice_servers: Vec<IceServer>,
-    /// What a viewer's player is asked to optimise, unless the viewer says something else.
-    pub playout: Playout,
     /// Bounds on what viewers can take.
     pub limits: Limits,
     /// How publishers are received.
@@ -42,7 +40,6 @@ impl Default for Config {
             workers: 0,
             public_addresses: Vec::new(),
             ice_servers: Vec::new(),
-            playout: Playout::default(),
             limits: Limits::default(),
             ingest: IngestConfig::default(),
         }
@@ -121,31 +118,6 @@ impl Visitor<'_> for TcpPortVisitor {
     }
 }
 
-/// What a viewer's player is asked to optimise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Playout {
-    /// Show every frame as soon as it is decoded: the playout-delay extension with 0/0 on the first frames. Lip sync
-    /// is then as good as the arrival of both.
-    #[default]
-    LowestLatency,
-    /// Let the player hold pictures back until the sound fits.
-    LipSync,
-}
-
-impl Playout {
-    /// All modes.
-    pub(crate) const ALL: [Self; 2] = [Self::LowestLatency, Self::LipSync];
-
-    /// Its name in settings and requests.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::LowestLatency => "lowest-latency",
-            Self::LipSync => "lip-sync",
-        }
-    }
-}
-
 /// Bounds on what viewers can take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -198,7 +170,6 @@ mod tests {
             let error = from_value::<TcpPort>(wrong).unwrap_err().to_string();
             assert!(error.contains(r#""same", "off" or a port number"#), "{error}");
         }
-        assert!(Playout::ALL.into_iter().all(|mode| to_value(mode).unwrap() == mode.name()));
         assert_eq!(TcpPort::Same.number(8189), Some(8189));
         assert_eq!((TcpPort::Off.number(1), TcpPort::Port(443).number(1)), (None, Some(443)));
     }

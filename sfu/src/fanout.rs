@@ -13,9 +13,10 @@ use std::time::Instant;
 
 use bicast_shared::clock;
 use bicast_shared::feed::bus::{FeedBus, FeedPublisher};
-use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
+use bicast_shared::feed::info::PublisherInfo;
 use bicast_shared::feed::owner::RtpInput;
 use bicast_shared::feed::ring::RingLimits;
+use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{FeedId, StreamKey, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
 use bicast_shared::packet::MediaPacket;
@@ -188,7 +189,7 @@ fn insert(
     let agreement = negotiate(
         &offer,
         &feed.info(),
-        Wishes { playout: shared.config.playout, rendition: None },
+        Wishes { playout: feed.info().settings.playout, rendition: None },
         rand::random::<u32>,
     )
     .map_err(|_| failed("the offer was refused"))?;

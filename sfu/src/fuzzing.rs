@@ -26,6 +26,8 @@ mod sdp;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -63,6 +65,7 @@ fn bytes<'a>(steps: &mut Unstructured<'a>, most: u32) -> &'a [u8] {
 fn feed(tracks: Vec<TrackInfo>) -> FeedInfo {
     FeedInfo {
         id: "demo".parse().unwrap(),
+        settings: Arc::default(),
         state: FeedState::Live,
         epoch: Epoch(0),
         tracks,

@@ -38,7 +38,7 @@ mod tests;
 mod whep;
 mod worker;
 
-pub use config::{Config, Limits, Playout, TcpPort};
+pub use config::{Config, Limits, TcpPort};
 pub use error::Error;
 pub use ice_servers::IceServer;
 pub use ingest::IngestConfig;

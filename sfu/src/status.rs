@@ -117,6 +117,7 @@ mod tests {
     fn info(b_frames: bool) -> Arc<FeedInfo> {
         Arc::new(FeedInfo {
             id: "demo".parse().unwrap(),
+            settings: Arc::default(),
             state: FeedState::Live,
             epoch: Epoch(0),
             tracks: Vec::new(),

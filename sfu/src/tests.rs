@@ -15,9 +15,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bicast_shared::clock;
 use bicast_shared::feed::bus::{FeedBus, FeedPublisher, FeedSubscriber, StartAt};
-use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
+use bicast_shared::feed::info::PublisherInfo;
 use bicast_shared::feed::owner::RtpInput;
 use bicast_shared::feed::ring::RingLimits;
+use bicast_shared::feed::settings::{FeedSettings, Playout};
 use bicast_shared::id::{FeedId, RenditionId, StreamKey, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
 use bicast_shared::packet::MediaPacket;
@@ -75,12 +76,15 @@ impl Rig {
     }
 
     async fn with(ip: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let settings =
+            FeedSettings { publisher_grace: Duration::from_millis(300), ..FeedSettings::default() };
+        Self::on(FeedBus::new(settings, RingLimits::default()), ip, change).await
+    }
+
+    async fn on(bus: FeedBus, ip: &str, change: impl FnOnce(&mut Config)) -> Self {
         let mut config =
             Config { udp_port: 0, bind: vec![ip.parse().unwrap()], workers: 2, ..Config::default() };
         change(&mut config);
-        let settings =
-            FeedSettings { publisher_grace: Duration::from_millis(300), ..FeedSettings::default() };
-        let bus = FeedBus::new(settings, RingLimits::default());
         let sfu = Sfu::start(config, bus.clone()).await.unwrap();
         let router = sfu.router();
         Self { sfu, bus, router }
@@ -331,6 +335,20 @@ async fn bad_requests_are_told_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_feed_has_its_own_playout_mode() {
+    let settings = FeedSettings { playout: Playout::LipSync, ..FeedSettings::default() };
+    let rig = Rig::on(FeedBus::new(settings, RingLimits::default()), "127.0.0.1", |_| {}).await;
+    let _source = rig.publish();
+    let join = async |query: &str| {
+        let path = format!("/whep/demo{query}");
+        rig.request("POST", &path, &[("content-type", "application/sdp")], CHROMIUM).await.text
+    };
+    assert!(!join("").await.contains("playout-delay"));
+    assert!(join("?playout=lowest-latency").await.contains("playout-delay"), "the viewer's word goes first");
+    rig.sfu.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_viewer_may_choose_its_playout_mode() {
     let rig = Rig::new("127.0.0.1").await;
     let _source = rig.publish();
@@ -350,10 +368,6 @@ async fn a_viewer_may_choose_its_playout_mode() {
     let problem = unknown.problem();
     assert_eq!(problem["accepted"], serde_json::json!(["lowest-latency", "lip-sync"]));
     assert!(problem["detail"].as_str().unwrap().contains("\"fast\""));
-    rig.sfu.shutdown().await;
-    let rig = Rig::with("127.0.0.1", |config| config.playout = crate::Playout::LipSync).await;
-    let _source = rig.publish();
-    assert!(!rig.post(CHROMIUM).await.text.contains("playout-delay"));
     rig.sfu.shutdown().await;
 }
 

@@ -17,7 +17,6 @@ use bicast_shared::media::TrackKind;
 use bicast_shared::problem::Problem;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::Playout;
 use crate::core::answer::{self, LocalEnd, Refusal, Wishes};
 use crate::core::fragment::Fragment;
 use crate::core::sdp::Offer;
@@ -30,6 +29,7 @@ use crate::shared::Shared;
 use crate::worker::Joining;
 use crate::worker::run::Command;
 use crate::worker::seat::{Evicted, Full, Seats, Session};
+use bicast_shared::feed::settings::Playout;
 
 /// The viewers' door.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ async fn watch(
     body: Body,
 ) -> Result<Response, Problem> {
     let query = query.as_deref().unwrap_or_default();
-    let playout = playout(query, whep.shared.config.playout)?;
+    let asked_playout = playout(query)?;
     let id: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
     let feed = whep.shared.bus.feed(&id).ok_or_else(|| Problem::unknown_feed(&feed))?;
     let info = feed.info();
@@ -78,6 +78,7 @@ async fn watch(
             .hint("Try again in a second.")
             .with("feed", id.as_str()));
     }
+    let playout = asked_playout.unwrap_or(info.settings.playout);
     let wishes = Wishes { playout, rendition: rendition(query, &info)? };
     let agreement = answer::negotiate(&offer, &info, wishes, rand::random::<u32>)
         .map_err(|refusal| refused(&id, refusal))?;
@@ -239,12 +240,12 @@ fn rendition(query: &str, info: &FeedInfo) -> Result<Option<RenditionId>, Proble
     })
 }
 
-/// The playout mode that a request asks for (`?playout=lip-sync`), else the one of the settings.
+/// The playout mode that a request asks for (`?playout=lip-sync`), if it asks for one.
 #[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
-fn playout(query: &str, default: Playout) -> Result<Playout, Problem> {
-    let Some(asked) = asked(query, "playout") else { return Ok(default) };
+fn playout(query: &str) -> Result<Option<Playout>, Problem> {
+    let Some(asked) = asked(query, "playout") else { return Ok(None) };
     let known = Playout::ALL.into_iter().find(|mode| mode.name() == asked);
-    known.ok_or_else(|| {
+    known.map(Some).ok_or_else(|| {
         let names = Playout::ALL.map(Playout::name);
         let shown: String = asked.chars().take(40).collect();
         let detail = format!("There is no playout mode {shown:?}.");

@@ -1,7 +1,7 @@
 //! The JSON of the REST API, as types. `tests/fixtures/wire/*.json` holds one example of each; the players' tests read
 //! the same files.
 
-use bicast_shared::feed::info;
+use bicast_shared::feed::{info, settings};
 use bicast_shared::media;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,6 +21,8 @@ pub struct Feed {
     /// Its id, as it stands in URLs: 1 to 64 of `A-Z a-z 0-9 - _ .`, not beginning with a dot.
     #[schema(example = "demo")]
     pub id: String,
+    /// How it is treated.
+    pub settings: FeedSettings,
     /// Whether something arrives.
     pub state: FeedState,
     /// When the feed began (RFC 3339, UTC).
@@ -44,6 +46,35 @@ pub struct Feed {
     /// What an operator should know, in sentences with the next step. Empty when all is well.
     #[schema(example = json!([]))]
     pub warnings: Vec<String>,
+}
+
+/// How a feed is treated, as the settings said when it began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FeedSettings {
+    /// Seconds that it waits for its publisher to return.
+    pub publisher_grace: f64,
+    /// Seconds that segments aim at.
+    pub segment_target: f64,
+    /// Seconds that parts aim at.
+    pub part_target: f64,
+    /// Seconds of media that playlists list.
+    pub window: f64,
+    /// What the players of realtime viewers are asked to optimise, unless a viewer says something else.
+    #[schema(example = "lowest-latency")]
+    pub playout: String,
+}
+
+impl From<&settings::FeedSettings> for FeedSettings {
+    fn from(settings: &settings::FeedSettings) -> Self {
+        Self {
+            publisher_grace: settings.publisher_grace.as_secs_f64(),
+            segment_target: settings.segment_target.as_secs_f64(),
+            part_target: settings.part_target.as_secs_f64(),
+            window: settings.window.as_secs_f64(),
+            playout: settings.playout.name().to_owned(),
+        }
+    }
 }
 
 /// Whether something arrives.

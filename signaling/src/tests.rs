@@ -10,8 +10,9 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::{FeedBus, FeedPublisher};
-use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
+use bicast_shared::feed::info::PublisherInfo;
 use bicast_shared::feed::ring::RingLimits;
+use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{FeedId, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
 use bicast_shared::status::{

@@ -1,5 +1,6 @@
 //! The `[http]` section.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -85,7 +86,7 @@ impl HttpConfig {
     pub(super) fn check(&self) -> Result<(), Invalid> {
         if self.listen.is_empty() {
             let message = "it names no address, so nobody could reach this server".to_owned();
-            return Err(Invalid { key: "http.listen", message });
+            return Err(Invalid { key: "http.listen".into(), message });
         }
         in_range("http.max_connections", self.max_connections, 1, 1_000_000, "")?;
         in_range("http.header_timeout", self.header_timeout, 1.0, 600.0, " s")?;
@@ -99,7 +100,8 @@ impl HttpConfig {
 impl TlsConfig {
     fn check(&self) -> Result<(), Invalid> {
         let (certificate, key) = (!self.certificate.as_os_str().is_empty(), !self.key.as_os_str().is_empty());
-        let wrong = |key, message: &str| Err(Invalid { key, message: message.to_owned() });
+        let wrong =
+            |key, message: &str| Err(Invalid { key: Cow::Borrowed(key), message: message.to_owned() });
         match (certificate, key) {
             (true, false) => wrong("http.tls.key", "a certificate is named without its private key"),
             (false, true) => wrong("http.tls.certificate", "a private key is named without its certificate"),

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::error::nearest;
@@ -151,12 +152,19 @@ impl File {
 
     /// An error at the place of a key.
     fn at(&self, path: &[&str], message: &str) -> ConfigError {
-        let span = toml::de::DeTable::parse(&self.text).ok().and_then(|document| {
+        let span = DeTable::parse(&self.text).ok().and_then(|document| {
             let (last, sections) = path.split_last()?;
-            let mut table = document.get_ref();
+            let mut place: Option<&DeValue<'_>> = None;
             for section in sections {
-                table = table.get(*section)?.get_ref().as_table()?;
+                let inner = match place {
+                    None => document.get_ref().get(*section)?,
+                    Some(DeValue::Array(list)) => list.get(section.parse::<usize>().ok()?)?,
+                    Some(DeValue::Table(table)) => table.get(*section)?,
+                    Some(_) => return None,
+                };
+                place = Some(inner.get_ref());
             }
+            let Some(DeValue::Table(table)) = place else { return None };
             Some(table.get(*last)?.span())
         });
         ConfigError::in_file(&self.path, &self.text, span, message)

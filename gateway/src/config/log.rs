@@ -41,12 +41,12 @@ impl LogConfig {
             if bare.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
                 let why =
                     "use error, warn, info, debug, trace, off, or directives like warn,bicast_sfu=debug";
-                return Err(Invalid { key, message: wrong(why.into()) });
+                return Err(Invalid { key: key.into(), message: wrong(why.into()) });
             }
         }
         match tracing_subscriber::EnvFilter::builder().parse(&self.level) {
             Ok(_) => Ok(()),
-            Err(error) => Err(Invalid { key, message: wrong(error.to_string()) }),
+            Err(error) => Err(Invalid { key: key.into(), message: wrong(error.to_string()) }),
         }
     }
 }

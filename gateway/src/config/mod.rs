@@ -11,7 +11,9 @@ mod http;
 mod load;
 mod log;
 
-use bicast_shared::feed::info::FeedSettings;
+use std::borrow::Cow;
+
+use bicast_shared::feed::settings::{FeedPolicy, FeedRule, FeedSettings};
 use serde::{Deserialize, Serialize};
 
 pub use self::error::ConfigError;
@@ -30,6 +32,9 @@ pub struct Config {
     pub log: LogConfig,
     /// How feeds are treated.
     pub feed: FeedSettings,
+    /// What differs for some feeds: only in files and with `--set`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub feeds: Vec<FeedRule>,
     /// The WebRTC side.
     pub sfu: bicast_sfu::Config,
     /// The LL-HLS side.
@@ -44,8 +49,8 @@ pub const EXAMPLE: &str = include_str!("../../../bicast.example.toml");
 /// A setting whose value makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// Its name with its section: `feed.part_target`.
-    pub key: &'static str,
+    /// Its name with its section: `feed.part_target`; `feeds.0.part_target` in the first of the `[[feeds]]`.
+    pub key: Cow<'static, str>,
     /// What it is and what it may be.
     pub message: String,
 }
@@ -66,18 +71,15 @@ impl Config {
     pub fn check(&self) -> Result<(), Invalid> {
         self.http.check()?;
         self.log.check()?;
-        let seconds = |key, value: std::time::Duration, least: f64, most: f64| {
-            in_range(key, value.as_secs_f64(), least, most, " s")
-        };
-        seconds("feed.publisher_grace", self.feed.publisher_grace, 0.0, 86_400.0)?;
-        seconds("feed.segment_target", self.feed.segment_target, 1.0, 10.0)?;
-        seconds("feed.part_target", self.feed.part_target, 0.1, 1.0)?;
+        check_feed("feed", &self.feed)?;
+        for (n, rule) in self.feeds.iter().enumerate() {
+            check_feed(&format!("feeds.{n}"), &rule.over(&self.feed))?;
+        }
         in_range("sfu.limits.tcp_connections", self.sfu.limits.tcp_connections, 1, 1_000_000, "")?;
         in_range("sfu.limits.handshake_seconds", self.sfu.limits.handshake_seconds, 1, 120, " s")?;
         in_range("sfu.limits.consent_seconds", self.sfu.limits.consent_seconds, 5, 600, " s")?;
         in_range("sfu.ingest.connect_seconds", self.sfu.ingest.connect_seconds, 1, 600, " s")?;
         in_range("sfu.ingest.silence_seconds", self.sfu.ingest.silence_seconds, 1, 600, " s")?;
-        in_range("packager.window_seconds", self.packager.window_seconds, 20, 86_400, " s")?;
         in_range("packager.max_megabytes_per_feed", self.packager.max_megabytes_per_feed, 1, u32::MAX, "")?;
         in_range("packager.max_waiting_requests", self.packager.max_waiting_requests, 1, u32::MAX, "")?;
         in_range("packager.loss_patience_ms", self.packager.loss_patience_ms, 0, 5_000, " ms")?;
@@ -85,11 +87,24 @@ impl Config {
         in_range("signaling.ended_retention", self.signaling.ended_retention, 0, 86_400, " s")
     }
 
+    /// How each feed is treated.
+    #[must_use]
+    pub fn feed_policy(&self) -> FeedPolicy {
+        FeedPolicy { all: self.feed.clone(), rules: self.feeds.clone() }
+    }
+
     /// The configuration as a file.
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).unwrap_or_default()
     }
+}
+
+fn check_feed(section: &str, settings: &FeedSettings) -> Result<(), Invalid> {
+    settings.check().map_err(|wrong| {
+        let key = format!("{section}.{}", wrong.key);
+        Invalid { key: key.into(), message: out_of_range(wrong.value, wrong.least, wrong.most, " s") }
+    })
 }
 
 /// Checks that a value lies in its range.
@@ -103,7 +118,11 @@ fn in_range<T: Copy + PartialOrd + std::fmt::Display>(
     if value >= least && value <= most {
         return Ok(());
     }
-    Err(Invalid { key, message: format!("{value}{unit} is out of range: it may be {least} to {most}{unit}") })
+    Err(Invalid { key: key.into(), message: out_of_range(value, least, most, unit) })
+}
+
+fn out_of_range<T: std::fmt::Display>(value: T, least: T, most: T, unit: &str) -> String {
+    format!("{value}{unit} is out of range: it may be {least} to {most}{unit}")
 }
 
 #[cfg(test)]

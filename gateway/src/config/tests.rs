@@ -110,13 +110,13 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
         bicast.toml, line 4: unknown key `paackager`
           4 | [paackager]
             |  ^^^^^^^^^
-          Did you mean `packager`? Known here: http, log, feed, sfu, packager, signaling."#]]);
+          Did you mean `packager`? Known here: http, log, feed, feeds, sfu, packager, signaling."#]]);
     Bench::new("misplaced", "udp_port = 5\n").refuses(expect![[r#"
         bicast.toml, line 1: unknown key `udp_port`
           1 | udp_port = 5
             | ^^^^^^^^
           `udp_port` belongs under [sfu]."#]]);
-    Bench::new("variant", "[sfu]\nplayout = \"lipsync\"\n").refuses(expect![[r#"
+    Bench::new("variant", "[feed]\nplayout = \"lipsync\"\n").refuses(expect![[r#"
         bicast.toml, line 2: unknown value `lipsync`
           2 | playout = "lipsync"
             |           ^^^^^^^^^
@@ -148,12 +148,38 @@ fn a_wrong_type_is_named_with_its_line() {
 }
 
 #[test]
+fn some_feeds_may_be_treated_otherwise() {
+    let file = "[feed]\nwindow = 100\n\n[[feeds]]\nmatch = \"studio-*\"\npart_target = 0.5\n";
+    let config = Bench::new("feeds", file).load().unwrap();
+    let studio = config.feed_policy().of(&"studio-1".parse().unwrap());
+    assert_eq!((studio.window.as_secs(), studio.part_target.as_millis()), (100, 500));
+    assert_eq!(config.feed_policy().of(&"demo".parse().unwrap()).part_target.as_millis(), 200);
+    let flag =
+        Bench::new("feeds-flag", "").set("feeds=[{ match = \"a\", segment_target = 4 }]").load().unwrap();
+    assert_eq!(flag.feed_policy().of(&"a".parse().unwrap()).segment_target.as_secs(), 4);
+    Bench::new("feeds-key", "[[feeds]]\nmatch = \"a\"\nwindows = 5\n").refuses(expect![[r#"
+        bicast.toml, line 3: unknown key `windows`
+          3 | windows = 5
+            | ^^^^^^^
+          Did you mean `window`? Known here: match, publisher_grace, segment_target, part_target, window, playout."#]]);
+    Bench::new("feeds-match", "[[feeds]]\nmatch = \"a b\"\n").refuses(expect![[r#"
+        bicast.toml, line 2: "a b" matches no feed id: use 1 to 64 of A-Z a-z 0-9 - _ . and * for any characters
+          2 | match = "a b"
+            |         ^^^^^"#]]);
+}
+
+#[test]
 fn a_value_out_of_range_is_named_where_it_came_from() {
     let file = "[feed]\nsegment_target = 20\n";
     Bench::new("file-range", file).refuses(expect![[r#"
         bicast.toml, line 2: feed.segment_target: 20 s is out of range: it may be 1 to 10 s
           2 | segment_target = 20
             |                  ^^"#]]);
+    let feeds = "[[feeds]]\nmatch = \"a\"\n\n[[feeds]]\nmatch = \"b*\"\nplayout = \"lip-sync\"\nwindow = 5\n";
+    Bench::new("one-feeds-range", feeds).refuses(expect![[r#"
+        bicast.toml, line 7: feeds.1.window: 5 s is out of range: it may be 20 to 86400 s
+          7 | window = 5
+            |          ^"#]]);
     Bench::new("env-range", "").env("BICAST_FEED__PART_TARGET", "5").refuses(expect![
         "BICAST_FEED__PART_TARGET (environment): feed.part_target: 5 s is out of range: it may be 0.1 to 1 s"
     ]);
@@ -185,7 +211,7 @@ fn what_is_wrong_in_the_environment_or_a_flag_is_named_by_it() {
           Did you mean `level`? Known here: level, format."#]]);
     Bench::new("env-section", "").env("BICAST_SFUU__UDP_PORT", "5").refuses(expect![[r#"
         BICAST_SFUU__UDP_PORT (environment): unknown key `sfuu`
-          Did you mean `sfu`? Known here: http, log, feed, sfu, packager, signaling."#]]);
+          Did you mean `sfu`? Known here: http, log, feed, feeds, sfu, packager, signaling."#]]);
     Bench::new("env-type", "").env("BICAST_SFU__UDP_PORT", "five").refuses(expect![[r#"BICAST_SFU__UDP_PORT (environment): invalid type: string "five", expected a whole number, 0 to 65535"#]]);
     Bench::new("env-underscore", "").env("BICAST_SFU_UDP_PORT", "5").refuses(expect![[r#"
         BICAST_SFU_UDP_PORT (environment): not a setting: two underscores part section and key

@@ -14,8 +14,8 @@ use bicast_packager::core::cmaf::probe;
 use bicast_packager::{Config, Packager};
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
-use bicast_shared::feed::info::FeedSettings;
 use bicast_shared::feed::ring::RingLimits;
+use bicast_shared::feed::settings::FeedSettings;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 

@@ -14,7 +14,7 @@ use super::fingerprint::{Fingerprint, HASHES};
 use super::format;
 use super::rewrite::TrackSpec;
 use super::sdp::{Offer, OfferedCodec, Section};
-use crate::config::Playout;
+use bicast_shared::feed::settings::Playout;
 
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 const ORIENTATION: &str = "urn:3gpp:video-orientation";

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bicast_shared::feed::info::{Cadence, FeedState, LayerInfo};
 use bicast_shared::id::{Epoch, TrackId};
 use bicast_shared::media::RenditionInfo;
@@ -12,6 +14,7 @@ const BASELINE: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-l
 fn feed(fmtp: &str) -> FeedInfo {
     FeedInfo {
         id: "demo".parse().unwrap(),
+        settings: Arc::default(),
         state: FeedState::Live,
         epoch: Epoch(0),
         tracks: vec![

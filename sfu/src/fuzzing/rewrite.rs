@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
-use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
+use bicast_shared::feed::info::PublisherInfo;
 use bicast_shared::feed::owner::{FeedOwner, RtpInput};
+use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{Epoch, RenditionId, StreamKey, TrackId};
 use bicast_shared::media::Codec;
 use bicast_shared::packet::MediaPacket;

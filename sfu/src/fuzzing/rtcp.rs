@@ -16,7 +16,7 @@ use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc_srtp::config::SessionKeys;
 
 use super::{below, bytes, feed, start, video};
-use crate::config::{Limits, Playout};
+use crate::config::Limits;
 use crate::core::answer::{Wishes, negotiate};
 use crate::core::feedback::{Feedback, read};
 use crate::core::history::History;
@@ -29,6 +29,7 @@ use crate::worker::links::Links;
 use crate::worker::path::{Output, Path, Wire};
 use crate::worker::seat::{Seats, Session};
 use crate::worker::viewer::Viewer;
+use bicast_shared::feed::settings::Playout;
 
 const STREAM: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 const OFFER: &str = include_str!("../core/fixtures/chromium-offer.sdp");

@@ -3,13 +3,13 @@
 use bicast_shared::media::{Codec, TrackInfo};
 
 use super::{feed, sound, video};
-use crate::config::Playout;
 use crate::core::answer::{self, LocalEnd};
 use crate::core::candidates::{Candidate, Transport};
 use crate::core::fragment::Fragment;
 use crate::core::sdp::Offer;
 use crate::ingest::core::answer::{BitrateHints, Local, answer as publishers_answer, restart_fragment};
 use crate::ingest::core::negotiate::negotiate as publishers;
+use bicast_shared::feed::settings::Playout;
 
 const VIEWER: &str = include_str!("../core/fixtures/chromium-offer.sdp");
 const BASELINE: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";

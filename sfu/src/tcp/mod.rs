@@ -285,8 +285,8 @@ fn set_options(stream: &tokio::net::TcpStream) {
 #[cfg(test)]
 mod tests {
     use bicast_shared::feed::bus::FeedBus;
-    use bicast_shared::feed::info::FeedSettings;
     use bicast_shared::feed::ring::RingLimits;
+    use bicast_shared::feed::settings::FeedSettings;
     use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 

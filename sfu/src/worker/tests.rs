@@ -3,8 +3,9 @@
 use std::net::UdpSocket;
 
 use bicast_shared::feed::bus::{FeedBus, FeedPublisher};
-use bicast_shared::feed::info::{FeedInfo, FeedSettings, PublisherInfo};
+use bicast_shared::feed::info::{FeedInfo, PublisherInfo};
 use bicast_shared::feed::ring::RingLimits;
+use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{RenditionId, StreamKey, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
 use bicast_shared::packet::MediaPacket;
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::seat::{Seats, Session};
 use super::*;
-use crate::config::{Config, Playout};
+use crate::config::Config;
 use crate::core::answer::{Wishes, negotiate};
 use crate::core::hello::tests::{datagram, hello};
 use crate::core::history::tests::packet;
@@ -28,6 +29,7 @@ use crate::core::seal::tests::keys;
 use crate::core::stun::tests::check;
 use crate::port::{Owner, Port};
 use crate::shared::Identity;
+use bicast_shared::feed::settings::Playout;
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 

@@ -15,9 +15,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock;
-use crate::feed::info::{CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
+use crate::feed::info::{CadenceRule, FeedInfo, FeedState, PublisherInfo};
 use crate::feed::owner::{FeedOwner, RtpInput};
 use crate::feed::ring::{PacketRing, RingLimits};
+use crate::feed::settings::{FeedPolicy, FeedSettings};
 use crate::id::{FeedId, StreamKey, TrackId};
 use crate::media::TrackInfo;
 use crate::packet::MediaPacket;
@@ -28,7 +29,7 @@ use crate::time::MediaTime;
 pub struct FeedBus(Arc<BusInner>);
 
 struct BusInner {
-    settings: FeedSettings,
+    policy: FeedPolicy,
     limits: RingLimits,
     feeds: watch::Sender<Arc<BTreeMap<FeedId, Feed>>>,
     closed: AtomicBool,
@@ -47,11 +48,11 @@ pub enum PublishError {
 }
 
 impl FeedBus {
-    /// An empty bus.
+    /// An empty bus, whose feeds are treated as `policy` says.
     #[must_use]
-    pub fn new(settings: FeedSettings, limits: RingLimits) -> Self {
+    pub fn new(policy: impl Into<FeedPolicy>, limits: RingLimits) -> Self {
         Self(Arc::new(BusInner {
-            settings,
+            policy: policy.into(),
             limits,
             feeds: watch::Sender::new(Arc::default()),
             closed: AtomicBool::new(false),
@@ -96,7 +97,7 @@ impl FeedBus {
             }
             let known = feeds.get(id).filter(|feed| feed.info().state != FeedState::Ended).cloned();
             let is_new = known.is_none();
-            let feed = known.unwrap_or_else(|| Feed::new(id.clone(), &self.0.settings, self.0.limits));
+            let feed = known.unwrap_or_else(|| Feed::new(id.clone(), self.0.policy.of(id), self.0.limits));
             if let Some(writer) = feed.begin_epoch(tracks, publisher) {
                 result =
                     Ok(FeedPublisher { feed: feed.clone(), bus: self.clone(), writer, said_live: false });
@@ -240,11 +241,12 @@ pub enum StartAt {
 }
 
 impl Feed {
-    fn new(id: FeedId, settings: &FeedSettings, limits: RingLimits) -> Self {
-        let owner = FeedOwner::new(id.clone(), settings.clone(), clock::utc());
+    fn new(id: FeedId, settings: FeedSettings, limits: RingLimits) -> Self {
+        let grace = settings.publisher_grace;
+        let owner = FeedOwner::new(id.clone(), settings, clock::utc());
         Self(Arc::new(FeedInner {
             id,
-            grace: settings.publisher_grace,
+            grace,
             limits,
             info: watch::Sender::new(Arc::new(owner.info())),
             owner: Mutex::new(owner),

@@ -1,53 +1,13 @@
 //! What is known about a feed, as an immutable snapshot.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::feed::settings::FeedSettings;
 use crate::id::{Epoch, FeedId, RenditionId, TrackId};
 use crate::media::{TrackInfo, TrackKind};
 use crate::time::{ClockRate, MediaTime, ProgramTime};
-
-/// How a feed is treated. One value for all feeds for now; later a feed can have its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FeedSettings {
-    /// How long a feed stays when its publisher left, in seconds (0 to 86,400).
-    #[serde(with = "seconds")]
-    pub publisher_grace: Duration,
-    /// Length that segments aim at, in seconds (1 to 10).
-    #[serde(with = "seconds")]
-    pub segment_target: Duration,
-    /// Length that parts aim at, in seconds (0.1 to 1).
-    #[serde(with = "seconds")]
-    pub part_target: Duration,
-}
-
-impl Default for FeedSettings {
-    fn default() -> Self {
-        Self {
-            publisher_grace: Duration::from_secs(30),
-            segment_target: Duration::from_secs(2),
-            part_target: Duration::from_millis(200),
-        }
-    }
-}
-
-mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(value.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(from)?;
-        Duration::try_from_secs_f64(seconds).map_err(|_| D::Error::custom("seconds must be 0 or more"))
-    }
-}
 
 /// Whether something arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +28,8 @@ pub enum FeedState {
 pub struct FeedInfo {
     /// Its id.
     pub id: FeedId,
+    /// How it is treated.
+    pub settings: Arc<FeedSettings>,
     /// Whether something arrives.
     pub state: FeedState,
     /// The current or last publisher's stay, or the latest part of it.

@@ -20,6 +20,7 @@ pub(crate) fn feed(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>) -> 
     let packaged = reports.packager.map(|p| p.renditions.as_slice()).unwrap_or_default();
     api::Feed {
         id: info.id.to_string(),
+        settings: info.settings.as_ref().into(),
         state: info.state.into(),
         since: info.since.rfc3339(),
         epoch: info.epoch.0,

@@ -25,6 +25,7 @@ pub(crate) fn live_feed() -> FeedInfo {
         TrackInfo::single(TrackId(1), Codec::Opus, ClockRate::OPUS, 2, "minptime=10;useinbandfec=1".into());
     FeedInfo {
         id: "demo".parse().unwrap(),
+        settings: Arc::default(),
         state: FeedState::Live,
         epoch: Epoch(0),
         tracks: vec![video, audio],
@@ -128,6 +129,7 @@ fn offline_feed() -> FeedInfo {
 fn starting_feed() -> FeedInfo {
     FeedInfo {
         id: "fresh".parse().unwrap(),
+        settings: Arc::default(),
         state: FeedState::Starting,
         cadence: Cadence::default(),
         map: None,

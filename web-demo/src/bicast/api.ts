@@ -89,9 +89,19 @@ export interface HlsStatus extends PathStatus {
   readonly standardUrl: string;
 }
 
+/** How a feed is treated; times in seconds. */
+export interface FeedSettings {
+  readonly publisherGrace: number;
+  readonly segmentTarget: number;
+  readonly partTarget: number;
+  readonly window: number;
+  readonly playout: string;
+}
+
 /** A feed as `GET /v1/feeds/{id}` tells it. */
 export interface Feed {
   readonly id: string;
+  readonly settings: FeedSettings;
   readonly state: FeedState;
   readonly since: string;
   readonly epoch: number;
@@ -122,6 +132,13 @@ const publisher = nullable(
 
 const feed: Reader<Feed> = object<Feed>({
   id: text,
+  settings: object<FeedSettings>({
+    publisherGrace: number,
+    segmentTarget: number,
+    partTarget: number,
+    window: number,
+    playout: text,
+  }),
   state: oneOf("starting", "live", "offline", "ended"),
   since: text,
   epoch: number,

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bicast_shared::feed::info::{FeedSettings, PublisherInfo};
+use bicast_shared::feed::info::PublisherInfo;
 use bicast_shared::feed::owner::FeedOwner;
+use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{RenditionId, StreamKey, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
 use bicast_shared::packet::MediaPacket;

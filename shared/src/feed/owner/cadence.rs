@@ -1,14 +1,16 @@
 //! Which cadence rule a feed is under: decided once, from its first frames, before anything is published over HLS.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::feed::info::{Cadence, CadenceRule, FeedSettings};
+use crate::feed::info::{Cadence, CadenceRule};
+use crate::feed::settings::FeedSettings;
 use crate::time::ClockRate;
 
 /// Watches the first frames of a feed and decides.
 #[derive(Debug)]
 pub(super) struct CadenceDecider {
-    settings: FeedSettings,
+    settings: Arc<FeedSettings>,
     intervals: Vec<i64>,
     first_keyframe: Option<Instant>,
     /// Requests made to see whether the publisher answers, and keyframes that can be answers.
@@ -36,7 +38,7 @@ const USUAL_RATES: [f64; 16] =
 const SELF_PACED_TARGET: u32 = 10;
 
 impl CadenceDecider {
-    pub(super) fn new(settings: FeedSettings) -> Self {
+    pub(super) fn new(settings: Arc<FeedSettings>) -> Self {
         Self { settings, intervals: Vec::new(), first_keyframe: None, probes: 0, answers: 0 }
     }
 
@@ -172,7 +174,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn decider(interval: i64) -> CadenceDecider {
-        let mut decider = CadenceDecider::new(FeedSettings::default());
+        let mut decider = CadenceDecider::new(Arc::default());
         for n in 0..10 {
             decider.handle_interval(interval + [0, 90, -90][n % 3]);
         }
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn frames_that_a_busy_browser_left_out_do_not_halve_the_rate() {
-        let mut decider = CadenceDecider::new(FeedSettings::default());
+        let mut decider = CadenceDecider::new(Arc::default());
         for interval in [6_000, 5_910, 9_000, 3_000, 6_090, 2_910, 3_090, 6_000, 12_000, 3_000] {
             decider.handle_interval(interval);
         }
@@ -252,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_source_of_one_frame_still_gets_a_cadence() {
-        let mut decider = CadenceDecider::new(FeedSettings::default());
+        let mut decider = CadenceDecider::new(Arc::default());
         decider.handle_keyframe(start(), false);
         assert_eq!(decider.decide(start() + SLOW - MS), None);
         assert!(decider.decide(start() + SLOW).is_some());

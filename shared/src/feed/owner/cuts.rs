@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::feed::info::{Cadence, CadenceRule, FeedSettings};
+use crate::feed::info::{Cadence, CadenceRule};
+use crate::feed::settings::FeedSettings;
 use crate::id::SegmentNumber;
 use crate::time::{ClockRate, MediaTime};
 

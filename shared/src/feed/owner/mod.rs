@@ -27,6 +27,7 @@ mod stream;
 mod unwrap;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,7 +39,8 @@ use self::layers::Layers;
 use self::relation::Relation;
 use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
-use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedSettings, FeedState, PublisherInfo};
+use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedState, PublisherInfo};
+use crate::feed::settings::FeedSettings;
 use crate::id::{Epoch, FeedId, SegmentNumber, StreamKey, TrackId};
 use crate::media::{Codec, TrackInfo, TrackKind, decoder_configuration, starts_decoding};
 use crate::packet::{MediaPacket, Stamp};
@@ -67,7 +69,7 @@ const MOST_VAIN: u32 = 2;
 /// Stamps a feed's packets and decides its cuts. See the module's description.
 #[derive(Debug)]
 pub struct FeedOwner {
-    settings: FeedSettings,
+    settings: Arc<FeedSettings>,
     info: FeedInfo,
     changed: bool,
     streams: BTreeMap<StreamKey, StreamClock>,
@@ -105,8 +107,10 @@ impl FeedOwner {
     /// The owner of a feed that nobody has published yet. `utc` is when it began.
     #[must_use]
     pub fn new(id: FeedId, settings: FeedSettings, utc: ProgramTime) -> Self {
+        let settings = Arc::new(settings);
         let info = FeedInfo {
             id,
+            settings: settings.clone(),
             state: FeedState::Starting,
             epoch: Epoch(0),
             tracks: Vec::new(),
