@@ -9,8 +9,10 @@
 //! | [`feed`] | the feed's owner (stamps and cuts, pure), the rings, and the bus (feature `io`) |
 //! | [`status`] | what the rooms report to each other, as data |
 //! | [`problem`] | RFC 9457 problem+json: the one shape of an HTTP error |
+//! | [`auth`] | tokens: who may do what |
 //! | `clock` | the one place where the clock is read (feature `io`) |
 
+pub mod auth;
 #[cfg(feature = "io")]
 pub mod clock;
 pub mod feed;
