@@ -3,17 +3,15 @@
 
 mod answer;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, FromRequestParts, Path, RawQuery, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
+use bicast_shared::client::Client;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::id::FeedId;
@@ -49,37 +47,6 @@ pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
         .route("/hls/{feed}/{rendition}/{instance}/iframes.m3u8", get(iframes))
         .route("/hls/{feed}/{rendition}/{instance}/{file}", get(file))
         .with_state(App { bus, store })
-}
-
-/// Who asks: address and user agent, hashed. Behind a proxy of the operator's own the address is the last that it added to
-/// X-Forwarded-For; from anybody else the header is hearsay, with which one client could count as many.
-struct Who(u64);
-
-/// Whether a peer can be a proxy of ours: on this machine or its private network (RFC 1918, RFC 4193, RFC 6598).
-fn may_be_our_proxy(peer: IpAddr) -> bool {
-    match peer.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_loopback() || ip.is_private() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Who {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let mut hasher = DefaultHasher::new();
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        let forwarded = parts.headers.get("x-forwarded-for").filter(|_| peer.is_none_or(may_be_our_proxy));
-        match forwarded.and_then(|list| list.as_bytes().rsplit(|b| *b == b',').next()) {
-            Some(client) => client.trim_ascii().hash(&mut hasher),
-            None => peer.hash(&mut hasher),
-        }
-        parts.headers.get(header::USER_AGENT).map(|agent| agent.as_bytes()).hash(&mut hasher);
-        Ok(Self(hasher.finish()))
-    }
 }
 
 impl App {
@@ -231,7 +198,7 @@ async fn media(
     Path((feed, rendition, instance)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    who: Who,
+    who: Client,
 ) -> Response {
     let mut directives = match Directives::parse(query.as_deref().unwrap_or_default()) {
         Ok(directives) => directives,
@@ -299,7 +266,7 @@ async fn standard(
     Path((feed, rendition, instance)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    who: Who,
+    who: Client,
 ) -> Response {
     count("media_standard");
     let rendered = |published: &Published, query: &str| {
@@ -330,7 +297,7 @@ async fn settled(
     (feed, rendition, instance): (&str, &str, &str),
     query: Option<&str>,
     headers: &HeaderMap,
-    who: Option<&Who>,
+    who: Option<&Client>,
     rendered: impl FnOnce(&Published, &str) -> Option<Arc<Text>>,
 ) -> Response {
     let directives = match Directives::parse(query.unwrap_or_default()) {
@@ -531,34 +498,4 @@ fn gone(feed: &str, entry: &FeedEntry) -> Response {
 fn unknown_file(file: &str) -> Problem {
     let detail = format!("There is no {file:?} here: it was never listed, or it has left the window.");
     Problem::new(404, "unknown-media", "Unknown media", detail).hint("Ask for what the media playlist lists.")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn who(peer: &str, forwarded: Option<&str>) -> u64 {
-        let mut request = axum::http::Request::builder().uri("/");
-        if let Some(forwarded) = forwarded {
-            request = request.header("x-forwarded-for", forwarded);
-        }
-        let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        parts.extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
-        let Ok(Who(who)) = Who::from_request_parts(&mut parts, &()).await;
-        who
-    }
-
-    #[tokio::test]
-    async fn only_a_proxy_of_ours_can_speak_for_others() {
-        let proxied = |client| who("10.0.0.1", Some(client));
-        assert_ne!(proxied("198.51.100.1").await, proxied("198.51.100.2").await);
-        assert_eq!(
-            proxied("192.0.2.9, 198.51.100.1").await,
-            proxied("198.51.100.1").await,
-            "what the proxy added"
-        );
-        let stranger = who("198.51.100.7", None).await;
-        assert_eq!(who("198.51.100.7", Some("1.1.1.1")).await, stranger);
-        assert_eq!(who("198.51.100.7", Some("2.2.2.2")).await, stranger);
-    }
 }
