@@ -204,8 +204,13 @@ fn insert(
     };
     // Not sent to anybody; a viewer costs its answer, too.
     let _ = write(&offer, &agreement, &end);
-    let session =
-        Session { feed: feed.id().clone(), worker: 0, etag: String::new(), remote_ufrag: String::new() };
+    let session = Session {
+        feed: feed.id().clone(),
+        worker: 0,
+        etag: String::new(),
+        remote_ufrag: String::new(),
+        grant: None,
+    };
     let seat = seats.take(clock::now(), &shared.config.limits, id.clone(), session);
     let (seat, _) = seat.map_err(|_| failed("no seat is left"))?;
     let registration = shared.port.register(&id, Owner::Worker(0));

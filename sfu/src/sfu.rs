@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::id::FeedId;
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, TcpPort};
 use crate::error::Error;
 use crate::ice_servers::Wrong;
-use crate::ingest;
+use crate::ingest::{self, Whip};
 use crate::port::{Doors, Port};
 use crate::shared::{Identity, Shared};
 use crate::socket::Socket;
@@ -44,6 +45,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 /// Everything that speaks WebRTC, running.
 pub struct Sfu {
     shared: Arc<Shared>,
+    whip: Whip,
     whep: Whep,
     status: watch::Receiver<Arc<SfuStatus>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -107,16 +109,22 @@ impl Sfu {
         }
         let (status_sender, status) = watch::channel(Arc::default());
         tokio::spawn(follow(shared.clone(), StatusBoard::new(reports), changed, status_sender));
+        let whip = Whip::new(shared.clone());
         let whep = Whep { shared: shared.clone(), seats: Seats::default(), workers: commands.into() };
         tcp::listen(&shared, listeners)?;
         let (udp, tcp) = (shared.port.local_addrs(), shared.port.listening());
         tracing::info!(?udp, ?tcp, workers, "WebRTC is listening");
-        Ok(Self { shared, whep, status, threads: Mutex::new(threads), failed })
+        Ok(Self { shared, whip, whep, status, threads: Mutex::new(threads), failed })
     }
 
     /// The HTTP routes: `/whip/...` and `/whep/...`.
     pub fn router(&self) -> Router {
-        ingest::router(self.shared.clone()).merge(whep::router(self.whep.clone()))
+        ingest::router(self.whip.clone()).merge(whep::router(self.whep.clone()))
+    }
+
+    /// Ends the sessions of publishers and viewers whose rights have ended, and tells how many.
+    pub async fn end_sessions(&self, ended: impl Fn(&Grant) -> bool) -> u64 {
+        self.whip.end(&ended).await + self.whep.end(&ended).await
     }
 
     /// Viewers, egress and live edges by feed: once a second, and when a viewer comes or goes.

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
+use bicast_shared::auth::{Act, Grant, Refusal as Refused};
 use bicast_shared::clock;
 use bicast_shared::feed::info::{FeedInfo, FeedState};
 use bicast_shared::id::{FeedId, RenditionId};
@@ -59,6 +61,7 @@ async fn watch(
     State(whep): State<Whep>,
     Path(feed): Path<String>,
     RawQuery(query): RawQuery,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -93,23 +96,32 @@ async fn watch(
     let (session, ufrag, pwd) = (random_name(24), random_name(12), random_name(32));
     let tag = etag(&ufrag);
     let worker = whep.seats.least_loaded(whep.workers.len());
-    let (seat, evicted) = whep
-        .seats
-        .take(
-            clock::now(),
-            &whep.shared.config.limits,
-            session.clone(),
-            Session {
-                feed: id.clone(),
-                worker,
-                etag: tag.clone(),
-                remote_ufrag: agreement.remote_ufrag.clone(),
-            },
-        )
-        .map_err(|full| match full {
-            Full::Viewers => no_room("too-many-viewers", "As many viewers are here as the settings allow."),
-            Full::Handshakes => no_room("too-many-joins", "Too many viewers are joining at the moment."),
-        })?;
+    let taken = whep.seats.take(
+        clock::now(),
+        &whep.shared.config.limits,
+        session.clone(),
+        Session {
+            feed: id.clone(),
+            worker,
+            etag: tag.clone(),
+            remote_ufrag: agreement.remote_ufrag.clone(),
+            grant: grant.map(|Extension(grant)| grant),
+        },
+    );
+    let (seat, evicted) = match taken {
+        Ok(taken) => taken,
+        Err(Full::Viewers) => {
+            return Err(no_room("too-many-viewers", "As many viewers are here as the settings allow."));
+        }
+        Err(Full::Handshakes) => {
+            return Err(no_room("too-many-joins", "Too many viewers are joining at the moment."));
+        }
+        Err(Full::Viewer(most)) => {
+            let refusal = Refused::Viewers(most);
+            refusal.count(Act::WatchRealtime);
+            return Ok(refusal.into_response());
+        }
+    };
     if let Some(Evicted { id, worker }) = evicted
         && let Some(worker) = whep.workers.get(worker)
     {
@@ -175,6 +187,16 @@ async fn leave(
 }
 
 impl Whep {
+    /// Ends sessions whose viewers' rights have ended, and tells how many.
+    pub(crate) async fn end(&self, ended: impl Fn(&Grant) -> bool) -> u64 {
+        let mut count = 0;
+        for (session, worker) in self.seats.whose(ended) {
+            let here = self.ask(worker, |done| Command::Leave { session, done }).await;
+            count += u64::from(here == Some(true));
+        }
+        count
+    }
+
     fn session(&self, feed: &str, id: &str) -> Option<Session> {
         self.seats.get(id).filter(|session| session.feed.as_str() == feed)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -10,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
@@ -49,14 +51,21 @@ pub(crate) fn time_at(now: ProgramTime) -> api::Time {
 
 /// List all feeds
 ///
-/// Those that are live or waiting for a publisher, and for a while those that have ended.
+/// Those that are live or waiting for a publisher, and for a while those that have ended. With a token, those that it is for.
 #[utoipa::path(
     get, path = "/v1/feeds", tag = "feeds", operation_id = "listFeeds",
     responses((status = 200, description = "The feeds, sorted by id", body = api::Feeds,
         example = json!(crate::openapi::example("feeds")))),
 )]
-pub(crate) async fn list_feeds(State(shared): State<Shared>) -> Response {
-    fresh(Json(api::Feeds { feeds: shared.directory.feeds() }))
+pub(crate) async fn list_feeds(
+    State(shared): State<Shared>,
+    grant: Option<Extension<Arc<Grant>>>,
+) -> Response {
+    let mut feeds = shared.directory.feeds();
+    if let Some(Extension(grant)) = grant {
+        feeds.retain(|feed| feed.id.parse().is_ok_and(|id| grant.feed.matches(&id)));
+    }
+    fresh(Json(api::Feeds { feeds }))
 }
 
 /// Show one feed

@@ -149,8 +149,13 @@ impl Rig {
             &crypto,
         )
         .unwrap();
-        let session =
-            Session { feed: info.id.clone(), worker: 0, etag: String::new(), remote_ufrag: String::new() };
+        let session = Session {
+            feed: info.id.clone(),
+            worker: 0,
+            etag: String::new(),
+            remote_ufrag: String::new(),
+            grant: None,
+        };
         let seat = Seats::default()
             .take(bicast_shared::clock::now(), &Limits::default(), "viewer".into(), session)
             .ok()

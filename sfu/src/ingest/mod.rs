@@ -21,4 +21,4 @@ mod transport;
 mod whip;
 
 pub use config::IngestConfig;
-pub(crate) use whip::router;
+pub(crate) use whip::{Whip, router};

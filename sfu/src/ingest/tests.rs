@@ -66,7 +66,7 @@ impl Rig {
             tasks: TaskTracker::new(),
         });
         tcp::listen(&shared, vec![listener]).unwrap();
-        let router = whip::router(shared.clone());
+        let router = whip::router(whip::Whip::new(shared.clone()));
         Self { shared, router }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -13,6 +14,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{patch, post};
+use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
@@ -41,9 +43,7 @@ const COMMANDS: usize = 16;
 const MAX_AGENT: usize = 200;
 
 /// The WHIP routes.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let settings = shared.config.ingest.clone();
-    let whip = Whip { shared, settings, live: Arc::default() };
+pub(crate) fn router(whip: Whip) -> Router {
     Router::new()
         .route("/whip/{feed}", post(publish).options(options))
         .route("/whip/{feed}/{session}", patch(trickle).delete(leave))
@@ -52,7 +52,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 /// Who publishes what.
 #[derive(Clone)]
-struct Whip {
+pub(crate) struct Whip {
     shared: Arc<Shared>,
     settings: IngestConfig,
     live: Arc<Mutex<Sessions>>,
@@ -69,6 +69,8 @@ struct Live {
     id: String,
     since: ProgramTime,
     commands: mpsc::Sender<Command>,
+    /// What its publisher may do, and until when; none where everybody may.
+    grant: Option<Arc<Grant>>,
 }
 
 /// A session's place on its feed. Dropping it gives it up.
@@ -116,6 +118,7 @@ async fn publish(
     State(whip): State<Whip>,
     Path(feed): Path<String>,
     wish: Result<Query<Wish>, QueryRejection>,
+    grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -131,8 +134,9 @@ async fn publish(
     let session_id = random_name(24);
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let since = clock::utc();
-    let (place, may_wait) =
-        whip.take_place(&feed, Live { id: session_id.clone(), since, commands }, wish.standby)?;
+    let grant = grant.map(|Extension(grant)| grant);
+    let live = Live { id: session_id.clone(), since, commands, grant };
+    let (place, may_wait) = whip.take_place(&feed, live, wish.standby)?;
 
     let local = Local {
         session_id: rand::random::<u64>() >> 2,
@@ -206,6 +210,34 @@ async fn leave(
 
 #[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
 impl Whip {
+    /// Nobody publishes yet.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let settings = shared.config.ingest.clone();
+        Self { shared, settings, live: Arc::default() }
+    }
+
+    /// Ends sessions whose publishers' rights have ended, and tells how many.
+    pub(crate) async fn end(&self, ended: impl Fn(&Grant) -> bool) -> u64 {
+        let ended = |session: &Live| session.grant.as_ref().is_some_and(|grant| ended(grant));
+        let found: Vec<_> = {
+            let live = self.live.lock();
+            live.values()
+                .flatten()
+                .filter(|session| ended(session))
+                .map(|live| live.commands.clone())
+                .collect()
+        };
+        let mut count = 0;
+        for commands in found {
+            let (reply, gone) = oneshot::channel();
+            if commands.send(Command::Leave { reply }).await.is_ok() {
+                let _ = gone.await;
+                count += 1;
+            }
+        }
+        count
+    }
+
     /// Takes a place on the feed and tells whether the session waits behind another publisher there; or tells who has it.
     /// Nobody has to ask for a place behind a publisher that has gone silent: it is most likely the same one, restarted.
     fn take_place(&self, feed: &FeedId, session: Live, standby: bool) -> Result<(Place, bool), Problem> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bicast_shared::auth::Grant;
 use bicast_shared::id::FeedId;
 use parking_lot::Mutex;
 
@@ -29,8 +30,9 @@ struct Sessions {
     /// Those that have not finished their handshake, by their tickets: the oldest first.
     handshakes: BTreeMap<u64, (Instant, String)>,
     tickets: u64,
-    /// How many of them each worker has: a join must not look at all the others.
+    /// How many of them each worker has, and how many each viewer is that has a name: a join must not look at all the others.
     load: Vec<usize>,
+    by_viewer: HashMap<Arc<str>, u32>,
 }
 
 /// Where a session is.
@@ -43,6 +45,14 @@ pub(crate) struct Session {
     pub(crate) etag: String,
     /// The viewer's ufrag: a fragment with another one is an ICE restart.
     pub(crate) remote_ufrag: String,
+    /// What its viewer may do, and until when; none where everybody may.
+    pub(crate) grant: Option<Arc<Grant>>,
+}
+
+impl Session {
+    fn viewer(&self) -> Option<&Arc<str>> {
+        self.grant.as_ref()?.viewer.as_ref()
+    }
 }
 
 /// A viewer's seat.
@@ -65,6 +75,8 @@ pub(crate) struct Evicted {
 pub(crate) enum Full {
     Viewers,
     Handshakes,
+    /// The viewer is here this often, which is all that its token allows.
+    Viewer(u32),
 }
 
 impl Seats {
@@ -78,6 +90,11 @@ impl Seats {
         session: Session,
     ) -> Result<(Seat, Option<Evicted>), Full> {
         let mut sessions = self.0.sessions.lock();
+        let most = session.grant.as_ref().and_then(|grant| grant.viewers);
+        let here = session.viewer().and_then(|viewer| sessions.by_viewer.get(viewer)).copied();
+        if let Some(most) = most.filter(|most| here.unwrap_or(0) >= *most) {
+            return Err(Full::Viewer(most));
+        }
         let full = if sessions.by_id.len() >= limits.viewers {
             Some(Full::Viewers)
         } else {
@@ -95,6 +112,14 @@ impl Seats {
     /// The session with this id.
     pub(crate) fn get(&self, id: &str) -> Option<Session> {
         self.0.sessions.lock().by_id.get(id).cloned()
+    }
+
+    /// Sessions whose viewers' rights have ended, and their workers.
+    pub(crate) fn whose(&self, ended: impl Fn(&Grant) -> bool) -> Vec<(String, usize)> {
+        let sessions = self.0.sessions.lock();
+        let ended = |session: &Session| session.grant.as_ref().is_some_and(|grant| ended(grant));
+        let found = sessions.by_id.iter().filter(|(_, session)| ended(session));
+        found.map(|(id, session)| (id.clone(), session.worker)).collect()
     }
 
     /// Notes an ICE restart.
@@ -131,13 +156,24 @@ impl Sessions {
             self.load.resize(session.worker + 1, 0);
         }
         self.load[session.worker] += 1;
+        if let Some(viewer) = session.viewer() {
+            *self.by_viewer.entry(viewer.clone()).or_default() += 1;
+        }
         self.by_id.insert(id, session);
     }
 
     fn remove(&mut self, id: &str) {
-        let gone = self.by_id.remove(id);
-        if let Some(count) = gone.and_then(|session| self.load.get_mut(session.worker)) {
+        let Some(gone) = self.by_id.remove(id) else { return };
+        if let Some(count) = self.load.get_mut(gone.worker) {
             *count = count.saturating_sub(1);
+        }
+        if let Some(viewer) = gone.viewer()
+            && let Some(count) = self.by_viewer.get_mut(viewer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_viewer.remove(viewer);
+            }
         }
     }
 }
@@ -164,7 +200,7 @@ mod tests {
 
     fn session(worker: usize) -> Session {
         let feed = "demo".parse().unwrap();
-        Session { feed, worker, etag: "e".into(), remote_ufrag: "r".into() }
+        Session { feed, worker, etag: "e".into(), remote_ufrag: "r".into(), grant: None }
     }
 
     #[test]
@@ -187,6 +223,43 @@ mod tests {
         assert!(seats.get("a").is_none());
         assert_eq!(seats.least_loaded(2), 0, "one each: the first");
         assert_eq!(take("e", 0).err(), Some(Full::Handshakes));
+    }
+
+    #[test]
+    fn a_viewer_is_as_many_as_its_token_says_and_found_when_its_right_ends() {
+        use bicast_shared::auth::{Right, Tier};
+        let seats = Seats::default();
+        let now = bicast_shared::clock::now();
+        let grant = |viewer: &str, expires| {
+            let viewer = Some(viewer.into());
+            let (feed, rights) = ("*".parse().unwrap(), vec![Right::Watch]);
+            let (token, issued, delay) = (None, None, None);
+            let grant = Grant {
+                viewer,
+                token,
+                feed,
+                tier: Tier::Vip,
+                rights,
+                issued,
+                expires,
+                viewers: Some(2),
+                delay,
+            };
+            Some(Arc::new(grant))
+        };
+        let take = |id: &str, viewer: &str, expires| {
+            let session = Session { grant: grant(viewer, expires), ..session(1) };
+            seats.take(now, &Limits::default(), id.into(), session).map(|(seat, _)| seat)
+        };
+        let a = take("a", "anna", 10).unwrap();
+        let _b = take("b", "anna", 20).unwrap();
+        assert_eq!(take("c", "anna", 30).err(), Some(Full::Viewer(2)));
+        let _d = take("d", "bea", 30).unwrap();
+        assert_eq!(seats.whose(|grant| grant.expires < 15), [("a".to_owned(), 1)]);
+        drop(a);
+        let _c = take("c", "anna", 30).unwrap();
+        assert_eq!(seats.whose(|grant| grant.expires < 25), [("b".to_owned(), 1)]);
+        assert_eq!(seats.0.sessions.lock().by_viewer.len(), 2);
     }
 
     #[test]

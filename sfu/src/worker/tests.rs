@@ -85,6 +85,7 @@ impl Rig {
             worker: 0,
             etag: String::new(),
             remote_ufrag: agreement.remote_ufrag.clone(),
+            grant: None,
         };
         let limits = &self.worker.shared.config.limits;
         let (seat, _) = self.seats.take(self.now, limits, id.into(), session).unwrap();
