@@ -48,6 +48,8 @@ RUN useradd --system --uid 10001 --no-create-home bicast
 COPY --from=build /src/target/release/bicast /usr/local/bin/bicast
 COPY --from=web /src/web-demo/dist /usr/share/bicast/web
 ENV BICAST_HTTP__WEB_ROOT=/usr/share/bicast/web
+# Reached through published ports. Whoever runs it sets keys (BICAST_AUTH__SECRET, …) or BICAST_AUTH__OPEN=true.
+ENV BICAST_HTTP__LISTEN=0.0.0.0:8080,[::]:8080
 USER bicast
 WORKDIR /tmp
 EXPOSE 8080/tcp 8189/udp 8189/tcp

@@ -3,13 +3,10 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-/// A few lines: where the page is, where to publish, which port WebRTC uses.
-pub(crate) fn banner(
-    http: &[SocketAddr],
-    https: &[SocketAddr],
-    udp: &[SocketAddr],
-    tcp: &[SocketAddr],
-) -> String {
+use crate::gateway::Access;
+
+/// A few lines: where the page is, where to publish, which port WebRTC uses (addresses of HTTP, HTTPS, UDP and TCP), and who may.
+pub(crate) fn banner([http, https, udp, tcp]: [&[SocketAddr]; 4], access: Access) -> String {
     let base = base_url(http);
     let mut text = format!("\n  bicast {}\n\n", env!("CARGO_PKG_VERSION"));
     for (what, value) in [
@@ -21,6 +18,7 @@ pub(crate) fn banner(
         ("HTTPS", list(https)),
         ("WebRTC", format!("UDP {}", list(udp))),
         ("", if tcp.is_empty() { String::new() } else { format!("TCP {}", list(tcp)) }),
+        ("Access", words(access).to_owned()),
     ] {
         if value.is_empty() {
             continue;
@@ -29,6 +27,15 @@ pub(crate) fn banner(
         let _ = writeln!(text, "  {what:<9}{value}");
     }
     text
+}
+
+/// Who may use it.
+const fn words(access: Access) -> &'static str {
+    match access {
+        Access::Tokens => "with tokens (bicast token mint)",
+        Access::Local => "everybody on this machine, without keys; nobody else can reach it",
+        Access::Open => "EVERYBODY who can reach it, without keys (auth.open)",
+    }
 }
 
 /// The address at which a browser on this machine reaches the server.
@@ -54,7 +61,8 @@ mod tests {
     fn the_banner_names_what_a_person_needs_first() {
         let http = ["0.0.0.0:8080".parse().unwrap(), "[::]:8080".parse().unwrap()];
         let udp = ["0.0.0.0:8189".parse().unwrap(), "[::]:8189".parse().unwrap()];
-        let text = banner(&http, &[], &udp, &udp[..1]).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let text =
+            banner([&http, &[], &udp, &udp[..1]], Access::Open).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         // The bar keeps the indentation: expect! takes away what all lines have in common.
         let text: String = text.lines().map(|line| format!("|{line}\n")).collect();
         expect![[r#"
@@ -68,6 +76,7 @@ mod tests {
             |  HTTP     0.0.0.0:8080, [::]:8080
             |  WebRTC   UDP 0.0.0.0:8189, [::]:8189
             |           TCP 0.0.0.0:8189
+            |  Access   EVERYBODY who can reach it, without keys (auth.open)
         "#]]
         .assert_eq(&text);
     }

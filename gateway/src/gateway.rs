@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bicast_packager::Packager;
@@ -12,7 +13,9 @@ use bicast_shared::status::PackagerStatus;
 use bicast_signaling::Signaling;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::auth::{self, Auth, KeysError};
 use crate::config::Config;
 use crate::http::app::{Rules, app};
 use crate::http::health::{self, Readiness};
@@ -31,7 +34,7 @@ const CONNECTIONS_END_WITHIN: Duration = Duration::from_secs(1);
 /// A running gateway.
 pub struct Gateway {
     bus: FeedBus,
-    sfu: Sfu,
+    sfu: Arc<Sfu>,
     packager: Packager,
     packaged: watch::Receiver<std::sync::Arc<PackagerStatus>>,
     server: Server,
@@ -41,6 +44,20 @@ pub struct Gateway {
     udp: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
     drain: Duration,
+    access: Access,
+    /// Ends what keeps keys fresh and sessions within their rights.
+    _auth: DropGuard,
+}
+
+/// Who may use a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Who has a token.
+    Tokens,
+    /// Everybody on this machine.
+    Local,
+    /// Everybody who can reach it.
+    Open,
 }
 
 /// Why the gateway could not start.
@@ -55,6 +72,15 @@ pub enum StartError {
         /// What the system said. The message says it already.
         error: io::Error,
     },
+    /// Others than this machine could reach it, and there are no keys.
+    #[error("{}", explain_no_keys(*address))]
+    NoKeys {
+        /// An address that others can reach.
+        address: SocketAddr,
+    },
+    /// The keys could not be loaded.
+    #[error(transparent)]
+    Keys(KeysError),
     /// There is no certificate for HTTPS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -81,13 +107,16 @@ impl Gateway {
     /// called inside a tokio runtime.
     ///
     /// # Errors
-    /// An address in use or not allowed, and settings that a room refuses.
+    /// An address in use or not allowed, no keys where others can reach it, and settings that a room refuses.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let _ = Metrics::global();
+        let access = access(config)?;
+        let finish = CancellationToken::new();
+        let auth = Auth::start(&config.auth, &finish).map_err(StartError::Keys)?;
         let listeners = listen(&config.http.listen, &config.http.tcp)?;
         let secure = listen(&config.http.tls.listen, &config.http.tcp)?;
         let bus = FeedBus::new(config.feed_policy(), RingLimits::default());
-        let sfu = Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?;
+        let sfu = Arc::new(Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?);
         let packager = Packager::start(config.packager.clone(), bus.clone());
         let packaged = packager.status();
         let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status())
@@ -106,16 +135,38 @@ impl Gateway {
             readiness: readiness.clone(),
             request_timeout: Duration::from_secs_f64(config.http.request_timeout),
         };
-        let app = app(routes, Pages::new(&config.http.web_root), rules);
+        tokio::spawn(auth.clone().sweep(sfu.clone(), finish.clone()));
+        let app = app(auth.guard(routes), Pages::new(&config.http.web_root), rules);
         let server = Server::start(listeners, tls.map(|tls| (tls, secure)), app, &config.http);
         let drain = Duration::from_secs_f64(config.http.drain);
-        Ok(Self { bus, sfu, packager, packaged, server, readiness, http, https, udp, tcp, drain })
+        let _auth = finish.drop_guard();
+        Ok(Self {
+            bus,
+            sfu,
+            packager,
+            packaged,
+            server,
+            readiness,
+            http,
+            https,
+            udp,
+            tcp,
+            drain,
+            access,
+            _auth,
+        })
     }
 
     /// The addresses of the HTTP server, with the ports that the system chose where 0 was asked for.
     #[must_use]
     pub fn http_addrs(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// Who may use it.
+    #[must_use]
+    pub const fn access(&self) -> Access {
+        self.access
     }
 
     /// The addresses of HTTPS; none where it is off.
@@ -185,6 +236,26 @@ impl Gateway {
     }
 }
 
+/// Who may use a gateway with these settings.
+fn access(config: &Config) -> Result<Access, StartError> {
+    let public = auth::first_public(config.http.listen.iter().chain(&config.http.tls.listen));
+    match public {
+        _ if config.auth.has_keys() => Ok(Access::Tokens),
+        None => {
+            tracing::info!("no keys are set: everybody on this machine may publish, watch and end feeds");
+            Ok(Access::Local)
+        }
+        Some(address) if config.auth.open => {
+            tracing::warn!(
+                %address,
+                "auth.open: everybody who can reach this server may publish, watch and end feeds"
+            );
+            Ok(Access::Open)
+        }
+        Some(address) => Err(StartError::NoKeys { address }),
+    }
+}
+
 fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
     listeners.iter().map(|listener| listener.local_addr().map_err(StartError::Addresses)).collect()
 }
@@ -193,6 +264,21 @@ async fn within(limit: Duration, room: &str, ending: impl Future<Output = ()>) {
     if tokio::time::timeout(limit, ending).await.is_err() {
         tracing::warn!(room, seconds = limit.as_secs(), "does not end in time; going on without it");
     }
+}
+
+/// Says what to do where others could do everything.
+fn explain_no_keys(address: SocketAddr) -> String {
+    let port = address.port();
+    format!(
+        "no keys are set, and {address} can be reached by others than this machine: anybody could publish, watch and end feeds.
+  Set a key, with which every door wants a token (`bicast token mint` makes them; docs/tokens.md):
+    openssl rand -hex 32 > secret
+    BICAST_AUTH__SECRET_FILE=secret bicast serve ...   or `secret_file`, `jwks_file`, `jwks_url` under [auth] in bicast.toml
+  or listen on this machine only:
+    bicast serve --http-listen 127.0.0.1:{port}
+  or let everybody in:
+    bicast serve --set auth.open=true   or BICAST_AUTH__OPEN, or `open` under [auth]"
+    )
 }
 
 /// Says what to do about an HTTP address that cannot be had.

@@ -3,6 +3,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `auth` | who is let in: keys, and the check before every route |
 //! | [`cli`] | the commands |
 //! | [`config`] | the configuration, from file, environment and flags |
 //! | `doctor` | what keeps viewers away from this machine, and what to set |
@@ -11,10 +12,12 @@
 //! | `logs`, `metrics` | what operators read |
 //! | `shutdown` | signals |
 
+mod auth;
 pub mod cli;
 pub mod config;
 mod console;
 mod doctor;
+mod files;
 pub mod gateway;
 mod http;
 mod logs;

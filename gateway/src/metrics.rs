@@ -71,6 +71,13 @@ fn describe() {
         Unit::Seconds,
         "Time to the answer's header, by route; blocked playlist reloads wait on purpose"
     );
+    describe_counter!("bicast_auth_refusals_total", "Requests refused for their tokens, by act and reason");
+    describe_counter!(
+        "bicast_auth_sessions_ended_total",
+        "WebRTC sessions ended because their tokens expired or were taken back"
+    );
+    describe_counter!("bicast_auth_key_reloads_total", "Key files and addresses read again: taken, failed");
+    describe_gauge!("bicast_auth_keys", "Keys that tokens are checked with");
     describe_counter!("bicast_http_problems_total", "HTTP errors by kind (problem+json)");
     describe_counter!(
         "bicast_http_panics_total",

@@ -29,7 +29,8 @@ impl Description {
     info(
         title = "bicast",
         description = "One live feed, two paths, one timeline. Publish by WHIP; watch by WHEP (WebRTC) or Low-Latency HLS. \
-            Errors are problem+json (RFC 9457). All answers allow any origin (CORS).",
+            Errors are problem+json (RFC 9457). All answers allow any origin (CORS). Where the server has keys, every door wants a \
+            token (Authorization: Bearer, RFC 6750) and answers 401 or 403 without one that fits.",
     ),
     paths(
         http::list_feeds, http::show_feed, http::end_feed, http::take_over, http::list_viewers, http::show_time,

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::serve::SettingArgs;
-use crate::config::{Config, EXAMPLE};
+use crate::config::{Config, EXAMPLE, Secret};
 
 /// Print the configuration that `serve` would run with, or one to begin with.
 ///
@@ -30,7 +30,11 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         print!("{EXAMPLE}");
         return Ok(());
     }
-    let config = Config::load(&args.settings.sources()?)?;
+    let mut config = Config::load(&args.settings.sources()?)?;
+    if !config.auth.secret.reveal().is_empty() {
+        // What is printed is pasted into questions. As a file of settings it would be refused: the secret is too short.
+        config.auth.secret = Secret::from("(hidden)".to_owned());
+    }
     print!("{}", config.to_toml());
     Ok(())
 }

@@ -26,6 +26,10 @@ pub(super) struct DoctorArgs {
     )]
     url: Option<String>,
 
+    /// Publish with this token, where the server wants one; its feed must match doctor-*
+    #[arg(long, env = "BICAST_TOKEN", hide_env_values = true)]
+    token: Option<bicast_publish::Token>,
+
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
@@ -45,7 +49,7 @@ What to set where is told in docs/deployment.md.";
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings.sources().and_then(|sources| Ok(Config::load(&sources)?));
     let config = config.map_err(|error| super::words(&error));
-    let report = doctor::examine(Case { config, url: args.url }).await;
+    let report = doctor::examine(Case { config, url: args.url, token: args.token }).await;
     let mut stdout = std::io::stdout();
     let text = if args.json {
         report.to_json()

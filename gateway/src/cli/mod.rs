@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod health;
 mod serve;
+mod token;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// Ask whether a server is ready: exit code 0 or 1
     Health(Box<health::HealthArgs>),
+    /// Make tokens, and look into them
+    Token(token::TokenArgs),
     /// Measure a server
     Bench(bench::BenchArgs),
     /// Check an origin against the rules of its protocol
@@ -76,6 +79,7 @@ impl Cli {
             Command::Config(args) => config::run(&args)?,
             Command::Doctor(args) => return block_on(doctor::run(*args)),
             Command::Health(args) => return block_on(health::run(*args)),
+            Command::Token(args) => return block_on(token::run(args)),
             Command::Bench(args) => bench::run(args)?,
             Command::Check(args) => return block_on(check::run(args)),
         }

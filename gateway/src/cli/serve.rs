@@ -16,7 +16,8 @@ use crate::shutdown::Signals;
 
 /// Run the gateway: take feeds by WHIP, serve them by WHEP and LL-HLS.
 ///
-/// One process, all roles; needs no configuration. Settings are taken from flags, then from the environment, then from
+/// One process, all roles; needs no configuration on one machine. Others than this machine are let in with tokens only: see
+/// `bicast token --help`. Settings are taken from flags, then from the environment, then from
 /// the configuration file, then from the defaults.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -29,9 +30,9 @@ pub(super) struct ServeArgs {
     ready_file: Option<PathBuf>,
 }
 
-/// The flags that are settings. A line of its own says the default and the variable that sets the same.
+/// The flags that name where settings come from.
 #[derive(Debug, Args)]
-pub(super) struct SettingArgs {
+pub(super) struct SourceArgs {
     #[arg(
         long,
         value_name = "FILE",
@@ -48,14 +49,21 @@ pub(super) struct SettingArgs {
         help = "Set anything that the file can, as in sfu.playout=lip-sync; repeatable"
     )]
     set: Vec<String>,
+}
+
+/// The flags that are settings. A line of its own says the default and the variable that sets the same.
+#[derive(Debug, Args)]
+pub(super) struct SettingArgs {
+    #[command(flatten)]
+    sources: SourceArgs,
 
     #[arg(
         long,
         value_name = "PORT",
         conflicts_with = "http_listen",
         help_heading = "HTTP",
-        help = "Listen on this port on all IPv4 and IPv6 addresses; 0 takes a free one
-[default: 8080]"
+        help = "Listen on this port on all IPv4 and IPv6 addresses, which wants keys ([auth]); 0 takes a free one
+[default: 8080 on this machine only]"
     )]
     http_port: Option<u16>,
 
@@ -64,7 +72,7 @@ pub(super) struct SettingArgs {
         value_name = "IP:PORT",
         help_heading = "HTTP",
         help = "Listen on this address instead; repeatable
-[default: 0.0.0.0:8080 and [::]:8080] [env: BICAST_HTTP__LISTEN]"
+[default: 127.0.0.1:8080 and [::1]:8080] [env: BICAST_HTTP__LISTEN]"
     )]
     http_listen: Vec<SocketAddr>,
 
@@ -128,14 +136,14 @@ pub(super) struct SettingArgs {
 const AFTER_HELP: &str = "\
 Examples:
   bicast serve
-  bicast serve --http-port 9000 --udp-port 9001
-  bicast serve --public-address 203.0.113.7
+  bicast serve --http-listen 127.0.0.1:9000 --udp-port 9001
+  BICAST_AUTH__SECRET_FILE=secret bicast serve --http-port 8080 --public-address 203.0.113.7
   BICAST_LOG__FORMAT=json bicast serve --set feed.segment_target=4
 
 Every setting has a name in the file, in the environment (BICAST_SECTION__KEY) and for
 --set (section.key). `bicast config --default` lists them all.";
 
-impl SettingArgs {
+impl SourceArgs {
     /// The sources of the configuration that these flags and the process's environment name.
     pub(super) fn sources(&self) -> anyhow::Result<Sources> {
         let env: Vec<(String, String)> = std::env::vars_os()
@@ -147,15 +155,22 @@ impl SettingArgs {
                 .map(|(_, file)| file.into())
         });
         let file = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()));
-        Ok(Sources { file, env, flags: self.flags()? })
+        let flags = self.set.iter().map(|text| Setting::parse("--set", text)).collect::<Result<_, _>>()?;
+        Ok(Sources { file, env, flags })
+    }
+}
+
+impl SettingArgs {
+    /// The sources of the configuration that these flags and the process's environment name.
+    pub(super) fn sources(&self) -> anyhow::Result<Sources> {
+        let mut sources = self.sources.sources()?;
+        // Last, so that a flag of its own goes before --set.
+        sources.flags.extend(self.flags()?);
+        Ok(sources)
     }
 
     fn flags(&self) -> anyhow::Result<Vec<Setting>> {
         let mut flags = Vec::new();
-        // First, so that a flag of its own goes before --set.
-        for text in &self.set {
-            flags.push(Setting::parse("--set", text)?);
-        }
         if let Some(port) = self.http_port {
             flags.push(Setting::typed("--http-port", "http.listen", texts(&everywhere(port))));
         }
@@ -229,11 +244,13 @@ fn announce(config: &Config, gateway: &Gateway) {
     let (http, udp) = (gateway.http_addrs(), gateway.udp_addrs());
     match config.log.format {
         LogFormat::Text => {
-            eprintln!("{}", console::banner(http, gateway.https_addrs(), udp, gateway.tcp_addrs()));
+            let all = [http, gateway.https_addrs(), udp, gateway.tcp_addrs()];
+            eprintln!("{}", console::banner(all, gateway.access()));
         }
         LogFormat::Json => tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             page = console::base_url(http),
+            access = ?gateway.access(),
             ?http,
             https = ?gateway.https_addrs(),
             ?udp,

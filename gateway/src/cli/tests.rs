@@ -37,6 +37,7 @@ fn the_first_help_fits_on_a_screen() {
               config   Print the configuration that `serve` would run with, or one to begin with
               doctor   Look for what keeps viewers away: addresses, ports, NAT, kernel settings
               health   Ask whether a server is ready: exit code 0 or 1
+              token    Make tokens, and look into them
               bench    Measure a server
               check    Check an origin against the rules of its protocol
 
@@ -83,12 +84,13 @@ fn the_help_of_serve_says_all() {
 
             HTTP:
                   --http-port <PORT>
-                      Listen on this port on all IPv4 and IPv6 addresses; 0 takes a free one
-                      [default: 8080]
+                      Listen on this port on all IPv4 and IPv6 addresses, which wants keys ([auth]); 0 takes a
+                      free one
+                      [default: 8080 on this machine only]
 
                   --http-listen <IP:PORT>
                       Listen on this address instead; repeatable
-                      [default: 0.0.0.0:8080 and [::]:8080] [env: BICAST_HTTP__LISTEN]
+                      [default: 127.0.0.1:8080 and [::1]:8080] [env: BICAST_HTTP__LISTEN]
 
                   --https-port <PORT>
                       Serve HTTPS and HTTP/2 on this port, too; 0 takes a free one
@@ -118,8 +120,8 @@ fn the_help_of_serve_says_all() {
 
             Examples:
               bicast serve
-              bicast serve --http-port 9000 --udp-port 9001
-              bicast serve --public-address 203.0.113.7
+              bicast serve --http-listen 127.0.0.1:9000 --udp-port 9001
+              BICAST_AUTH__SECRET_FILE=secret bicast serve --http-port 8080 --public-address 203.0.113.7
               BICAST_LOG__FORMAT=json bicast serve --set feed.segment_target=4
 
             Every setting has a name in the file, in the environment (BICAST_SECTION__KEY) and for

@@ -12,7 +12,8 @@ use super::{Invalid, in_range};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// The addresses to listen on, each with its port; port 0 takes any free one. IPv6 ones take IPv6 only.
+    /// The addresses to listen on, each with its port; port 0 takes any free one. IPv6 ones take IPv6 only. Those that others than this
+    /// machine can reach want keys (`auth`).
     pub listen: Vec<SocketAddr>,
     /// The folder with the built web demo.
     pub web_root: PathBuf,
@@ -64,7 +65,7 @@ pub(crate) const DEFAULT_PORT: u16 = 8080;
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
-            listen: everywhere(DEFAULT_PORT),
+            listen: here(DEFAULT_PORT),
             web_root: PathBuf::from("web-demo/dist"),
             max_connections: 10_000,
             header_timeout: 15.0,
@@ -75,6 +76,11 @@ impl Default for HttpConfig {
             tcp: TcpConfig { notsent_lowat: 131_072, congestion_control: String::new() },
         }
     }
+}
+
+/// A port on this machine's loopback addresses of both families.
+fn here(port: u16) -> Vec<SocketAddr> {
+    vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
 /// A port on all addresses of both families.

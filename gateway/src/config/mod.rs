@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `load` | the sources and their precedence: flags > environment > file > defaults |
 //! | `error` | what is wrong, with file, line and the nearest known key |
-//! | `http`, `log` | the process's own sections |
+//! | `auth`, `http`, `log` | the process's own sections |
 
+mod auth;
 mod error;
 mod http;
 mod load;
@@ -16,6 +17,7 @@ use std::borrow::Cow;
 use bicast_shared::feed::settings::{FeedPolicy, FeedRule, FeedSettings};
 use serde::{Deserialize, Serialize};
 
+pub use self::auth::{AuthConfig, Secret};
 pub use self::error::ConfigError;
 pub(crate) use self::http::everywhere;
 pub use self::http::{HttpConfig, TcpConfig, TlsConfig};
@@ -28,6 +30,8 @@ pub use self::log::{LogConfig, LogFormat};
 pub struct Config {
     /// The HTTP side: listeners, limits, the web demo's files.
     pub http: HttpConfig,
+    /// Tokens.
+    pub auth: AuthConfig,
     /// Logs.
     pub log: LogConfig,
     /// How feeds are treated.
@@ -70,6 +74,7 @@ impl Config {
     /// That setting.
     pub fn check(&self) -> Result<(), Invalid> {
         self.http.check()?;
+        self.auth.check()?;
         self.log.check()?;
         check_feed("feed", &self.feed)?;
         for (n, rule) in self.feeds.iter().enumerate() {

@@ -110,7 +110,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
         bicast.toml, line 4: unknown key `paackager`
           4 | [paackager]
             |  ^^^^^^^^^
-          Did you mean `packager`? Known here: http, log, feed, feeds, sfu, packager, signaling."#]]);
+          Did you mean `packager`? Known here: http, auth, log, feed, feeds, sfu, packager, signaling."#]]);
     Bench::new("misplaced", "udp_port = 5\n").refuses(expect![[r#"
         bicast.toml, line 1: unknown key `udp_port`
           1 | udp_port = 5
@@ -205,13 +205,43 @@ fn a_value_out_of_range_is_named_where_it_came_from() {
 }
 
 #[test]
+fn keys_that_contradict_each_other_or_could_be_exchanged_are_refused() {
+    Bench::new("short", "[auth]\nsecret = \"password\"\n").refuses(expect![[r#"
+        bicast.toml, line 2: auth.secret: it has 8 bytes; HS256 needs 32 or more
+          2 | secret = "password"
+            |          ^^^^^^^^^^"#]]);
+    let long = "x".repeat(32);
+    let both = Bench::new("both", "").env("BICAST_AUTH__SECRET", &long).set("auth.secret_file=secret");
+    both.refuses(expect![
+        "--set auth.secret_file=secret: auth.secret_file: auth.secret is set as well: one of the two"
+    ]);
+    let open = Bench::new("open", "[auth]\nopen = true\n").env("BICAST_AUTH__SECRET", &long);
+    assert!(open.load().unwrap_err().contains("line 2: auth.open: keys are set as well"));
+    for (url, taken) in [
+        ("https://issuer.example/keys", true),
+        ("http://127.0.0.1:5/keys", true),
+        ("http://[::1]:5/keys", true),
+        ("http://localhost/keys", true),
+        ("http://issuer.example/keys", false),
+        ("http://127.0.0.1.issuer.example/keys", false),
+        ("ftp://issuer.example/keys", false),
+        ("keys.json", false),
+    ] {
+        let loaded = Bench::new("url", "").env("BICAST_AUTH__JWKS_URL", url).load();
+        assert_eq!(loaded.is_ok(), taken, "{url}: {loaded:?}");
+    }
+    let config = Bench::new("debug", "").env("BICAST_AUTH__SECRET", &long).load().unwrap();
+    assert!(config.auth.has_keys() && !format!("{config:?}").contains(&long));
+}
+
+#[test]
 fn what_is_wrong_in_the_environment_or_a_flag_is_named_by_it() {
     Bench::new("env-key", "").env("BICAST_LOG__LEVL", "info").refuses(expect![[r#"
         BICAST_LOG__LEVL (environment): unknown key `levl`
           Did you mean `level`? Known here: level, format."#]]);
     Bench::new("env-section", "").env("BICAST_SFUU__UDP_PORT", "5").refuses(expect![[r#"
         BICAST_SFUU__UDP_PORT (environment): unknown key `sfuu`
-          Did you mean `sfu`? Known here: http, log, feed, feeds, sfu, packager, signaling."#]]);
+          Did you mean `sfu`? Known here: http, auth, log, feed, feeds, sfu, packager, signaling."#]]);
     Bench::new("env-type", "").env("BICAST_SFU__UDP_PORT", "five").refuses(expect![[r#"BICAST_SFU__UDP_PORT (environment): invalid type: string "five", expected a whole number, 0 to 65535"#]]);
     Bench::new("env-underscore", "").env("BICAST_SFU_UDP_PORT", "5").refuses(expect![[r#"
         BICAST_SFU_UDP_PORT (environment): not a setting: two underscores part section and key

@@ -16,6 +16,7 @@ mod server;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use bicast_publish::Token;
 use bicast_publish::core::endpoint::Endpoint;
 
 pub(crate) use self::core::render::render;
@@ -34,6 +35,8 @@ pub(crate) struct Case {
     pub(crate) config: Result<Config, String>,
     /// The server's address; without one it is this machine's.
     pub(crate) url: Option<String>,
+    /// What it publishes with.
+    pub(crate) token: Option<Token>,
 }
 
 /// Looks at everything that can be seen from here. Takes some seconds where something does not answer.
@@ -49,7 +52,7 @@ pub(crate) async fn examine(case: Case) -> Report {
     };
     report.url = Some(url.clone());
     let here = match url.parse::<Endpoint>() {
-        Ok(endpoint) => ask(&mut report, &endpoint, named, &case.config).await,
+        Ok(endpoint) => ask(&mut report, &endpoint, case.token, named, &case.config).await,
         Err(_) => {
             let text = format!("{url:?} is not the address of a server.");
             report.add(
@@ -113,8 +116,14 @@ fn own_url(config: Option<&Config>) -> Option<String> {
 }
 
 /// Asks the server, where there is one, and tells whether it is on this machine. `named`: somebody said that it is there.
-async fn ask(report: &mut Report, endpoint: &Endpoint, named: bool, config: &Result<Config, String>) -> bool {
-    let server = match Server::find(endpoint).await {
+async fn ask(
+    report: &mut Report,
+    endpoint: &Endpoint,
+    token: Option<Token>,
+    named: bool,
+    config: &Result<Config, String>,
+) -> bool {
+    let server = match Server::find(endpoint, token).await {
         Ok(server) => server,
         Err(problem) => {
             report.add(problem);

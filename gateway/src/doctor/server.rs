@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use bicast_publish::Error;
 use bicast_publish::core::endpoint::Endpoint;
 use bicast_publish::core::reply::Reply;
 use bicast_publish::whip::{Session, Whip};
+use bicast_publish::{Error, Token};
 use hyper::Method;
 use rand::Rng as _;
 use serde::Deserialize;
@@ -52,10 +52,10 @@ impl Server {
     ///
     /// # Errors
     /// The finding that there is no such.
-    pub(super) async fn find(endpoint: &Endpoint) -> Result<Self, Finding> {
+    pub(super) async fn find(endpoint: &Endpoint, token: Option<Token>) -> Result<Self, Finding> {
         let feed = format!("doctor-{}", name(8).to_lowercase());
         let place = endpoint.resolve(&format!("/whip/{feed}")).unwrap_or_else(|| endpoint.clone());
-        let whip = Whip::new(place, None).map_err(|error| problem("reachable", first_line(&error)))?;
+        let whip = Whip::new(place, token).map_err(|error| problem("reachable", first_line(&error)))?;
         let addresses = whip.servers().await;
         if addresses.is_empty() {
             let text = format!("The name of {} does not stand for any address here.", endpoint.origin());

@@ -10,11 +10,13 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bicast_shared::clock;
 use bicast_shared::problem::Problem;
+use tower::util::MapRequest;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::cors;
 use super::health::Readiness;
 use super::pages::{self, Pages};
+use crate::auth::prefix;
 
 /// Bytes of a request's path and query. RFC 9110 (4.1) wants 8,000 to be taken.
 const LONGEST_TARGET: usize = 8 * 1024;
@@ -30,13 +32,15 @@ pub(crate) struct Rules {
 
 /// The app: `routes` of all rooms, the web demo's files for what they do not answer, and the layers.
 pub(crate) fn app(routes: Router, pages: Pages, rules: Rules) -> Router {
-    routes
+    let app = routes
         .method_not_allowed_fallback(method_not_allowed)
         .fallback_service(Router::new().fallback(pages::serve).with_state(pages))
         .layer(from_fn_with_state(rules, admit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(observe))
-        .layer(from_fn(cors::allow_any_origin))
+        .layer(from_fn(cors::allow_any_origin));
+    // Outside of all routing: which route a request has is known only without the token in its path.
+    Router::new().fallback_service(MapRequest::new(app, prefix::take_out))
 }
 
 /// Refuses new sessions while the process ends, and bounds how long a request with a body may take: whoever sends it

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 /// What pages may read of an answer's header.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Location, ETag, Link, Accept-Post, Accept-Patch, Allow, Age, Date, Content-Length, Content-Range, \
-     Content-Encoding, Retry-After, Server-Timing",
+     Content-Encoding, Retry-After, Server-Timing, WWW-Authenticate",
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
 /// A day; browsers take less if they want to.

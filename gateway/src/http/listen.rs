@@ -12,8 +12,8 @@ use crate::gateway::StartError;
 /// Connections that the kernel may hold until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// Listens on all of `addresses`. An IPv6 wildcard is left out where the machine has no IPv6 and another address
-/// remains. Must be called inside a tokio runtime.
+/// Listens on all of `addresses`. IPv6's wildcard and loopback are left out where the machine has no IPv6 and
+/// another address remains. Must be called inside a tokio runtime.
 pub(crate) fn listen(addresses: &[SocketAddr], tcp: &TcpConfig) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for &address in addresses {
@@ -79,5 +79,6 @@ pub(crate) fn may_be_left_out(address: SocketAddr, error: &io::Error) -> bool {
     const NO_FAMILY: [i32; 2] = [97, 47];
     let no_ipv6 = error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error().is_some_and(|code| NO_FAMILY.contains(&code));
-    address.is_ipv6() && address.ip().is_unspecified() && no_ipv6
+    let (ip, any) = (address.ip(), address.ip().is_unspecified() || address.ip().is_loopback());
+    ip.is_ipv6() && any && no_ipv6
 }

@@ -19,7 +19,8 @@ pub(crate) struct Pages {
 }
 
 /// Paths that programs ask for: what is not there is told in their language even to a browser.
-const API: [&str; 8] = ["/v1", "/whip", "/whep", "/hls", "/metrics", "/healthz", "/readyz", "/problems"];
+const API: [&str; 9] =
+    ["/v1", "/whip", "/whep", "/hls", "/t", "/metrics", "/healthz", "/readyz", "/problems"];
 
 /// Bytes of a file's name on any system that this runs on.
 const LONGEST_NAME: usize = 255;

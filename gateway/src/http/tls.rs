@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bicast_shared::clock;
 use parking_lot::RwLock;
@@ -17,9 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TlsConfig;
+use crate::files::{self, LOOK_EVERY};
 
-/// How often the files are looked at. A look is two `stat` calls.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// What browsers and TLS stacks take from a server's certificate at most (398 days), less a little.
 const SELF_SIGNED_DAYS: i64 = 365;
 
@@ -79,9 +77,6 @@ struct Files {
     certificate: PathBuf,
     key: PathBuf,
 }
-
-/// Tells versions of the files apart: when each was written, and how long it is.
-type Version = [Option<(SystemTime, u64)>; 2];
 
 impl Tls {
     /// Loads the configured certificate, or makes one for this run where none is named.
@@ -161,11 +156,8 @@ impl Files {
         })
     }
 
-    fn version(&self) -> Version {
-        [&self.certificate, &self.key].map(|file| {
-            let about = std::fs::metadata(file).ok()?;
-            Some((about.modified().ok()?, about.len()))
-        })
+    fn version(&self) -> [files::Version; 2] {
+        [&self.certificate, &self.key].map(|file| files::version(file))
     }
 }
 

@@ -34,7 +34,9 @@ fn every_described_route_is_there() {
             .replace("{id}", "nosuch")
             .replace("{session}", "s")
             .replace("{rendition}", "video0")
-            .replace("{instance}", "life");
+            .replace("{instance}", "life")
+            .replace("{jti}", "t")
+            .replace("{sub}", "v");
         for method in item.as_object().unwrap().keys() {
             let (status, body) = running.ask(&method.to_uppercase(), &at);
             assert_ne!(status, 405, "{method} {path}");
@@ -70,6 +72,7 @@ fn an_http_port_in_use_is_named_with_its_setting() {
     let port = address.port().to_string();
     let next = (address.port() + 1).to_string();
     expect![[r#"
+        2026-11-26T20:11:37.881488Z  INFO no keys are set: everybody on this machine may publish, watch and end feeds
         error: HTTP port PORT on 127.0.0.1 is already in use by another program.
           Stop that program, or choose another:
             bicast serve --http-listen 127.0.0.1:NEXT
@@ -94,12 +97,64 @@ fn a_udp_port_in_use_is_named_with_its_setting() {
     assert_eq!(ended.status, Some(1));
     let next = (port + 1).to_string();
     expect![[r#"
+        2026-11-26T20:11:37.865335Z  INFO no keys are set: everybody on this machine may publish, watch and end feeds
         error: UDP port PORT on 127.0.0.1 (WebRTC) is already in use by another program.
           Stop that program, or choose another:
             bicast serve --udp-port NEXT
             or BICAST_SFU__UDP_PORT, or `udp_port` under [sfu] in bicast.toml
     "#]]
     .assert_eq(&ended.stderr.replace(&next, "NEXT").replace(&port.to_string(), "PORT"));
+}
+
+#[test]
+fn without_keys_it_starts_for_its_own_machine_only() {
+    let ended = bicast(&["serve", "--http-port", "0", "--udp-port", "0"]);
+    assert_eq!(ended.status, Some(1));
+    for next in ["auth.open=true", "BICAST_AUTH__SECRET_FILE", "--http-listen 127.0.0.1", "docs/tokens.md"] {
+        assert!(ended.stderr.contains(next), "{next}: {}", ended.stderr);
+    }
+    let tls = ["serve", "--http-listen", "127.0.0.1:0", "--https-port", "0", "--udp-port", "0"];
+    assert_eq!(bicast(&tls).status, Some(1), "HTTPS as well");
+
+    let local = Running::start("local", &[]);
+    assert_eq!(local.get("/v1/feeds").0, 200);
+    local.signal("TERM");
+    let said = local.wait().stderr;
+    assert!(said.contains("Access   everybody on this machine, without keys"), "{said}");
+
+    let open = Running::start("open", &["--http-listen", "0.0.0.0:0", "--set", "auth.open=true"]);
+    assert_eq!(open.get("/v1/feeds").0, 200);
+    open.signal("TERM");
+    let said = open.wait().stderr;
+    assert!(said.contains("WARN") && said.contains("Access   EVERYBODY who can reach it"), "{said}");
+
+    let secret = "auth.secret=0123456789abcdef0123456789abcdef";
+    let keyed = Running::start("keyed", &["--http-listen", "0.0.0.0:0", "--set", secret]);
+    assert_eq!(keyed.get("/v1/feeds").0, 401);
+    assert_eq!(keyed.get("/readyz").0, 200);
+    keyed.signal("TERM");
+    assert!(keyed.wait().stderr.contains("Access   with tokens"));
+}
+
+#[test]
+fn keys_that_cannot_be_loaded_are_named_with_their_setting() {
+    for setting in ["secret_file", "jwks_file"] {
+        let named = format!("auth.{setting}=/nowhere/keys");
+        let ended = bicast(&["serve", "--http-listen", "127.0.0.1:0", "--udp-port", "0", "--set", &named]);
+        assert_eq!(ended.status, Some(1));
+        assert!(
+            ended.stderr.contains(&format!("/nowhere/keys (setting auth.{setting})")),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn a_secret_is_not_printed() {
+    let secret = "auth.secret=0123456789abcdef0123456789abcdef";
+    let ended = bicast(&["config", "--set", secret]);
+    assert!(ended.status == Some(0) && !ended.stdout.contains("0123456789abcdef"), "{}", ended.stdout);
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! Who is let in: the keys in force, kept fresh, and the one check that all doors share. What a token means is decided in
+//! `bicast_shared::auth`.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `keys` | where keys come from, and how they are exchanged while the server runs |
+//! | `door` | which right each route wants, and the layer that asks for it |
+//! | `prefix` | tokens in paths, for players that cannot set headers |
+//! | `revoke` | the routes that take tokens back |
+
+mod door;
+mod keys;
+pub(crate) mod prefix;
+mod revoke;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use bicast_shared::auth::{Act, Grant, Policy, Presence, Refusal, Revoked};
+use bicast_shared::clock;
+use bicast_shared::id::FeedId;
+use parking_lot::{Mutex, RwLock};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::keys::{Keys, KeysError, secret_in};
+use crate::config::AuthConfig;
+
+/// How often it is looked for sessions whose right has ended.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The check at the doors. Cloning gives another handle.
+#[derive(Clone)]
+pub(crate) struct Auth(Arc<Inner>);
+
+struct Inner {
+    /// None: everybody may do everything.
+    keys: Option<Keys>,
+    policy: Policy,
+    /// Written when an operator takes something back; never held over an await.
+    revoked: RwLock<Revoked>,
+    /// Of viewers whose tokens limit how many they are.
+    presence: Mutex<Presence>,
+}
+
+impl Auth {
+    /// Loads the keys and keeps them fresh until `finish`. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A file without usable keys.
+    pub(crate) fn start(config: &AuthConfig, finish: &CancellationToken) -> Result<Self, KeysError> {
+        let keys = config.has_keys().then(|| Keys::start(config, finish)).transpose()?;
+        let policy = Policy { audience: config.audience.clone(), issuer: config.issuer.clone() };
+        Ok(Self(Arc::new(Inner { keys, policy, revoked: RwLock::default(), presence: Mutex::default() })))
+    }
+
+    /// Whether tokens are wanted.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.keys.is_some()
+    }
+
+    /// Puts the check before all of these routes, and adds those that take tokens back.
+    pub(crate) fn guard(&self, routes: Router) -> Router {
+        routes.merge(revoke::router(self.clone())).layer(from_fn_with_state(self.clone(), door::guard))
+    }
+
+    /// Whether somebody may do this. None where everybody may.
+    async fn admit(
+        &self,
+        token: Option<&[u8]>,
+        act: Act,
+        feed: Option<&FeedId>,
+    ) -> Result<Option<Grant>, Refusal> {
+        let inner = &self.0;
+        let Some(keys) = &inner.keys else { return Ok(None) };
+        let ask = || inner.policy.admit(&keys.current(), token, clock::utc(), act, feed);
+        let mut answer = ask();
+        if matches!(answer, Err(Refusal::UnknownKey(_))) && keys.refresh().await {
+            answer = ask();
+        }
+        let grant = answer?;
+        if inner.revoked.read().includes(&grant) {
+            return Err(Refusal::Revoked);
+        }
+        Ok(Some(grant))
+    }
+
+    /// Whether a viewer over HLS may be here once more.
+    fn may_stay(&self, grant: &Grant, player: u64) -> Result<(), Refusal> {
+        let (Some(most), Some(viewer)) = (grant.viewers, &grant.viewer) else { return Ok(()) };
+        let may = self.0.presence.lock().saw(clock::now(), viewer, player, most);
+        if may { Ok(()) } else { Err(Refusal::Viewers(most)) }
+    }
+
+    /// Whether what was granted has ended: it has expired, or was taken back.
+    fn has_ended(&self, grant: &Grant) -> bool {
+        grant.has_expired(clock::utc()) || self.0.revoked.read().includes(grant)
+    }
+
+    /// Ends WebRTC sessions whose right has ended, until `finish`: their media comes without another request that could be refused.
+    pub(crate) async fn sweep(self, sfu: Arc<bicast_sfu::Sfu>, finish: CancellationToken) {
+        if !self.is_on() {
+            return;
+        }
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = finish.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let ended = sfu.end_sessions(|grant| self.has_ended(grant)).await;
+            if ended > 0 {
+                metrics::counter!("bicast_auth_sessions_ended_total").increment(ended);
+                tracing::info!(sessions = ended, "ended: their tokens have expired or were taken back");
+            }
+        }
+    }
+}
+
+/// The first address that others than this machine can reach.
+pub(crate) fn first_public<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> Option<SocketAddr> {
+    addresses.into_iter().find(|address| !address.ip().to_canonical().is_loopback()).copied()
+}
