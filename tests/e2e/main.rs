@@ -27,3 +27,4 @@ mod sessions;
 mod shield;
 mod shutdown;
 mod takeover;
+mod tokens;

@@ -1,0 +1,474 @@
+//! Tokens at every door of a real server: who is let in, each refusal by its name, keys exchanged in mid-stream, and rights that end.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bicast_tests::http::{self, Response};
+use bicast_tests::process::{self, Process};
+use bicast_tests::server::{self, Server};
+use bicast_tests::wait::{self, GENEROUS};
+use hyper::Method;
+use parking_lot::Mutex;
+
+use crate::scene::FEED;
+
+const SECRET: &str = "a secret of the tests, not of anything else";
+const PICTURE: [&str; 5] = ["--test-pattern", "--size", "320x180", "--bitrate", "200k"];
+
+/// `bicast token mint` with this secret.
+fn mint_with(secret: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new(server::bicast()?);
+    command.args(["token", "mint", "--set", &format!("auth.secret={secret}")]).args(arguments);
+    let output = process::run(&mut command, &[])?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn mint(arguments: &[&str]) -> anyhow::Result<String> {
+    mint_with(SECRET, arguments)
+}
+
+async fn start(more: &[&str]) -> anyhow::Result<Server> {
+    let secret = format!("auth.secret={SECRET}");
+    let mut arguments = vec!["--set", &secret];
+    arguments.extend(more);
+    Server::start_with(&arguments).await
+}
+
+async fn ask(server: &Server, method: Method, path: &str, token: Option<&str>) -> anyhow::Result<Response> {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("content-type", "application/sdp")];
+    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+    http::request_with(method, &server.url(path), &headers, "").await
+}
+
+/// The kind of the problem that an answer is, after checking that it tells what a client needs.
+fn kind(answer: &Response) -> anyhow::Result<String> {
+    anyhow::ensure!(matches!(answer.status, 401 | 403), "{}: {}", answer.status, answer.text());
+    let challenge = answer.header("www-authenticate");
+    anyhow::ensure!(challenge.starts_with("Bearer realm="), "{challenge}");
+    anyhow::ensure!(answer.header("access-control-allow-origin") == "*", "pages cannot read it");
+    anyhow::ensure!(answer.header("cache-control") == "no-store", "it could be kept for others");
+    let problem = answer.json()?;
+    anyhow::ensure!(problem["status"] == answer.status && problem["hint"].is_string(), "{problem}");
+    let kind = problem["type"].as_str().context("no type")?;
+    Ok(kind.trim_start_matches("/problems/token-").to_owned())
+}
+
+/// The doors, each with a request that gets past them, though not further: there is no such feed, or no offer.
+const DOORS: [(Method, &str); 9] = [
+    (Method::POST, "/whip/test"),
+    (Method::DELETE, "/whip/test/session"),
+    (Method::POST, "/whep/test"),
+    (Method::OPTIONS, "/whep/test"),
+    (Method::GET, "/hls/test/multivariant.m3u8"),
+    (Method::GET, "/hls/test/video0/1/5.m4s"),
+    (Method::GET, "/v1/feeds/test"),
+    (Method::GET, "/v1/feeds"),
+    (Method::DELETE, "/v1/feeds/test"),
+];
+
+fn publisher(server: &Server, token: &str) -> anyhow::Result<Process> {
+    let mut arguments = PICTURE.to_vec();
+    arguments.extend(["--token", token]);
+    server.publish(FEED, &arguments)
+}
+
+async fn plays(server: &Server, token: &str) -> anyhow::Result<String> {
+    let path = format!("/t/{token}/hls/{FEED}/multivariant.m3u8");
+    wait::until("HLS can be played", GENEROUS, || async {
+        let answer = http::get(&server.url(&path)).await?;
+        anyhow::ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+        Ok(Some(()))
+    })
+    .await?;
+    Ok(path)
+}
+
+#[tokio::test]
+async fn every_door_refuses_every_bad_token_by_its_name() -> anyhow::Result<()> {
+    let server = start(&["--set", "auth.issuer=the-tests"]).await?;
+    let issued = ["--set", "auth.issuer=the-tests"];
+    let all = ["--feed", "test", "--rights", "publish,watch,admin", "--tier", "vip"];
+    let make = |more: &[&str]| mint(&[&all[..], &issued, more].concat());
+    let good = make(&[])?;
+    let (message, signature) = good.rsplit_once('.').context("no signature")?;
+    let (header, claims) = message.split_once('.').context("no claims")?;
+    // {"alg":"none"}
+    let unsigned = format!("eyJhbGciOiJub25lIn0.{claims}.");
+    let bad = [
+        ("forged", mint_with(&SECRET.replace("tests", "thief"), &[&all[..], &issued].concat())?),
+        ("forged", format!("{message}.{}", signature.chars().rev().collect::<String>())),
+        ("unsigned", unsigned),
+        ("malformed", format!("{header}.{claims}")),
+        ("malformed", "password".to_owned()),
+        ("too-long", "x".repeat(9_000)),
+        ("audience", make(&["--set", "auth.audience=another-server"])?),
+        ("issuer", mint(&all)?),
+        ("expired", make(&["--expires", "1s"])?),
+    ];
+    let other_feed = mint(
+        &[&["--feed", "tes", "--rights", "publish,watch,admin", "--tier", "vip"], &issued[..]].concat(),
+    )?;
+    // The one that expires, and the leeway.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    for (method, path) in DOORS {
+        assert_eq!(kind(&ask(&server, method.clone(), path, None).await?)?, "missing", "{method} {path}");
+        for (name, token) in &bad {
+            let answer = ask(&server, method.clone(), path, Some(token)).await?;
+            assert_eq!(&kind(&answer)?, name, "{method} {path}");
+            assert_eq!(answer.status, 401, "{method} {path}");
+        }
+        let answer = ask(&server, method.clone(), path, Some(&good)).await?;
+        assert!(!matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.text());
+        let answer = ask(&server, method.clone(), path, Some(&other_feed)).await?;
+        if path == "/v1/feeds" {
+            assert_eq!(answer.status, 200, "the list has what the token is for");
+        } else {
+            assert_eq!((kind(&answer)?.as_str(), answer.status), ("feed", 403), "{method} {path}");
+        }
+    }
+    // In the path, where only HLS takes it.
+    for (name, token) in &bad {
+        let target = format!("/t/{token}/hls/test/multivariant.m3u8");
+        let answer = ask(&server, Method::GET, &target, None).await?;
+        assert_eq!(&kind(&answer)?, name, "{target}");
+    }
+    assert_eq!(
+        ask(&server, Method::GET, &format!("/t/{good}/hls/test/multivariant.m3u8"), None).await?.status,
+        404
+    );
+    assert_eq!(ask(&server, Method::GET, &format!("/t/{good}/v1/feeds"), None).await?.status, 404);
+    // Every way of writing the same path is the same door.
+    for path in ["/hls/te%73t/multivariant.m3u8", "/v1/feeds/%74est"] {
+        assert_eq!(kind(&ask(&server, Method::GET, path, Some(&other_feed)).await?)?, "feed", "{path}");
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/v1/time", "/v1/openapi.json"] {
+        assert_eq!(ask(&server, Method::GET, path, None).await?.status, 200, "{path}");
+    }
+    for reason in
+        ["missing", "forged", "unsigned", "malformed", "too-long", "audience", "issuer", "expired", "feed"]
+    {
+        let counted = server.metric_of("bicast_auth_refusals_total", ("reason", reason)).await?;
+        assert!(counted >= 8.0, "{reason}: {counted}");
+    }
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_right_opens_its_own_doors_only() -> anyhow::Result<()> {
+    let server = start(&[]).await?;
+    let token = |rights: &str, tier: &str| mint(&["--feed", "*", "--rights", rights, "--tier", tier]);
+    let (publish, free) = (token("publish", "vip")?, token("watch", "free")?);
+    let (vip, admin) = (token("watch", "vip")?, token("admin", "vip")?);
+    // Per door: what publish, free, vip and admin are refused with.
+    let table = [
+        ["", "right", "right", "right"],
+        ["", "right", "right", "right"],
+        ["right", "tier", "", "right"],
+        ["right", "tier", "", "right"],
+        ["right", "", "", "right"],
+        ["right", "", "", "right"],
+        ["", "", "", ""],
+        ["right", "right", "right", ""],
+        ["right", "right", "right", ""],
+    ];
+    for ((method, path), row) in DOORS.into_iter().zip(table) {
+        for (token, refusal) in [&publish, &free, &vip, &admin].into_iter().zip(row) {
+            let answer = ask(&server, method.clone(), path, Some(token)).await?;
+            if refusal.is_empty() {
+                assert!(!matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.text());
+            } else {
+                assert_eq!(kind(&answer)?, refusal, "{method} {path}");
+                assert_eq!(answer.status, 403, "{method} {path}");
+            }
+        }
+    }
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_feed_is_published_and_watched_with_tokens_over_both_paths() -> anyhow::Result<()> {
+    let server = start(&[]).await?;
+    let mut refused = publisher(&server, &mint(&["--feed", "other", "--rights", "publish"])?)?;
+    refused.ended(GENEROUS).await?;
+    assert!(refused.output().contains("not for the feed"), "{}", refused.output());
+
+    let _publisher = publisher(&server, &mint(&["--feed", "te*", "--rights", "publish"])?)?;
+    let (anna, bea) = (
+        mint(&["--feed", FEED, "--rights", "watch"])?,
+        mint(&["--feed", "*", "--rights", "watch", "--tier", "vip"])?,
+    );
+    let path = plays(&server, &anna).await?;
+
+    // One text and the same bytes for both, with the token in the path, in a header, or anybody's.
+    let of = async |token: &str| -> anyhow::Result<(String, String, bytes::Bytes)> {
+        let base = server.url(&path.replace(&anna, token));
+        let multivariant = http::get(&base).await?.success()?.text();
+        let uri = multivariant
+            .lines()
+            .find(|line| !line.starts_with('#') && !line.is_empty())
+            .context("no variant")?;
+        let media = bicast_tests::hls::resolve(&base, uri)?;
+        assert!(media.contains(token), "{media}");
+        let text = http::get(&media).await?.success()?.text();
+        let first = text
+            .lines()
+            .find(|line| line.ends_with(".m4s") && !line.starts_with('#'))
+            .context("no segment")?
+            .to_owned();
+        let segment = http::get(&bicast_tests::hls::resolve(&media, &first)?).await?.success()?;
+        Ok((multivariant, first, segment.body))
+    };
+    wait::until("there is a segment", GENEROUS, || async { Ok(Some(of(&anna).await?)) }).await?;
+    let (first, second) = (of(&anna).await?, of(&bea).await?);
+    assert_eq!(first.0, second.0);
+    assert!(!first.0.contains(&anna) && !first.0.contains("/t/"), "{}", first.0);
+    if first.1 == second.1 {
+        assert_eq!(first.2, second.2);
+    }
+    let bearer =
+        ask(&server, Method::GET, &format!("/hls/{FEED}/multivariant.m3u8"), Some(&bea)).await?.success()?;
+    assert_eq!(bearer.text(), first.0);
+    // The address without an instance leads on, and the token goes along.
+    let moved = http::get(&server.url(&format!("/t/{anna}/hls/{FEED}/video0/media.m3u8"))).await?;
+    let next = bicast_tests::hls::resolve(
+        &server.url(&format!("/t/{anna}/hls/{FEED}/video0/media.m3u8")),
+        moved.header("location"),
+    )?;
+    assert!(moved.status == 307 && next.contains(&anna), "{} {next}", moved.status);
+    http::get(&next).await?.success()?;
+
+    let mut bench = Command::new(server::bicast()?);
+    bench.args(["bench", "viewers", "--json", "--viewers", "3", "--duration", "2", "--whep"]);
+    bench.args([&server.url(&format!("/whep/{FEED}")), "--token", &bea]);
+    let output = tokio::task::spawn_blocking(move || process::run(&mut bench, &[])).await??;
+    let last = String::from_utf8(output.stdout)?.lines().last().map(str::to_owned).context("no summary")?;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&last)?["summary"]["connected"], 3, "{last}");
+
+    let admin = mint(&["--feed", "x-*", "--rights", "admin"])?;
+    let list = ask(&server, Method::GET, "/v1/feeds", Some(&admin)).await?.success()?.json()?;
+    assert_eq!(list["feeds"], serde_json::json!([]), "others' feeds are not in the list");
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_right_that_ends_ends_both_paths() -> anyhow::Result<()> {
+    let server = start(&[]).await?;
+    let admin = mint(&["--feed", "*", "--rights", "admin"])?;
+    let feed_is = async |what: &str, wanted: &dyn Fn(&serde_json::Value) -> bool| {
+        wait::until(what, GENEROUS, || async {
+            let feed = ask(&server, Method::GET, &format!("/v1/feeds/{FEED}"), Some(&admin)).await?.json()?;
+            anyhow::ensure!(wanted(&feed), "the feed is {feed:#}");
+            Ok(Some(()))
+        })
+        .await
+    };
+    let viewers = |count: u64| move |feed: &serde_json::Value| feed["paths"]["realtime"]["viewers"] == count;
+    let sends = mint(&["--feed", FEED, "--rights", "publish", "--id", "encoder"])?;
+    let mut encoder = publisher(&server, &sends)?;
+    let watch =
+        |more: &[&str]| mint(&[&["--feed", FEED, "--rights", "watch", "--tier", "vip"], more].concat());
+    let path = plays(&server, &watch(&[])?).await?;
+    let hls = async |token: &str| {
+        ask(&server, Method::GET, &format!("/hls/{FEED}/multivariant.m3u8"), Some(token)).await
+    };
+    anyhow::ensure!(path.contains("/hls/"));
+    let bench = |token: &str| {
+        let mut bench = Command::new(server::bicast()?);
+        bench.args(["bench", "viewers", "--json", "--viewers", "2", "--duration", "300", "--whep"]);
+        Process::start("bench", bench.args([&server.url(&format!("/whep/{FEED}")), "--token", token]))
+    };
+
+    let short = watch(&["--expires", "12s"])?;
+    let _first = bench(&short)?;
+    feed_is("both are there", &viewers(2)).await?;
+    feed_is("both had to go", &viewers(0)).await?;
+    assert_eq!(kind(&hls(&short).await?)?, "expired");
+    assert_eq!(server.metric("bicast_auth_sessions_ended_total").await?, 2.0);
+
+    let anna = watch(&["--viewer", "anna"])?;
+    let _second = bench(&anna)?;
+    feed_is("both are there", &viewers(2)).await?;
+    assert_eq!(hls(&anna).await?.status, 200);
+    let revoke = async |path: &str| ask(&server, Method::DELETE, path, Some(&admin)).await;
+    assert_eq!(kind(&ask(&server, Method::DELETE, "/v1/viewers/anna/tokens", Some(&anna)).await?)?, "right");
+    assert_eq!(revoke("/v1/viewers/anna/tokens").await?.status, 204);
+    assert_eq!(kind(&hls(&anna).await?)?, "revoked");
+    feed_is("both had to go", &viewers(0)).await?;
+    assert_eq!(hls(&watch(&["--viewer", "bea"])?).await?.status, 200, "nobody else's");
+
+    assert_eq!(revoke("/v1/tokens/encoder").await?.status, 204);
+    feed_is("nobody publishes", &|feed| feed["state"] == "offline").await?;
+    encoder.ended(GENEROUS).await?;
+    let answer = ask(&server, Method::POST, &format!("/whip/{FEED}"), Some(&sends)).await?;
+    assert_eq!(kind(&answer)?, "revoked");
+    assert_eq!(server.metric("bicast_auth_sessions_ended_total").await?, 5.0);
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_viewer_is_there_as_often_as_its_token_says() -> anyhow::Result<()> {
+    let server = start(&[]).await?;
+    let _encoder = publisher(&server, &mint(&["--feed", FEED, "--rights", "publish"])?)?;
+    plays(&server, &mint(&["--feed", FEED, "--rights", "watch"])?).await?;
+    let one =
+        mint(&["--feed", FEED, "--rights", "watch", "--tier", "vip", "--viewer", "anna", "--viewers", "1"])?;
+    let bearer = format!("Bearer {one}");
+    let whep = server.url(&format!("/whep/{FEED}"));
+    let join = async || {
+        let headers = [("content-type", "application/sdp"), ("authorization", bearer.as_str())];
+        http::request_with(Method::POST, &whep, &headers, bicast_tests::peer::viewer_offer().await?).await
+    };
+    let first = join().await?;
+    assert_eq!(first.status, 201, "{}", first.text());
+    assert_eq!(kind(&join().await?)?, "viewers");
+    let session = bicast_tests::hls::resolve(&whep, first.header("location"))?;
+    let leave = [("authorization", bearer.as_str())];
+    assert_eq!(http::request_with(Method::DELETE, &session, &leave, "").await?.status, 200);
+    assert_eq!(join().await?.status, 201);
+
+    let hls = server.url(&format!("/hls/{FEED}/multivariant.m3u8"));
+    let player = async |agent: &str| {
+        let headers = [("user-agent", agent), ("authorization", bearer.as_str())];
+        http::request_with(Method::GET, &hls, &headers, "").await
+    };
+    assert_eq!(player("one").await?.status, 200);
+    assert_eq!(kind(&player("two").await?)?, "viewers");
+    assert_eq!(player("one").await?.status, 200, "who is there goes on");
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn keys_are_exchanged_while_the_server_runs() -> anyhow::Result<()> {
+    let folder = bicast_tests::root().join(format!("target/test-logs/{}-keys", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let (old_key, old) = ed25519(&folder, "old")?;
+    let (new_key, new) = ed25519(&folder, "new")?;
+    let set = folder.join("jwks.json");
+    let write = |keys: &[&serde_json::Value]| -> anyhow::Result<()> {
+        let beside = folder.join("jwks.tmp");
+        std::fs::write(&beside, serde_json::json!({ "keys": keys }).to_string())?;
+        Ok(std::fs::rename(&beside, &set)?)
+    };
+    write(&[&old])?;
+    let named = format!("auth.jwks_file={}", set.display());
+    let server = Server::start_with(&["--set", &named]).await?;
+    let mint = |key: &str, kid: &str, more: &[&str]| {
+        let mut command = Command::new(server::bicast()?);
+        command.args(["token", "mint", "--feed", FEED, "--key-file", key, "--kid", kid]).args(more);
+        anyhow::Ok(String::from_utf8(process::run(&mut command, &[])?.stdout)?.trim().to_owned())
+    };
+    let publish = mint(&old_key, "old", &["--rights", "publish"])?;
+    let (before, after) =
+        (mint(&old_key, "old", &["--rights", "watch"])?, mint(&new_key, "new", &["--rights", "watch"])?);
+    let mut running = publisher(&server, &publish)?;
+    let path = plays(&server, &before).await?;
+    let with = |token: &str| server.url(&path.replace(&before, token));
+    assert_eq!(kind(&http::get(&with(&after)).await?)?, "unknown-key");
+
+    let is = async |token: &str, wanted: u16| {
+        wait::until("the keys are in force", GENEROUS, || async {
+            let status = http::get(&with(token)).await?.status;
+            anyhow::ensure!(status == wanted, "status {status}");
+            Ok(Some(()))
+        })
+        .await
+    };
+    write(&[&old, &new])?;
+    is(&after, 200).await?;
+    is(&before, 200).await?;
+    // A broken file changes nothing.
+    std::fs::write(&set, "{")?;
+    wait::until("it was looked at", GENEROUS, || async {
+        let failed = server.metric_of("bicast_auth_key_reloads_total", ("result", "failed")).await?;
+        Ok((failed > 0.0).then_some(()))
+    })
+    .await?;
+    is(&before, 200).await?;
+    write(&[&new])?;
+    is(&before, 401).await?;
+    assert_eq!(kind(&http::get(&with(&before)).await?)?, "unknown-key");
+    is(&after, 200).await?;
+    assert!(running.running(), "who was let in stays: {}", running.output());
+    server.check_unharmed().await
+}
+
+/// A private key in a file, and its public half as a JWK.
+fn ed25519(folder: &std::path::Path, kid: &str) -> anyhow::Result<(String, serde_json::Value)> {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
+    let file = folder.join(format!("{kid}.pem"));
+    std::fs::write(&file, pair.serialize_pem())?;
+    let x = base64url(pair.public_key_raw());
+    Ok((file.display().to_string(), serde_json::json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x})))
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letter = |bits: u32| char::from(LETTERS[(bits & 63) as usize]);
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        (0..=chunk.len()).for_each(|n| text.push(letter(bits >> (18 - 6 * n))));
+    }
+    text
+}
+
+#[tokio::test]
+async fn keys_come_from_an_address_and_an_unknown_one_is_asked_for() -> anyhow::Result<()> {
+    let folder = bicast_tests::root().join(format!("target/test-logs/{}-fetched", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let (first_key, first) = ed25519(&folder, "first")?;
+    let (second_key, second) = ed25519(&folder, "second")?;
+    let set = Arc::new(Mutex::new(serde_json::json!({ "keys": [first.clone()] })));
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("auth.jwks_url=http://{}/keys", listener.local_addr()?);
+    tokio::spawn(serve(listener, set.clone(), asked.clone()));
+    let server = Server::start_with(&["--set", &url]).await?;
+    let mint = |key: &str, kid: &str| {
+        let mut command = Command::new(server::bicast()?);
+        command.args(["token", "mint", "--feed", "*", "--rights", "watch", "--key-file", key, "--kid", kid]);
+        anyhow::Ok(String::from_utf8(process::run(&mut command, &[])?.stdout)?.trim().to_owned())
+    };
+    let (one, two) = (mint(&first_key, "first")?, mint(&second_key, "second")?);
+    let status = async |token: &str| ask(&server, Method::GET, "/hls/x/multivariant.m3u8", Some(token)).await;
+    wait::until("the keys were fetched", GENEROUS, || async {
+        Ok((status(&one).await?.status == 404).then_some(()))
+    })
+    .await?;
+    // Strangers make it ask once, not once each.
+    for n in 0..20 {
+        let stranger = mint(&second_key, &format!("stranger-{n}"))?;
+        assert_eq!(kind(&status(&stranger).await?)?, "unknown-key");
+    }
+    let before = asked.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(before <= 3, "{before} requests");
+    *set.lock() = serde_json::json!({ "keys": [first, second] });
+    wait::until("the new key is known", GENEROUS, || async {
+        Ok((status(&two).await?.status == 404).then_some(()))
+    })
+    .await?;
+    assert_eq!(status(&one).await?.status, 404, "the old one stays");
+    server.check_unharmed().await
+}
+
+/// Answers every request with the set.
+async fn serve(
+    listener: tokio::net::TcpListener,
+    set: Arc<Mutex<serde_json::Value>>,
+    asked: Arc<std::sync::atomic::AtomicU32>,
+) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut request = [0; 2_048];
+        let _ = stream.read(&mut request).await;
+        asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let body = set.lock().to_string();
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
