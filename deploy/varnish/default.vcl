@@ -24,9 +24,9 @@ sub vcl_recv {
     if (req.method != "GET" && req.method != "HEAD") {
         return (synth(405));
     }
-    # Playlists and media are the same for everybody.
+    # Playlists and media are the same for everybody. The token here is the edge's own, which has checked the viewer's: it is for fetching and
+    # no part of what things are kept under.
     unset req.http.Cookie;
-    unset req.http.Authorization;
     # One spelling of one thing: the order of parameters does not matter, an empty query is none, and neither does the name by
     # which this server was called.
     set req.url = std.querysort(req.url);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bicast_tests::edge::Edge;
 use bicast_tests::http::{self, Response};
 use bicast_tests::process::{self, Process};
 use bicast_tests::server::{self, Server};
@@ -338,6 +339,70 @@ async fn a_viewer_is_there_as_often_as_its_token_says() -> anyhow::Result<()> {
     assert_eq!(player("one").await?.status, 200);
     assert_eq!(kind(&player("two").await?)?, "viewers");
     assert_eq!(player("one").await?.status, 200, "who is there goes on");
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn the_edge_checks_tokens_and_serves_all_from_one_cache() -> anyhow::Result<()> {
+    let server = start(&[]).await?;
+    let _encoder = publisher(&server, &mint(&["--feed", FEED, "--rights", "publish"])?)?;
+    let watch = |viewer: &str| mint(&["--feed", FEED, "--rights", "watch", "--viewer", viewer]);
+    let (anna, bea) = (watch("anna")?, watch("bea")?);
+    let path = plays(&server, &anna).await?;
+    let own = mint(&["--feed", "*", "--rights", "watch", "--viewer", "edge"])?;
+    let edge = Edge::with_token(&server, FEED, Some(&own)).await?;
+    let mut connection = edge.connect().await?;
+    let playlist = format!("/hls/{FEED}/multivariant.m3u8");
+    assert_eq!(kind(&connection.get(&playlist, &[]).await?)?, "missing");
+    let other = mint(&["--feed", "other", "--rights", "watch"])?;
+    let bearer = |token: &str| format!("Bearer {token}");
+    assert_eq!(kind(&connection.get(&playlist, &[("authorization", &bearer(&other))]).await?)?, "feed");
+    assert_eq!(kind(&connection.get(&path.replace(&anna, &other), &[]).await?)?, "feed");
+    assert_eq!(kind(&connection.get(&path.replace(&anna, "x.y.z"), &[]).await?)?, "malformed");
+
+    let by_path = connection.get(&path, &[]).await?.success()?;
+    let by_header = connection.get(&playlist, &[("authorization", &bearer(&bea))]).await?.success()?;
+    assert_eq!(by_path.body, by_header.body);
+    let video =
+        by_path.text().lines().find(|line| line.ends_with("media.m3u8")).context("no variant")?.to_owned();
+    let init = format!("{}/init0.mp4", video.trim_end_matches("/media.m3u8"));
+    let of = |token: &str| format!("/t/{token}/hls/{FEED}/{init}");
+    let first = connection.get(&of(&anna), &[]).await?.success()?;
+    let second = connection.get(&of(&bea), &[]).await?.success()?;
+    assert_eq!(first.body, second.body);
+    assert_eq!(second.header("x-cache"), "hit", "another viewer's token is the same address in the cache");
+    assert_eq!(kind(&connection.get(&of(&other), &[]).await?)?, "feed", "what is cached is no door either");
+
+    // No way of writing an address makes the edge check one feed and the origin serve another.
+    for written in [
+        format!("/hls/other/../{FEED}/multivariant.m3u8"),
+        format!("/hls/{FEED}/../other/multivariant.m3u8"),
+        format!("/hls/{FEED}/multivariant.m3u8/../../other/x"),
+        format!("/hls/{FEED}/multivariant.m3u8%2F..%2F..%2Fother%2Fx"),
+        format!("/hls/other%2F..%2F{FEED}/multivariant.m3u8"),
+        format!("/hls//{FEED}/multivariant.m3u8"),
+        format!("//hls/{FEED}/multivariant.m3u8"),
+        format!("/hls/%74est/{init}"),
+        format!("/t/{other}/hls/{FEED}/{init}"),
+        format!("/t/{other}/../hls/{FEED}/{init}"),
+        format!("/t/x/hls/other/../{FEED}/{init}"),
+    ] {
+        let answer = connection.get(&written, &[("authorization", &bearer(&other))]).await?;
+        assert!(matches!(answer.status, 400..=404), "{written}: {}", answer.status);
+    }
+
+    let admin = mint(&["--feed", "*", "--rights", "admin"])?;
+    let revoked = ask(&server, Method::DELETE, "/v1/viewers/anna/tokens", Some(&admin)).await?;
+    assert_eq!(revoked.status, 204);
+    let mut connection = edge.connect().await?;
+    let mut status = 200;
+    let deadline = bicast_shared::clock::now() + GENEROUS;
+    while status == 200 && bicast_shared::clock::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        status = connection.get(&of(&anna), &[]).await?.status;
+    }
+    assert_eq!(status, 401, "a right that was taken back ends at the edge");
+    assert_eq!(connection.get(&of(&bea), &[]).await?.status, 200);
     server.check_unharmed().await
 }
 

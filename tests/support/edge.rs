@@ -36,6 +36,14 @@ impl Edge {
     /// # Errors
     /// Where a program is missing or does not come up, with what it said.
     pub async fn before(server: &Server, feed: &str) -> anyhow::Result<Self> {
+        Self::with_token(server, feed, None).await
+    }
+
+    /// The same before a server that wants tokens: `token` is the edge's own.
+    ///
+    /// # Errors
+    /// As [`Edge::before`].
+    pub async fn with_token(server: &Server, feed: &str, token: Option<&str>) -> anyhow::Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = crate::root().join(format!("target/test-logs/{}-edge-{number}", std::process::id()));
@@ -44,15 +52,20 @@ impl Edge {
         let Pair { certificate, key } = Pair::generate()?;
         std::fs::write(folder.join("certificate.pem"), &certificate)?;
         std::fs::write(folder.join("key.pem"), key)?;
+        if let Some(token) = token {
+            std::fs::write(folder.join("edge-token.map"), format!("1 \"Bearer {token}\";\n"))?;
+        }
         let varnish = varnish(&folder, server.http().port(), shield)?;
         let nginx = nginx(&folder, server.http(), shield, plain, secure)?;
         let https = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
         let edge = Self { https, certificate, varnish, nginx };
         let playlist = format!("/hls/{feed}/multivariant.m3u8");
+        let bearer = token.map(|token| format!("Bearer {token}"));
         wait::until("the edge answers", GENEROUS, || async {
             let mut connection = edge.connect().await?;
             let ready = connection.get("/readyz", &[]).await?.status;
-            let shielded = connection.get(&playlist, &[]).await?.status;
+            let headers = bearer.as_deref().map(|bearer| ("authorization", bearer));
+            let shielded = connection.get(&playlist, headers.as_slice()).await?.status;
             anyhow::ensure!(ready == 200 && shielded < 500, "{ready} {shielded}");
             Ok(Some(()))
         })
@@ -132,8 +145,9 @@ fn nginx(folder: &Path, origin: SocketAddr, shield: u16, plain: u16, secure: u16
             ("listen 8443 ssl", &format!("listen 127.0.0.1:{secure} ssl")),
             ("listen [::]:8080;", ""),
             ("listen [::]:8443 ssl http2;", ""),
-            ("/etc/bicast/tls", &place),
+            // Before what may put such a path in.
             ("/tmp/", &format!("{place}/")),
+            ("/etc/bicast/tls", &place),
         ],
     )?;
     // Debian's build wants root's user where it is started by root.

@@ -6,12 +6,12 @@
 //! | `keys` | where keys come from, and how they are exchanged while the server runs |
 //! | `door` | which right each route wants, and the layer that asks for it |
 //! | `prefix` | tokens in paths, for players that cannot set headers |
-//! | `revoke` | the routes that take tokens back |
+//! | `routes` | the routes that take tokens back, and the one that an edge asks |
 
 mod door;
 mod keys;
 pub(crate) mod prefix;
-mod revoke;
+mod routes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Auth {
 
     /// Puts the check before all of these routes, and adds those that take tokens back.
     pub(crate) fn guard(&self, routes: Router) -> Router {
-        routes.merge(revoke::router(self.clone())).layer(from_fn_with_state(self.clone(), door::guard))
+        routes.merge(routes::router(self.clone())).layer(from_fn_with_state(self.clone(), door::guard))
     }
 
     /// Whether somebody may do this. None where everybody may.

@@ -1,10 +1,11 @@
-//! The routes that take rights back: `DELETE /v1/tokens/{jti}` and `DELETE /v1/viewers/{sub}/tokens`.
+//! The routes that take rights back (`DELETE /v1/tokens/{jti}`, `DELETE /v1/viewers/{sub}/tokens`), and the one that an edge asks about a viewer
+//! (`GET /hls/{feed}/allowed`).
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::delete;
+use axum::routing::{delete, get};
 use bicast_shared::clock;
 use bicast_shared::problem::Problem;
 
@@ -15,6 +16,12 @@ pub(super) fn router(auth: Auth) -> Router {
         .route("/v1/tokens/{jti}", delete(token))
         .route("/v1/viewers/{sub}/tokens", delete(viewer))
         .with_state(auth)
+        .route("/hls/{feed}/allowed", get(allowed))
+}
+
+/// Who gets as far as here may watch: the check stands before all routes.
+async fn allowed() -> Response {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], StatusCode::NO_CONTENT).into_response()
 }
 
 async fn token(State(auth): State<Auth>, Path(id): Path<String>) -> Response {
