@@ -77,6 +77,7 @@ fn describe() {
         "WebRTC sessions ended because their tokens expired or were taken back"
     );
     describe_counter!("bicast_auth_key_reloads_total", "Key files and addresses read again: taken, failed");
+    describe_counter!("bicast_auth_webhook_failures_total", "Decisions that the webhook did not make");
     describe_gauge!("bicast_auth_keys", "Keys that tokens are checked with");
     describe_counter!("bicast_http_problems_total", "HTTP errors by kind (problem+json)");
     describe_counter!(

@@ -38,6 +38,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// An SDP answer is a few KiB.
 const LARGEST_BODY: usize = 256 << 10;
 const MOST_REDIRECTS: usize = 4;
+const SDP: &str = "application/sdp";
 const AGENT: &str = concat!("bicast/", env!("CARGO_PKG_VERSION"));
 
 impl Whip {
@@ -81,7 +82,7 @@ impl Whip {
         for _ in 0..MOST_REDIRECTS {
             let token = self.token.as_ref().filter(|_| endpoint.same_origin(&self.endpoint));
             let body = Bytes::copy_from_slice(offer.as_bytes());
-            let sent = self.send(Method::POST, &endpoint, token, body);
+            let sent = self.send(Method::POST, &endpoint, token, SDP, body);
             let reply = tokio::time::timeout(ANSWER_TIMEOUT, sent).await;
             let reply =
                 reply.map_err(|_| Error::NoAnswer { origin: endpoint.origin(), after: ANSWER_TIMEOUT })??;
@@ -108,7 +109,17 @@ impl Whip {
     /// When there is no answer.
     pub async fn ask(&self, method: Method, to: &Endpoint, within: Duration) -> Result<Reply, Error> {
         let token = self.token.as_ref().filter(|_| to.same_origin(&self.endpoint));
-        let reply = tokio::time::timeout(within, self.send(method, to, token, Bytes::new())).await;
+        let reply = tokio::time::timeout(within, self.send(method, to, token, SDP, Bytes::new())).await;
+        reply.map_err(|_| Error::NoAnswer { origin: to.origin(), after: within })?
+    }
+
+    /// Posts JSON, without a token, and waits so long for the whole answer, whatever it is. Redirects are not followed.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post_json(&self, to: &Endpoint, body: Bytes, within: Duration) -> Result<Reply, Error> {
+        let sent = self.send(Method::POST, to, None, "application/json", body);
+        let reply = tokio::time::timeout(within, sent).await;
         reply.map_err(|_| Error::NoAnswer { origin: to.origin(), after: within })?
     }
 
@@ -117,12 +128,13 @@ impl Whip {
         method: Method,
         to: &Endpoint,
         token: Option<&Token>,
+        kind: &'static str,
         body: Bytes,
     ) -> Result<Reply, Error> {
         let unreachable = |reason: String| Error::Unreachable { origin: to.origin(), reason };
         let mut request = Request::builder().method(method).uri(to.as_str()).header(USER_AGENT, AGENT);
         if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/sdp").header(ACCEPT, "application/sdp");
+            request = request.header(CONTENT_TYPE, kind).header(ACCEPT, kind);
         }
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.secret()));

@@ -520,6 +520,76 @@ async fn keys_come_from_an_address_and_an_unknown_one_is_asked_for() -> anyhow::
     server.check_unharmed().await
 }
 
+#[tokio::test]
+async fn a_webhook_decides_about_good_tokens_and_without_it_nobody_is_let_in() -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("auth.webhook_url=http://{}/decide", listener.local_addr()?);
+    let (says, heard) =
+        (Arc::new(Mutex::new((403, r#"{"reason": "not paid"}"#))), Arc::new(Mutex::new(Vec::new())));
+    tokio::spawn(decide(listener, says.clone(), heard.clone()));
+    let server = start(&["--set", &url]).await?;
+    let token = mint(&["--feed", "*", "--rights", "publish,watch", "--tier", "vip", "--viewer", "anna"])?;
+    for (method, path) in &DOORS[..3] {
+        let answer = ask(&server, method.clone(), path, Some(&token)).await?;
+        if *method == Method::POST {
+            assert_eq!(kind(&answer)?, "denied", "{method} {path}");
+            assert!(answer.text().contains("not paid"), "{}", answer.text());
+        } else {
+            assert_eq!(answer.status, 404, "sessions were decided when they began");
+        }
+    }
+    let asked: Vec<serde_json::Value> = heard.lock().clone();
+    let acts: Vec<_> = asked.iter().map(|asked| asked["act"].clone()).collect();
+    assert_eq!(acts, ["publish", "watch-realtime"]);
+    assert_eq!((&asked[0]["feed"], &asked[0]["viewer"]), (&"test".into(), &"anna".into()));
+    let forged = mint_with(&SECRET.replace("tests", "thief"), &["--feed", "*", "--rights", "publish"])?;
+    assert_eq!(kind(&ask(&server, Method::POST, "/whip/test", Some(&forged)).await?)?, "forged");
+    assert_eq!(heard.lock().len(), 2, "it is not asked about bad tokens");
+
+    let hls = "/hls/test/multivariant.m3u8";
+    *says.lock() = (200, "");
+    for _ in 0..5 {
+        assert_eq!(ask(&server, Method::GET, hls, Some(&token)).await?.status, 404);
+    }
+    assert_eq!(heard.lock().len(), 3, "asked once for a viewer's requests");
+    *says.lock() = (500, "");
+    let answer = ask(&server, Method::POST, "/whip/test", Some(&token)).await?;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("/problems/token-undecided"), "{}", answer.text());
+    assert_eq!(heard.lock().len(), 5, "asked twice");
+    server.check_unharmed().await
+}
+
+/// Answers every question with what is said, and keeps it.
+async fn decide(
+    listener: tokio::net::TcpListener,
+    says: Arc<Mutex<(u16, &'static str)>>,
+    heard: Arc<Mutex<Vec<serde_json::Value>>>,
+) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut request = Vec::new();
+        // Until the body is there: it is JSON.
+        let question = loop {
+            let mut bytes = [0; 2_048];
+            let Ok(length @ 1..) = stream.read(&mut bytes).await else { break None };
+            request.extend_from_slice(&bytes[..length]);
+            let text = String::from_utf8_lossy(&request);
+            let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
+            if let Some(question) = body.and_then(|body| serde_json::from_str(body).ok()) {
+                break Some(question);
+            }
+        };
+        heard.lock().extend(question);
+        let (status, body) = *says.lock();
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
 /// Answers every request with the set.
 async fn serve(
     listener: tokio::net::TcpListener,

@@ -80,6 +80,12 @@ pub(super) async fn guard(
         Some(grant) if act == Act::WatchHls => auth.may_stay(&grant, client.0).map(|()| Some(grant)),
         other => Ok(other),
     });
+    // Sessions were decided when they began.
+    let begins = act == Act::WatchHls || *request.method() == Method::POST;
+    let answer = match answer {
+        Ok(Some(grant)) if begins => auth.decide(&grant, act, feed.as_ref()).await.map(|()| Some(grant)),
+        other => other,
+    };
     match answer {
         Ok(grant) => {
             if let Some(grant) = grant {

@@ -51,6 +51,14 @@ pub enum KeysError {
     /// The secret in the settings.
     #[error("setting auth.secret: {0}")]
     Secret(BadKeys),
+    /// Nobody can be asked.
+    #[error("cannot ask {url} (setting auth.webhook_url): {why}")]
+    Webhook {
+        /// The address.
+        url: String,
+        /// What happened.
+        why: String,
+    },
     /// Keys could not be fetched.
     #[error("cannot fetch keys from {url} (setting auth.jwks_url): {why}")]
     Fetch {

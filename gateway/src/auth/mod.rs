@@ -6,12 +6,14 @@
 //! | `keys` | where keys come from, and how they are exchanged while the server runs |
 //! | `door` | which right each route wants, and the layer that asks for it |
 //! | `prefix` | tokens in paths, for players that cannot set headers |
+//! | `webhook` | somebody else's word, where one is asked |
 //! | `routes` | the routes that take tokens back, and the one that an edge asks |
 
 mod door;
 mod keys;
 pub(crate) mod prefix;
 mod routes;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use bicast_publish::core::endpoint::Endpoint;
 use bicast_shared::auth::{Act, Grant, Policy, Presence, Refusal, Revoked};
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
@@ -27,6 +30,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::keys::{Keys, KeysError, secret_in};
+use self::webhook::Webhook;
 use crate::config::AuthConfig;
 
 /// How often it is looked for sessions whose right has ended.
@@ -40,6 +44,7 @@ struct Inner {
     /// None: everybody may do everything.
     keys: Option<Keys>,
     policy: Policy,
+    webhook: Option<Webhook>,
     /// Written when an operator takes something back; never held over an await.
     revoked: RwLock<Revoked>,
     /// Of viewers whose tokens limit how many they are.
@@ -54,7 +59,17 @@ impl Auth {
     pub(crate) fn start(config: &AuthConfig, finish: &CancellationToken) -> Result<Self, KeysError> {
         let keys = config.has_keys().then(|| Keys::start(config, finish)).transpose()?;
         let policy = Policy { audience: config.audience.clone(), issuer: config.issuer.clone() };
-        Ok(Self(Arc::new(Inner { keys, policy, revoked: RwLock::default(), presence: Mutex::default() })))
+        let failed = |why: String| KeysError::Webhook { url: config.webhook_url.clone(), why };
+        let webhook = match config.webhook_url.as_str() {
+            "" => None,
+            url => {
+                let url = url.parse::<Endpoint>().map_err(|error| failed(error.to_string()))?;
+                let within = Duration::from_secs_f64(config.webhook_timeout);
+                Some(Webhook::new(url, within).map_err(|error| failed(error.to_string()))?)
+            }
+        };
+        let (revoked, presence) = (RwLock::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { keys, policy, webhook, revoked, presence })))
     }
 
     /// Whether tokens are wanted.
@@ -86,6 +101,16 @@ impl Auth {
             return Err(Refusal::Revoked);
         }
         Ok(Some(grant))
+    }
+
+    /// Asks whoever decides beside the tokens, where there is one and it is about publishing or watching.
+    async fn decide(&self, grant: &Grant, act: Act, feed: Option<&FeedId>) -> Result<(), Refusal> {
+        match (&self.0.webhook, feed, act) {
+            (Some(webhook), Some(feed), Act::Publish | Act::WatchRealtime | Act::WatchHls) => {
+                webhook.decide(grant, act, feed).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a viewer over HLS may be here once more.

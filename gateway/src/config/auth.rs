@@ -27,6 +27,11 @@ pub struct AuthConfig {
     pub jwks_url: String,
     /// Seconds after which it is fetched again (10 to 86,400); sooner where a token names a key that is not known.
     pub jwks_refresh: f64,
+    /// Who decides, after the token was found good, whether somebody may publish or watch: asked by POST (https, or http on this
+    /// machine). Empty: the token alone.
+    pub webhook_url: String,
+    /// Seconds that it may take to answer (0.1 to 10); it is asked twice.
+    pub webhook_timeout: f64,
     /// This server's name, which tokens must have in their `aud`.
     pub audience: String,
     /// Who must have made the tokens (`iss`). Empty: anybody with the key.
@@ -67,6 +72,8 @@ impl Default for AuthConfig {
             jwks_file: PathBuf::new(),
             jwks_url: String::new(),
             jwks_refresh: 300.0,
+            webhook_url: String::new(),
+            webhook_timeout: 2.0,
             audience: "bicast".into(),
             issuer: String::new(),
         }
@@ -97,20 +104,22 @@ impl AuthConfig {
         if self.open && self.has_keys() {
             return wrong("auth.open", "keys are set as well, and with keys every door wants a token".into());
         }
-        if !self.jwks_url.is_empty() {
-            let url = self.jwks_url.parse::<Endpoint>();
-            if !url.is_ok_and(|url| is_private(&url)) {
+        for (key, url) in [("auth.jwks_url", &self.jwks_url), ("auth.webhook_url", &self.webhook_url)] {
+            if !url.is_empty() && !url.parse::<Endpoint>().is_ok_and(|url| is_private(&url)) {
                 let message = format!(
-                    "{:?} is not taken: write https://HOST/…, or http:// for a server on this machine (on any way from \
-                     elsewhere the keys could be exchanged)",
-                    self.jwks_url
+                    "{url:?} is not taken: write https://HOST/…, or http:// for a server on this machine (on any way from \
+                     elsewhere the answer could be exchanged)"
                 );
-                return wrong("auth.jwks_url", message);
+                return wrong(key, message);
             }
+        }
+        if !self.webhook_url.is_empty() && !self.has_keys() {
+            return wrong("auth.webhook_url", "it decides about good tokens, and no keys are set".into());
         }
         if self.audience.is_empty() {
             return wrong("auth.audience", "it is empty, so no token could be for this server".into());
         }
+        in_range("auth.webhook_timeout", self.webhook_timeout, 0.1, 10.0, " s")?;
         in_range("auth.jwks_refresh", self.jwks_refresh, 10.0, 86_400.0, " s")
     }
 }

@@ -32,7 +32,7 @@ pub struct Policy {
 }
 
 /// What somebody wants to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Act {
     /// Send a feed in (WHIP).
     Publish,

@@ -44,6 +44,10 @@ pub enum Refusal {
     Delayed(String),
     /// Its holder is here as often as it may be.
     Viewers(u32),
+    /// Who decides has said no, and why where it says so.
+    Denied(String),
+    /// Who decides does not answer.
+    Undecided,
 }
 
 impl Refusal {
@@ -69,6 +73,8 @@ impl Refusal {
             Self::Tier(_) => "tier",
             Self::Delayed(_) => "delayed",
             Self::Viewers(_) => "viewers",
+            Self::Denied(_) => "denied",
+            Self::Undecided => "undecided",
         }
     }
 
@@ -78,11 +84,18 @@ impl Refusal {
         metrics::counter!("bicast_auth_refusals_total", &labels).increment(1);
     }
 
-    /// 401 where another token is needed, 403 where this one is good and does not reach so far (RFC 6750, 3.1).
+    /// 401 where another token is needed, 403 where this one is good and does not reach so far (RFC 6750, 3.1), 503 where nobody
+    /// decides.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Feed(_) | Self::Right(_) | Self::Tier(_) | Self::Delayed(_) | Self::Viewers(_) => 403,
+            Self::Feed(_)
+            | Self::Right(_)
+            | Self::Tier(_)
+            | Self::Delayed(_)
+            | Self::Viewers(_)
+            | Self::Denied(_) => 403,
+            Self::Undecided => 503,
             _ => 401,
         }
     }
@@ -119,6 +132,15 @@ impl Refusal {
                 format!(
                     "The token's holder has to stay behind (delay class {class:?}), which is not possible here."
                 )
+            }
+            Self::Denied(why) if why.is_empty() => {
+                "Who decides about this server's feeds has said no.".into()
+            }
+            Self::Denied(why) => {
+                format!("Who decides about this server's feeds has said no: {}.", why.trim_end_matches('.'))
+            }
+            Self::Undecided => {
+                "Who decides about this server's feeds does not answer, so nobody is let in.".into()
             }
             Self::Viewers(most) => {
                 format!("The token's holder watches {most} times already, which is all it may.")
@@ -158,6 +180,8 @@ impl Refusal {
                 "Watch over HLS (GET /hls/{feed}/multivariant.m3u8), or use a token of the tier vip."
             }
             Self::Delayed(_) => "Use a token without a delay class, if you may.",
+            Self::Denied(_) => "Ask whoever gave you the token.",
+            Self::Undecided => "Try again in a few seconds. The setting is auth.webhook_url.",
             Self::Viewers(_) => "Stop watching elsewhere, and try again after half a minute.",
         }
     }
@@ -165,7 +189,11 @@ impl Refusal {
     /// The whole of it as problem+json.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        let title = if self.status() == 403 { "Not allowed" } else { "No valid token" };
+        let title = match self.status() {
+            503 => "Not decided",
+            403 => "Not allowed",
+            _ => "No valid token",
+        };
         let problem = Problem::new(self.status(), &format!("token-{}", self.name()), title, self.detail());
         let problem = problem.hint(self.hint());
         match self {
@@ -182,7 +210,7 @@ impl Refusal {
     #[must_use]
     pub fn challenge(&self) -> String {
         let error = match self {
-            Self::Missing => return "Bearer realm=\"bicast\"".into(),
+            Self::Missing | Self::Undecided => return "Bearer realm=\"bicast\"".into(),
             _ if self.status() == 403 => "insufficient_scope",
             _ => "invalid_token",
         };
