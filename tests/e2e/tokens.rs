@@ -296,6 +296,9 @@ async fn a_right_that_ends_ends_both_paths() -> anyhow::Result<()> {
     assert_eq!(hls(&anna).await?.status, 200);
     let revoke = async |path: &str| ask(&server, Method::DELETE, path, Some(&admin)).await;
     assert_eq!(kind(&ask(&server, Method::DELETE, "/v1/viewers/anna/tokens", Some(&anna)).await?)?, "right");
+    let of_some = mint(&["--feed", "te*", "--rights", "admin"])?;
+    let answer = ask(&server, Method::DELETE, "/v1/viewers/anna/tokens", Some(&of_some)).await?;
+    assert_eq!(kind(&answer)?, "some-feeds");
     assert_eq!(revoke("/v1/viewers/anna/tokens").await?.status, 204);
     assert_eq!(kind(&hls(&anna).await?)?, "revoked");
     feed_is("both had to go", &viewers(0)).await?;

@@ -45,7 +45,8 @@ fn known(method: &Method, route: &str) -> Option<Door> {
         "/v1/feeds/{id}" | "/v1/feeds/{id}/takeover" | "/v1/feeds/{id}/viewers" => {
             Door::Feed(Act::Administer)
         }
-        "/v1/feeds" | "/v1/tokens/{jti}" | "/v1/viewers/{sub}/tokens" => Door::All(Act::Administer),
+        "/v1/feeds" => Door::All(Act::Administer),
+        "/v1/tokens/{jti}" | "/v1/viewers/{sub}/tokens" => Door::All(Act::TakeBack),
         _ => return None,
     })
 }
@@ -141,6 +142,7 @@ mod tests {
             (Method::DELETE, "/v1/feeds/{id}", Door::Feed(Act::Administer)),
             (Method::GET, "/v1/feeds/{id}/viewers", Door::Feed(Act::Administer)),
             (Method::GET, "/v1/feeds", Door::All(Act::Administer)),
+            (Method::DELETE, "/v1/tokens/{jti}", Door::All(Act::TakeBack)),
             (Method::GET, "/v1/new", Door::All(Act::Administer)),
             (Method::GET, "/whipped", Door::All(Act::Administer)),
             (Method::GET, "/readyz", Door::Open),

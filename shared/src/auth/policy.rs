@@ -42,8 +42,10 @@ pub enum Act {
     WatchHls,
     /// Read about a feed (REST).
     Read,
-    /// List, end, take back (REST).
+    /// List, end (REST).
     Administer,
+    /// Take back what others were given (REST): it may have been for any feed.
+    TakeBack,
 }
 
 impl Act {
@@ -56,6 +58,7 @@ impl Act {
             Self::WatchHls => "watch-hls",
             Self::Read => "read",
             Self::Administer => "administer",
+            Self::TakeBack => "take-back",
         }
     }
 
@@ -66,6 +69,7 @@ impl Act {
             Self::WatchRealtime | Self::WatchHls => "watch",
             Self::Read => "read about feeds",
             Self::Administer => "list or end feeds and viewers",
+            Self::TakeBack => "take tokens back",
         }
     }
 
@@ -76,7 +80,7 @@ impl Act {
             Self::WatchRealtime | Self::WatchHls => &[Right::Watch],
             // Who publishes is told there what to set, and who administers sees it in the list.
             Self::Read => &[Right::Publish, Right::Watch, Right::Admin],
-            Self::Administer => &[Right::Admin],
+            Self::Administer | Self::TakeBack => &[Right::Admin],
         }
     }
 }
@@ -251,7 +255,8 @@ impl Grant {
             Act::WatchRealtime | Act::WatchHls => {
                 self.delay.clone().map_or(Ok(()), |class| Err(Refusal::Delayed(class)))
             }
-            Act::Publish | Act::Read | Act::Administer => Ok(()),
+            Act::TakeBack if !self.feed.is_all() => Err(Refusal::Some(self.feed.clone())),
+            Act::Publish | Act::Read | Act::Administer | Act::TakeBack => Ok(()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why somebody may not do something, told so that it can be put right.
 
+use crate::feed::settings::FeedPattern;
 use crate::problem::Problem;
 
 use super::claims::{Right, Tier};
@@ -36,6 +37,8 @@ pub enum Refusal {
     Revoked,
     /// It is for other feeds.
     Feed(String),
+    /// It is for some feeds only, and this is about all.
+    Some(FeedPattern),
     /// It does not allow this.
     Right(Act),
     /// Its tier does not allow this.
@@ -69,6 +72,7 @@ impl Refusal {
             Self::Issuer(_) => "issuer",
             Self::Revoked => "revoked",
             Self::Feed(_) => "feed",
+            Self::Some(_) => "some-feeds",
             Self::Right(_) => "right",
             Self::Tier(_) => "tier",
             Self::Delayed(_) => "delayed",
@@ -90,6 +94,7 @@ impl Refusal {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Feed(_)
+            | Self::Some(_)
             | Self::Right(_)
             | Self::Tier(_)
             | Self::Delayed(_)
@@ -126,6 +131,9 @@ impl Refusal {
             Self::Issuer(wanted) => format!("The token was not made by {wanted:?}."),
             Self::Revoked => "The token was taken back.".into(),
             Self::Feed(feed) => format!("The token is not for the feed {feed}."),
+            Self::Some(pattern) => {
+                format!("The token is for the feeds {pattern}, and this is about all feeds.")
+            }
             Self::Right(act) => format!("The token does not allow to {}.", act.words()),
             Self::Tier(tier) => format!("The token is of the tier {tier}, which does not watch over WebRTC."),
             Self::Delayed(class) => {
@@ -175,6 +183,7 @@ impl Refusal {
             Self::Audience(_) => "Set its aud, or auth.audience here.",
             Self::Issuer(_) => "Set its iss, or auth.issuer here.",
             Self::Feed(_) => "Use one whose feed claim matches this feed.",
+            Self::Some(_) => "Use one whose feed claim is *.",
             Self::Right(_) => "Use one with that right.",
             Self::Tier(_) => {
                 "Watch over HLS (GET /hls/{feed}/multivariant.m3u8), or use a token of the tier vip."

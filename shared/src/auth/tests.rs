@@ -239,6 +239,26 @@ fn a_token_reaches_as_far_as_its_feed_its_rights_and_its_tier() {
 }
 
 #[test]
+fn who_administers_some_feeds_takes_nothing_back_from_viewers_of_others() {
+    let admin = |feeds: &str| {
+        let mut claims = with("rights", json!(["admin"]));
+        claims["feed"] = feeds.into();
+        policy().verify(&keys(), signed(&claims).as_bytes(), at(NOW)).unwrap()
+    };
+    assert_eq!(refused(admin("studio-*").allows(Act::TakeBack, None)), "some-feeds");
+    assert_eq!(admin("*").allows(Act::TakeBack, None), Ok(()));
+    assert_eq!(
+        refused(
+            policy()
+                .verify(&keys(), signed(&with("feed", "*")).as_bytes(), at(NOW))
+                .unwrap()
+                .allows(Act::TakeBack, None)
+        ),
+        "right"
+    );
+}
+
+#[test]
 fn who_has_to_stay_behind_reaches_nothing_that_is_not() {
     let late = policy().verify(&keys(), signed(&with("delay", "30s")).as_bytes(), at(NOW)).unwrap();
     assert_eq!(refused(late.allows(Act::WatchHls, Some(&feed("studio-1")))), "delayed");

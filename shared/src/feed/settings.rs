@@ -113,6 +113,12 @@ pub struct FeedPattern(String);
 pub struct BadFeedPattern(String);
 
 impl FeedPattern {
+    /// Whether every feed is meant.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0.bytes().all(|b| b == b'*')
+    }
+
     /// Whether this feed is meant.
     #[must_use]
     pub fn matches(&self, id: &FeedId) -> bool {
@@ -278,6 +284,7 @@ mod tests {
         for no in ["studio", "studio-1.main2", "*-2*", "main*", "*.mai", "*n-1.main*n", "studio-1.main*n"] {
             assert!(!pattern(no).matches(&id), "{no}");
         }
+        assert!(pattern("*").is_all() && !pattern("*a").is_all());
         // One text is not both the beginning and the end.
         assert!(!pattern("ab*ba").matches(&"aba".parse().unwrap()));
         for mode in Playout::ALL {
