@@ -34,8 +34,15 @@ fn allowance(rate: u64) -> Allowance {
 }
 
 impl Repairs {
-    /// Takes a wish. `rate` is the packets that the viewer's streams have each second.
-    pub(crate) fn ask(&mut self, now: Instant, wanted: Wanted, rate: u64, round_trip: Option<Duration>) {
+    /// Takes a wish. `rate` is the packets that the viewer's streams have each second. False where the viewer has had what it may,
+    /// or too many wishes wait.
+    pub(crate) fn ask(
+        &mut self,
+        now: Instant,
+        wanted: Wanted,
+        rate: u64,
+        round_trip: Option<Duration>,
+    ) -> bool {
         if self.cleaned.is_none_or(|at| now.saturating_duration_since(at) >= MEMORY) {
             self.cleaned = Some(now);
             self.granted.retain(|_, at| now.saturating_duration_since(*at) < LONGEST_ROUND_TRIP);
@@ -43,8 +50,9 @@ impl Repairs {
         let patience = round_trip.unwrap_or(ROUND_TRIP).clamp(ROUND_TRIP, LONGEST_ROUND_TRIP);
         let granted = self.granted.get(&wanted).map(|at| now.saturating_duration_since(*at));
         if granted.is_some_and(|since| since < patience) {
-            return;
+            return true;
         }
+        let before = self.waiting.len();
         // What was lost twice is sent twice: there is no time for many more rounds.
         for _ in 0..1 + usize::from(granted.is_some()) {
             if self.waiting.len() < WAITING && self.budget.take(now, allowance(rate)) {
@@ -52,6 +60,7 @@ impl Repairs {
                 self.waiting.push_back(wanted);
             }
         }
+        self.waiting.len() > before
     }
 
     /// The one whose turn it is.
@@ -113,25 +122,28 @@ mod tests {
     fn who_asks_for_everything_for_ever_gets_its_streams_once_more_and_nothing_grows() {
         let start = bicast_shared::clock::now();
         let mut repairs = Repairs::default();
-        let mut sent = 0;
+        let (mut sent, mut refused) = (0, 0);
         // 60 s, 5,000 wishes each.
         for n in 0..300_000_u64 {
             let sequence = i64::try_from(n % 2_000).unwrap_or(0);
-            repairs.ask(start + Duration::from_micros(n * 200), (0, sequence), 300, None);
+            let taken = repairs.ask(start + Duration::from_micros(n * 200), (0, sequence), 300, None);
+            refused += usize::from(!taken);
             sent += drain(&mut repairs).len();
             assert!(repairs.granted.len() <= 2_000);
         }
         assert!((18_900..=19_100).contains(&sent), "{sent}: the burst and 300 a second");
+        assert!(refused > 280_000, "{refused}: the others are told of");
     }
 
     #[test]
     fn a_thousand_at_once_are_taken_and_no_more_than_the_queue_holds() {
         let now = bicast_shared::clock::now();
         let mut repairs = Repairs::default();
-        (0..1_000).for_each(|sequence| repairs.ask(now, (0, sequence), 300, None));
+        assert!((0..1_000).all(|sequence| repairs.ask(now, (0, sequence), 300, None)));
         assert_eq!(repairs.len(), 1_000);
         let mut repairs = Repairs::default();
-        (0..9_000).for_each(|sequence| repairs.ask(now, (0, sequence), 100_000, None));
+        let taken = (0..9_000).filter(|sequence| repairs.ask(now, (0, *sequence), 100_000, None)).count();
+        assert_eq!(taken, WAITING);
         assert_eq!(repairs.len(), WAITING);
         repairs.clear();
         assert!(repairs.is_empty());

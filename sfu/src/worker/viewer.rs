@@ -249,7 +249,9 @@ impl Viewer {
             return;
         };
         self.counters.nacks += 1;
-        self.repairs.ask(now, (index, sequence), rate, self.counters.round_trip());
+        if !self.repairs.ask(now, (index, sequence), rate, self.counters.round_trip()) {
+            metrics::counter!("bicast_viewer_repairs_refused_total").increment(1);
+        }
     }
 
     /// Packets that its streams have each second.
