@@ -140,6 +140,7 @@ impl Gateway {
         let server = Server::start(listeners, tls.map(|tls| (tls, secure)), app, &config.http);
         let drain = Duration::from_secs_f64(config.http.drain);
         let _auth = finish.drop_guard();
+        say(access);
         Ok(Self {
             bus,
             sfu,
@@ -241,18 +242,22 @@ fn access(config: &Config) -> Result<Access, StartError> {
     let public = auth::first_public(config.http.listen.iter().chain(&config.http.tls.listen));
     match public {
         _ if config.auth.has_keys() => Ok(Access::Tokens),
-        None => {
-            tracing::info!("no keys are set: everybody on this machine may publish, watch and end feeds");
-            Ok(Access::Local)
-        }
-        Some(address) if config.auth.open => {
-            tracing::warn!(
-                %address,
-                "auth.open: everybody who can reach this server may publish, watch and end feeds"
-            );
-            Ok(Access::Open)
-        }
+        None => Ok(Access::Local),
+        Some(_) if config.auth.open => Ok(Access::Open),
         Some(address) => Err(StartError::NoKeys { address }),
+    }
+}
+
+/// Logs who may use it, where that is not a matter of tokens.
+fn say(access: Access) {
+    match access {
+        Access::Tokens => {}
+        Access::Local => {
+            tracing::info!("no keys are set: everybody on this machine may publish, watch and end feeds");
+        }
+        Access::Open => {
+            tracing::warn!("auth.open: everybody who can reach this server may publish, watch and end feeds")
+        }
     }
 }
 

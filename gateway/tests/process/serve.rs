@@ -72,7 +72,6 @@ fn an_http_port_in_use_is_named_with_its_setting() {
     let port = address.port().to_string();
     let next = (address.port() + 1).to_string();
     expect![[r#"
-        2026-11-26T20:41:34.758455Z  INFO no keys are set: everybody on this machine may publish, watch and end feeds
         error: HTTP port PORT on 127.0.0.1 is already in use by another program.
           Stop that program, or choose another:
             bicast serve --http-listen 127.0.0.1:NEXT
@@ -97,7 +96,6 @@ fn a_udp_port_in_use_is_named_with_its_setting() {
     assert_eq!(ended.status, Some(1));
     let next = (port + 1).to_string();
     expect![[r#"
-        2026-11-26T20:41:34.740269Z  INFO no keys are set: everybody on this machine may publish, watch and end feeds
         error: UDP port PORT on 127.0.0.1 (WebRTC) is already in use by another program.
           Stop that program, or choose another:
             bicast serve --udp-port NEXT
