@@ -256,7 +256,7 @@ fn say(access: Access) {
             tracing::info!("no keys are set: everybody on this machine may publish, watch and end feeds");
         }
         Access::Open => {
-            tracing::warn!("auth.open: everybody who can reach this server may publish, watch and end feeds")
+            tracing::warn!("auth.open: everybody who can reach this server may publish, watch and end feeds");
         }
     }
 }
