@@ -46,7 +46,7 @@ pub(super) struct SourceArgs {
         long = "set",
         value_name = "KEY=VALUE",
         help_heading = "Process",
-        help = "Set anything that the file can, as in sfu.playout=lip-sync; repeatable"
+        help = "Set anything that the file can, as in feed.playout=lip-sync; repeatable"
     )]
     set: Vec<String>,
 }

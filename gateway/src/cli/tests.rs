@@ -77,7 +77,7 @@ fn the_help_of_serve_says_all() {
                       [default: bicast.toml, if it is there] [env: BICAST_CONFIG]
 
                   --set <KEY=VALUE>
-                      Set anything that the file can, as in sfu.playout=lip-sync; repeatable
+                      Set anything that the file can, as in feed.playout=lip-sync; repeatable
 
                   --ready-file <FILE>
                       Write the bound addresses to this file, as JSON, once everything is up
