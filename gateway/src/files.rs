@@ -5,8 +5,11 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// How often such files are looked at. A look is a `stat` call.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// How often such files are looked at. A look is a `stat` call for each.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Tells versions of a file apart: when it was written, and how long it is.
 pub(crate) type Version = Option<(SystemTime, u64)>;
@@ -15,6 +18,28 @@ pub(crate) type Version = Option<(SystemTime, u64)>;
 pub(crate) fn version(file: &Path) -> Version {
     let about = std::fs::metadata(file).ok()?;
     Some((about.modified().ok()?, about.len()))
+}
+
+/// Says when what `version` tells is no longer what was `seen`, each time once, until `finish`.
+pub(crate) async fn watch<V: PartialEq>(
+    mut seen: V,
+    version: impl Fn() -> V,
+    finish: CancellationToken,
+    mut changed: impl FnMut(),
+) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = finish.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = version();
+        if now != seen {
+            seen = now;
+            changed();
+        }
+    }
 }
 
 /// Reads a file of at most so many bytes.

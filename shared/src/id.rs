@@ -24,14 +24,21 @@ impl FeedId {
     }
 }
 
+/// Whether a text has the form of a feed id, in which `others` may stand as well.
+pub(crate) fn has_form(text: &str, others: impl Fn(u8) -> bool) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.') || others(b);
+    (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(known)
+}
+
 impl FromStr for FeedId {
     type Err = BadFeedId;
 
     fn from_str(text: &str) -> Result<Self, BadFeedId> {
-        let ok = (1..=64).contains(&text.len())
-            && !text.starts_with('.')
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if ok { Ok(Self(text.into())) } else { Err(BadFeedId(text.chars().take(80).collect())) }
+        if has_form(text, |_| false) {
+            Ok(Self(text.into()))
+        } else {
+            Err(BadFeedId(text.chars().take(80).collect()))
+        }
     }
 }
 

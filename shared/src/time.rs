@@ -126,6 +126,12 @@ impl ProgramTime {
         self.0
     }
 
+    /// Whole seconds since 1970, as tokens count them.
+    #[must_use]
+    pub const fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(NANOS)
+    }
+
     /// Milliseconds since 1970, with fractions: what JavaScript calls a time.
     #[must_use]
     pub fn unix_millis(self) -> f64 {

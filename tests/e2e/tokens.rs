@@ -5,12 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bicast_tests::edge::Edge;
 use bicast_tests::http::{self, Response};
 use bicast_tests::process::{self, Process};
 use bicast_tests::server::{self, Server};
 use bicast_tests::wait::{self, GENEROUS};
-use hyper::Method;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 
 use crate::scene::FEED;
@@ -18,13 +26,18 @@ use crate::scene::FEED;
 const SECRET: &str = "a secret of the tests, not of anything else";
 const PICTURE: [&str; 5] = ["--test-pattern", "--size", "320x180", "--bitrate", "200k"];
 
-/// `bicast token mint` with this secret.
-fn mint_with(secret: &str, arguments: &[&str]) -> anyhow::Result<String> {
+/// What `bicast token mint` makes.
+fn made(arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(server::bicast()?);
-    command.args(["token", "mint", "--set", &format!("auth.secret={secret}")]).args(arguments);
+    command.args(["token", "mint"]).args(arguments);
     let output = process::run(&mut command, &[])?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The same with this secret.
+fn mint_with(secret: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    made(&[&["--set", &format!("auth.secret={secret}")], arguments].concat())
 }
 
 fn mint(arguments: &[&str]) -> anyhow::Result<String> {
@@ -205,7 +218,7 @@ async fn a_feed_is_published_and_watched_with_tokens_over_both_paths() -> anyhow
     let path = plays(&server, &anna).await?;
 
     // One text and the same bytes for both, with the token in the path, in a header, or anybody's.
-    let of = async |token: &str| -> anyhow::Result<(String, String, bytes::Bytes)> {
+    let of = async |token: &str| -> anyhow::Result<(String, String, Bytes)> {
         let base = server.url(&path.replace(&anna, token));
         let multivariant = http::get(&base).await?.success()?.text();
         let uri = multivariant
@@ -425,9 +438,7 @@ async fn keys_are_exchanged_while_the_server_runs() -> anyhow::Result<()> {
     let named = format!("auth.jwks_file={}", set.display());
     let server = Server::start_with(&["--set", &named]).await?;
     let mint = |key: &str, kid: &str, more: &[&str]| {
-        let mut command = Command::new(server::bicast()?);
-        command.args(["token", "mint", "--feed", FEED, "--key-file", key, "--kid", kid]).args(more);
-        anyhow::Ok(String::from_utf8(process::run(&mut command, &[])?.stdout)?.trim().to_owned())
+        made(&[&["--feed", FEED, "--key-file", key, "--kid", kid], more].concat())
     };
     let publish = mint(&old_key, "old", &["--rights", "publish"])?;
     let (before, after) =
@@ -469,19 +480,8 @@ fn ed25519(folder: &std::path::Path, kid: &str) -> anyhow::Result<(String, serde
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
     let file = folder.join(format!("{kid}.pem"));
     std::fs::write(&file, pair.serialize_pem())?;
-    let x = base64url(pair.public_key_raw());
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key_raw());
     Ok((file.display().to_string(), serde_json::json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x})))
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let letter = |bits: u32| char::from(LETTERS[(bits & 63) as usize]);
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        (0..=chunk.len()).for_each(|n| text.push(letter(bits >> (18 - 6 * n))));
-    }
-    text
 }
 
 #[tokio::test]
@@ -494,13 +494,16 @@ async fn keys_come_from_an_address_and_an_unknown_one_is_asked_for() -> anyhow::
     let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("auth.jwks_url=http://{}/keys", listener.local_addr()?);
-    tokio::spawn(serve(listener, set.clone(), asked.clone()));
+    tokio::spawn(answer(listener, {
+        let (set, asked) = (set.clone(), asked.clone());
+        move |_| {
+            asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            (200, set.lock().to_string())
+        }
+    }));
     let server = Server::start_with(&["--set", &url]).await?;
-    let mint = |key: &str, kid: &str| {
-        let mut command = Command::new(server::bicast()?);
-        command.args(["token", "mint", "--feed", "*", "--rights", "watch", "--key-file", key, "--kid", kid]);
-        anyhow::Ok(String::from_utf8(process::run(&mut command, &[])?.stdout)?.trim().to_owned())
-    };
+    let mint =
+        |key: &str, kid: &str| made(&["--feed", "*", "--rights", "watch", "--key-file", key, "--kid", kid]);
     let (one, two) = (mint(&first_key, "first")?, mint(&second_key, "second")?);
     let status = async |token: &str| ask(&server, Method::GET, "/hls/x/multivariant.m3u8", Some(token)).await;
     wait::until("the keys were fetched", GENEROUS, || async {
@@ -529,7 +532,14 @@ async fn a_webhook_decides_about_good_tokens_and_without_it_nobody_is_let_in() -
     let url = format!("auth.webhook_url=http://{}/decide", listener.local_addr()?);
     let (says, heard) =
         (Arc::new(Mutex::new((403, r#"{"reason": "not paid"}"#))), Arc::new(Mutex::new(Vec::new())));
-    tokio::spawn(decide(listener, says.clone(), heard.clone()));
+    tokio::spawn(answer(listener, {
+        let (says, heard) = (says.clone(), heard.clone());
+        move |question| {
+            heard.lock().extend(serde_json::from_slice::<serde_json::Value>(question).ok());
+            let (status, body) = *says.lock();
+            (status, body.to_owned())
+        }
+    }));
     let server = start(&["--set", &url]).await?;
     let token = mint(&["--feed", "*", "--rights", "publish,watch", "--tier", "vip", "--viewer", "anna"])?;
     for (method, path) in &DOORS[..3] {
@@ -563,50 +573,22 @@ async fn a_webhook_decides_about_good_tokens_and_without_it_nobody_is_let_in() -
     server.check_unharmed().await
 }
 
-/// Answers every question with what is said, and keeps it.
-async fn decide(
+/// Answers every request with what is said of its body: a status and a text.
+async fn answer(
     listener: tokio::net::TcpListener,
-    says: Arc<Mutex<(u16, &'static str)>>,
-    heard: Arc<Mutex<Vec<serde_json::Value>>>,
+    say: impl Fn(&[u8]) -> (u16, String) + Clone + Send + 'static,
 ) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    while let Ok((mut stream, _)) = listener.accept().await {
-        let mut request = Vec::new();
-        // Until the body is there: it is JSON.
-        let question = loop {
-            let mut bytes = [0; 2_048];
-            let Ok(length @ 1..) = stream.read(&mut bytes).await else { break None };
-            request.extend_from_slice(&bytes[..length]);
-            let text = String::from_utf8_lossy(&request);
-            let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
-            if let Some(question) = body.and_then(|body| serde_json::from_str(body).ok()) {
-                break Some(question);
+    while let Ok((stream, _)) = listener.accept().await {
+        let say = say.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let say = say.clone();
+            async move {
+                let body = request.into_body().collect().await?.to_bytes();
+                let (status, text) = say(&body);
+                let response = hyper::Response::builder().status(status).body(Full::new(Bytes::from(text)));
+                anyhow::Ok(response?)
             }
-        };
-        heard.lock().extend(question);
-        let (status, body) = *says.lock();
-        let answer = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        let _ = stream.write_all(answer.as_bytes()).await;
-    }
-}
-
-/// Answers every request with the set.
-async fn serve(
-    listener: tokio::net::TcpListener,
-    set: Arc<Mutex<serde_json::Value>>,
-    asked: Arc<std::sync::atomic::AtomicU32>,
-) {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    while let Ok((mut stream, _)) = listener.accept().await {
-        let mut request = [0; 2_048];
-        let _ = stream.read(&mut request).await;
-        asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let body = set.lock().to_string();
-        let answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-        let _ = stream.write_all(answer.as_bytes()).await;
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AuthConfig;
-use crate::files::{self, LOOK_EVERY, Version};
+use crate::files::{self, Version};
 
 /// The largest file of keys that is read.
 const LARGEST_FILE: usize = 256 * 1024;
@@ -165,31 +165,19 @@ impl Keys {
     }
 
     /// Takes a file that has changed. One that cannot be used is not taken.
-    async fn watch(self, source: Source, mut seen: Version, finish: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                () = finish.cancelled() => return,
-                _ = ticks.tick() => {}
+    async fn watch(self, source: Source, seen: Version, finish: CancellationToken) {
+        let changed = || match source.load() {
+            Ok(keys) => {
+                tracing::info!(file = %source.file.display(), keys = keys.len(), "changed keys are in force");
+                self.put(source.part, keys);
+                reloaded("taken");
             }
-            let now = files::version(&source.file);
-            if now == seen {
-                continue;
+            Err(error) => {
+                tracing::warn!(%error, "the changed keys are not taken; the old ones stay in force");
+                reloaded("failed");
             }
-            seen = now;
-            match source.load() {
-                Ok(keys) => {
-                    tracing::info!(file = %source.file.display(), keys = keys.len(), "changed keys are in force");
-                    self.put(source.part, keys);
-                    reloaded("taken");
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the changed keys are not taken; the old ones stay in force");
-                    reloaded("failed");
-                }
-            }
-        }
+        };
+        files::watch(seen, || files::version(&source.file), finish, changed).await;
     }
 
     /// Fetches keys, now, each time that `every` has passed, and when somebody asks.

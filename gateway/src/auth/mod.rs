@@ -77,9 +77,10 @@ impl Auth {
         self.0.keys.is_some()
     }
 
-    /// Puts the check before all of these routes, and adds those that take tokens back.
+    /// Puts the check before all of these routes, where tokens are wanted, and adds those that take tokens back.
     pub(crate) fn guard(&self, routes: Router) -> Router {
-        routes.merge(routes::router(self.clone())).layer(from_fn_with_state(self.clone(), door::guard))
+        let routes = routes.merge(routes::router(self.clone()));
+        if self.is_on() { routes.layer(from_fn_with_state(self.clone(), door::guard)) } else { routes }
     }
 
     /// Whether somebody may do this. None where everybody may.

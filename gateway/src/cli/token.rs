@@ -8,7 +8,6 @@ use anyhow::{Context as _, bail};
 use bicast_shared::auth::{Audience, Claims, Grant, LONGEST_TOKEN, Policy, Right, Signer, Tier, look_inside};
 use bicast_shared::clock;
 use bicast_shared::feed::settings::FeedPattern;
-use bicast_shared::time::ProgramTime;
 use clap::{Args, Subcommand, ValueEnum};
 use rand::Rng as _;
 
@@ -132,7 +131,7 @@ pub(super) async fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
 fn mint(args: MintArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.sources.sources()?)?.auth;
     let signer = signer(args.key_file.as_deref(), &config)?.named(args.kid);
-    let now = seconds(clock::utc());
+    let now = clock::utc().unix_seconds();
     let rights = args.rights.iter().map(|right| match right {
         RightArg::Publish => Right::Publish,
         RightArg::Watch => Right::Watch,
@@ -206,7 +205,7 @@ async fn inspect(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let now = clock::utc();
     match policy.verify(&keys, token.as_bytes(), now) {
         Ok(grant) => {
-            println!("good: {}", holds(&grant, seconds(now)));
+            println!("good: {}", holds(&grant, now.unix_seconds()));
             Ok(ExitCode::SUCCESS)
         }
         Err(refusal) => {
@@ -251,10 +250,6 @@ fn words(seconds: i64) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} days", seconds / 86_400),
     }
-}
-
-fn seconds(time: ProgramTime) -> i64 {
-    time.unix_nanos().div_euclid(1_000_000_000)
 }
 
 /// A length of time in seconds.

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TlsConfig;
-use crate::files::{self, LOOK_EVERY};
+use crate::files;
 
 /// What browsers and TLS stacks take from a server's certificate at most (398 days), less a little.
 const SELF_SIGNED_DAYS: i64 = 365;
@@ -107,31 +107,18 @@ impl Tls {
     /// whose key is still the old one's, is not taken.
     pub(super) async fn watch(self, finish: CancellationToken) {
         let Some(files) = self.files.clone() else { return };
-        let mut seen = files.version();
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                () = finish.cancelled() => return,
-                _ = ticks.tick() => {}
+        let changed = || match files.load() {
+            Ok(pair) => {
+                announce(&pair, false);
+                *self.current.0.write() = Arc::new(pair);
+                metrics::counter!("bicast_tls_reloads_total").increment(1);
             }
-            let now = files.version();
-            if now == seen {
-                continue;
+            Err(error) => {
+                metrics::counter!("bicast_tls_reload_failures_total").increment(1);
+                tracing::warn!(%error, "the changed certificate is not taken; the old one stays in force");
             }
-            seen = now;
-            match files.load() {
-                Ok(pair) => {
-                    announce(&pair, false);
-                    *self.current.0.write() = Arc::new(pair);
-                    metrics::counter!("bicast_tls_reloads_total").increment(1);
-                }
-                Err(error) => {
-                    metrics::counter!("bicast_tls_reload_failures_total").increment(1);
-                    tracing::warn!(%error, "the changed certificate is not taken; the old one stays in force");
-                }
-            }
-        }
+        };
+        files::watch(files.version(), || files.version(), finish, changed).await;
     }
 }
 

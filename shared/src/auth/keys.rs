@@ -74,9 +74,7 @@ impl Key {
     /// Where it is shorter than [`LEAST_SECRET`].
     pub fn secret(secret: &[u8]) -> Result<Self, BadKeys> {
         crypto::install();
-        if secret.len() < LEAST_SECRET {
-            return Err(BadKeys::ShortSecret(secret.len()));
-        }
+        long_enough(secret)?;
         Ok(Self { id: None, algorithm: Algorithm::HS256, decoding: DecodingKey::from_secret(secret) })
     }
 
@@ -115,6 +113,12 @@ impl Key {
     fn verifies(&self, message: &[u8], signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message, &self.decoding, self.algorithm).unwrap_or(false)
     }
+}
+
+/// # Errors
+/// [`BadKeys::ShortSecret`]
+pub(super) const fn long_enough(secret: &[u8]) -> Result<(), BadKeys> {
+    if secret.len() < LEAST_SECRET { Err(BadKeys::ShortSecret(secret.len())) } else { Ok(()) }
 }
 
 /// A key of another size would only ever say "forged".

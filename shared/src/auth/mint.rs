@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::Value;
 
 use super::claims::Claims;
-use super::keys::LEAST_SECRET;
+use super::keys::long_enough;
 use super::policy::LONGEST_TOKEN;
 use super::{BadKeys, crypto};
 
@@ -37,12 +37,10 @@ impl Signer {
     /// With a secret (HS256).
     ///
     /// # Errors
-    /// Where it is shorter than [`LEAST_SECRET`].
+    /// Where it is shorter than [`LEAST_SECRET`](super::LEAST_SECRET).
     pub fn secret(secret: &[u8]) -> Result<Self, BadSigner> {
         crypto::install();
-        if secret.len() < LEAST_SECRET {
-            return Err(BadKeys::ShortSecret(secret.len()).into());
-        }
+        long_enough(secret)?;
         Ok(Self { key: EncodingKey::from_secret(secret), algorithm: Algorithm::HS256, id: None })
     }
 

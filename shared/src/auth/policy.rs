@@ -125,7 +125,7 @@ impl Policy {
     /// The first thing that is wrong, in that order: nothing of a token is believed before its signature.
     pub fn verify(&self, keys: &KeySet, token: &[u8], now: ProgramTime) -> Result<Grant, Refusal> {
         let claims = signed(keys, token)?;
-        let now = now.unix_nanos().div_euclid(1_000_000_000);
+        let now = now.unix_seconds();
         let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
         if now >= claims.exp + leeway {
             return Err(Refusal::Expired(now - claims.exp));
@@ -264,6 +264,6 @@ impl Grant {
     #[must_use]
     pub fn has_expired(&self, now: ProgramTime) -> bool {
         let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or_default();
-        now.unix_nanos().div_euclid(1_000_000_000) >= self.expires + leeway
+        now.unix_seconds() >= self.expires + leeway
     }
 }

@@ -3,7 +3,7 @@
 use crate::feed::settings::FeedPattern;
 use crate::problem::Problem;
 
-use super::claims::{Right, Tier};
+use super::claims::Tier;
 use super::policy::{Act, LONGEST_TOKEN};
 
 /// Why not. Each has a kind of problem of its own, and a name for counts.
@@ -227,12 +227,6 @@ impl Refusal {
         let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
         let description: String = self.detail().chars().filter(|c| plain(*c)).take(200).collect();
         format!("Bearer realm=\"bicast\", error=\"{error}\", error_description=\"{description}\"")
-    }
-}
-
-impl From<Right> for &'static str {
-    fn from(right: Right) -> Self {
-        right.name()
     }
 }
 

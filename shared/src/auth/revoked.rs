@@ -27,7 +27,7 @@ impl Revoked {
     /// # Errors
     /// Where as many as can be remembered are: forgetting one would let it in again.
     pub fn token(&mut self, id: &str, now: ProgramTime) -> Result<(), Full> {
-        insert(&mut self.tokens, id, seconds(now))
+        insert(&mut self.tokens, id, now.unix_seconds())
     }
 
     /// Takes everything back that a viewer has been given until now.
@@ -35,7 +35,7 @@ impl Revoked {
     /// # Errors
     /// As [`Self::token`].
     pub fn viewer(&mut self, id: &str, now: ProgramTime) -> Result<(), Full> {
-        insert(&mut self.viewers, id, seconds(now))
+        insert(&mut self.viewers, id, now.unix_seconds())
     }
 
     /// Whether this was taken back. A token that does not say when it was made counts as an old one.
@@ -62,10 +62,6 @@ fn insert(all: &mut HashMap<String, i64>, id: &str, now: i64) -> Result<(), Full
     }
     all.insert(id.to_owned(), now);
     Ok(())
-}
-
-fn seconds(time: ProgramTime) -> i64 {
-    time.unix_nanos().div_euclid(1_000_000_000)
 }
 
 #[cfg(test)]

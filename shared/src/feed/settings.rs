@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::FeedId;
+use crate::id::{FeedId, has_form};
 
 /// How a feed is treated. Decided when the feed begins; it keeps it until it ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,9 +141,11 @@ impl FromStr for FeedPattern {
     type Err = BadFeedPattern;
 
     fn from_str(text: &str) -> Result<Self, BadFeedPattern> {
-        let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'*');
-        let ok = (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(known);
-        if ok { Ok(Self(text.into())) } else { Err(BadFeedPattern(text.chars().take(80).collect())) }
+        if has_form(text, |b| b == b'*') {
+            Ok(Self(text.into()))
+        } else {
+            Err(BadFeedPattern(text.chars().take(80).collect()))
+        }
     }
 }
 
