@@ -47,6 +47,14 @@ impl Cuts {
         self.by_sound = false;
     }
 
+    /// The newest segment was begun for want of a keyframe before this one of the same time came. If nobody was told of it, its
+    /// number is free: nothing would ever stand in it.
+    pub(super) fn take_back(&mut self, is_told: impl Fn(MediaTime) -> bool) {
+        if let Some((number, _)) = self.recent.pop_back_if(|(_, start)| !is_told(*start)) {
+            self.next = number;
+        }
+    }
+
     /// Whether a segment of this epoch has begun.
     pub(super) fn has_begun(&self) -> bool {
         !self.recent.is_empty()

@@ -35,8 +35,9 @@ pub(super) struct Layers {
     /// The newest frame of any layer.
     newest: Option<MediaTime>,
     candidate: Option<MediaTime>,
-    /// The newest time of which somebody was told to which segment it belongs: no segment begins before it any more.
-    told_until: Option<MediaTime>,
+    /// The newest time of which somebody was told to which segment it belongs: no segment begins before it any more. And of which
+    /// layer those packets were; none where of several.
+    told_until: Option<(MediaTime, Option<RenditionId>)>,
     /// The layer whose keyframes count, and its newest frame.
     led: Option<(RenditionId, MediaTime)>,
     /// Cuts in a row that some running layer had no keyframe for.
@@ -171,14 +172,25 @@ impl Layers {
         self.candidate.is_some()
     }
 
-    /// Readers are told to which segment a frame of this time belongs.
-    pub(super) fn tell(&mut self, at: MediaTime) {
-        self.told_until = self.told_until.max(Some(at));
+    /// Readers are told to which segment a frame of this time of a layer belongs.
+    pub(super) fn tell(&mut self, id: RenditionId, at: MediaTime) {
+        self.told_until = match self.told_until {
+            Some((told, _)) if told > at => return,
+            Some((told, of)) if told == at => Some((at, of.filter(|of| *of == id))),
+            _ => Some((at, Some(id))),
+        };
     }
 
-    /// A keyframe where a segment could begin. Not where something later has its segment already.
-    pub(super) fn propose(&mut self, at: MediaTime) {
-        if self.told_until.is_none_or(|told| at >= told) {
+    /// Whether somebody was told to which segment a frame of this time or a later one belongs.
+    pub(super) fn is_told(&self, at: MediaTime) -> bool {
+        self.told_until.is_some_and(|(told, _)| told >= at)
+    }
+
+    /// A layer's keyframe where a segment could begin. Not where something later has its segment already, nor another layer's
+    /// frame of that time; the layer's own may, because a keyframe's first packet need not look like one.
+    pub(super) fn propose(&mut self, id: RenditionId, at: MediaTime) {
+        let own = |(told, of): (MediaTime, Option<RenditionId>)| told == at && of == Some(id);
+        if !self.is_told(at) || self.told_until.is_some_and(own) {
             self.candidate = Some(self.candidate.map_or(at, |known| known.min(at)));
         }
     }
@@ -332,7 +344,7 @@ mod tests {
         let mut layers = Layers::new(IDS.into_iter());
         all(&mut layers, 0, true);
         frame(&mut layers, 60, &[(2, true), (0, true)]);
-        layers.propose(at(60));
+        layers.propose(IDS[0], at(60));
         assert!(layers.is_open(at(60), RATE) && !layers.is_open(at(59), RATE));
         // The middle one was heard a second ago and more: it does not run.
         assert_eq!(
@@ -343,7 +355,7 @@ mod tests {
             all(&mut layers, n, false);
         }
         frame(&mut layers, 120, &[(2, true), (0, true)]);
-        layers.propose(at(120));
+        layers.propose(IDS[0], at(120));
         assert_eq!(layers.decide(now(120), RATE, room(180_000, true, 3)), None);
         frame(&mut layers, 121, &[(0, false), (2, false)]);
         assert_eq!(layers.decide(now(121), RATE, room(180_000, true, 3)), None, "it may be late");
@@ -360,7 +372,7 @@ mod tests {
             all(&mut layers, n - 1, false);
             frame(&mut layers, n, &[(0, true), (1, false), (2, true)]);
             all(&mut layers, n + 1, false);
-            layers.propose(at(n));
+            layers.propose(IDS[0], at(n));
             layers.decide(now(n + 1), RATE, room(start, answers, longest))
         };
         assert_eq!(decide(60, 0, true, 3), Some(Verdict::Moved), "it is asked again");
@@ -380,14 +392,14 @@ mod tests {
         for n in 0..400 {
             frame(&mut layers, n, &[(0, n % 60 == 0), (1, n % 60 == 5), (2, n % 60 == 57)]);
             if n == 305 {
-                layers.propose(at(n));
+                layers.propose(IDS[0], at(n));
                 assert_eq!(layers.decide(now(n), RATE, room(0, false, 10)), None);
             }
             if n == 306 {
                 assert_eq!(layers.decide(now(n), RATE, room(0, false, 10)), Some(Verdict::Moved));
             }
         }
-        layers.propose(at(360));
+        layers.propose(IDS[0], at(360));
         layers.uncommon = UNCOMMON;
         let cut = Verdict::Cut { at: at(360), common: false };
         assert_eq!(layers.decide(now(400), RATE, room(0, false, 10)), Some(cut));

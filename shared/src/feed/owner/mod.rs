@@ -299,7 +299,7 @@ impl FeedOwner {
             let segment =
                 self.cuts.segment_of(placed.time).filter(|_| !self.layers.is_open(placed.time, rate));
             if segment.is_some() {
-                self.layers.tell(placed.time);
+                self.layers.tell(key.rendition, placed.time);
             }
             segment
         } else if codec.kind() == TrackKind::Audio {
@@ -604,6 +604,9 @@ impl FeedOwner {
         tracing::info!(feed = %self.info.id, "the publisher does not answer keyframe requests: a new epoch");
         self.info.epoch = self.info.epoch.next();
         self.info.cadence = cadence;
+        if self.layers.any() {
+            self.cuts.take_back(|start| self.layers.is_told(start));
+        }
         self.cuts.begin_epoch();
         self.layers.begin_cuts();
         self.changed = true;

@@ -144,7 +144,7 @@ impl FeedOwner {
         }
         let cadence = &self.info.cadence;
         if new_keyframe && self.cuts.is_due(at, true, rate, cadence) {
-            self.layers.propose(at);
+            self.layers.propose(id, at);
         }
         self.decide(now, rate);
         let overdue = new_frame

@@ -316,6 +316,34 @@ fn a_layer_that_starts_late_finds_its_place_and_the_next_epoch_is_as_aligned() {
     assert!(publisher.packets.is_sorted_by(|(_, a), (_, b)| a.stamp.epoch <= b.stamp.epoch));
 }
 
+#[test]
+fn a_layer_that_returns_with_a_keyframe_does_not_cut_what_others_were_told() {
+    let mut layers = vec![layer(0, 17), layer(0, 14), layer(0, 23)];
+    for (layer, group) in layers.iter_mut().zip([(61, 17), (49, 186), (25, 26)]) {
+        layer.group = Some(group);
+    }
+    layers[1].answers = false;
+    layers[0].sends = |frame| frame % 200 < 130;
+    let mut publisher = Publisher::new(layers);
+    publisher.run(500);
+    publisher.assert_one_timeline();
+    publisher.assert_stamps();
+    assert!(publisher.cuts().len() >= 5, "{:?}", publisher.cuts());
+}
+
+#[test]
+fn a_segment_cut_without_a_keyframe_that_then_comes_begins_once() {
+    let mut layers = vec![layer(0, 65), layer(0, 76), layer(1, 5)];
+    layers[0].group = Some((181, 84));
+    layers[1].group = Some((169, 194));
+    layers[0].answers = false;
+    let mut publisher = Publisher::new(layers);
+    publisher.run(500);
+    publisher.assert_one_timeline();
+    publisher.assert_stamps();
+    assert_eq!(publisher.owner.info().cadence.rule, CadenceRule::SelfPaced);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
