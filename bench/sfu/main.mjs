@@ -70,7 +70,7 @@ async function capacity() {
 
 async function joins() {
   say('joins on a light feed');
-  const light = ['--video-packets', 10, '--fps', 5, '--keyframe-packets', 2, '--no-audio'];
+  const light = ['--video-packets', 1, '--fps', 5, '--keyframe-packets', 2, '--no-audio'];
   const summary = await viewers(place, [...light, '--viewers', quick ? 300 : 2000, '--ramp', '300/s', '--duration', 2]);
   const rate = summary.server.joinsPerCoreSecond;
   row('complete joins per second and core, HTTP included', rate.toFixed(0), '800', failed(summary) === 0 && rate >= 800, summary);

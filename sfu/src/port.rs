@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bicast_shared::clock;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
-use crate::addresses::reachable;
+use crate::addresses::{Interfaces, reachable};
 use crate::core::candidates::{Candidate, Transport};
 use crate::core::demux::{Ignored, Kind};
 use crate::core::stun::BindingRequest;
@@ -81,6 +82,7 @@ struct Inner {
     /// TCP connections that no worker owns: what is sent to them.
     connections: RwLock<HashMap<ConnectionId, mpsc::Sender<Bytes>>>,
     public: Vec<IpAddr>,
+    interfaces: Interfaces,
     next_id: AtomicU64,
     /// By transport, UDP first.
     ignored: [[AtomicU64; Ignored::NAMES.len()]; 2],
@@ -109,6 +111,7 @@ impl Port {
             routes: RwLock::default(),
             connections: RwLock::default(),
             public,
+            interfaces: Interfaces::default(),
             next_id: AtomicU64::new(0),
             ignored: Default::default(),
             refused: Default::default(),
@@ -179,10 +182,11 @@ impl Port {
     /// is one.
     pub(crate) fn candidates(&self, request_host: Option<IpAddr>) -> Vec<Candidate> {
         let bound = self.local_addrs();
+        let own = self.0.interfaces.at(clock::now());
         [(bound.as_slice(), Transport::Udp), (self.listening(), Transport::TcpPassive)]
             .into_iter()
             .flat_map(|(bound, transport)| {
-                let told = reachable(bound, &self.0.public, request_host);
+                let told = reachable(bound, &self.0.public, &own, request_host);
                 told.into_iter().map(move |address| Candidate { address, transport })
             })
             .collect()
