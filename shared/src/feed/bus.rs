@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use crate::clock;
 use crate::feed::info::{CadenceRule, FeedInfo, FeedState, PublisherInfo};
 use crate::feed::owner::{FeedOwner, RtpInput};
+use crate::feed::past::Resumption;
 use crate::feed::ring::{PacketRing, RingLimits};
 use crate::feed::settings::{FeedPolicy, FeedSettings};
 use crate::id::{FeedId, StreamKey, TrackId};
@@ -108,6 +109,24 @@ impl FeedBus {
             is_new && result.is_ok()
         });
         result
+    }
+
+    /// Takes up a feed that a process before left: it waits for its publisher, as long as its grace period, before it ends. False
+    /// when there is a feed of this id. Must be called inside a tokio runtime.
+    pub fn resume(&self, resumed: Resumption) -> bool {
+        let id = resumed.past.id.clone();
+        let feed = Feed::with(FeedOwner::resume(resumed), self.0.limits);
+        let taken = self.0.feeds.send_if_modified(|feeds| {
+            let free = !feeds.contains_key(&id) && !self.0.closed.load(Ordering::Acquire);
+            if free {
+                Arc::make_mut(feeds).insert(id, feed.clone());
+            }
+            free
+        });
+        if taken {
+            feed.wait_for_publisher(self);
+        }
+        taken
     }
 
     /// Waits behind the feed's publisher, to take over from it. None when there is nobody to wait for: publish instead.
@@ -242,13 +261,16 @@ pub enum StartAt {
 
 impl Feed {
     fn new(id: FeedId, settings: FeedSettings, limits: RingLimits) -> Self {
-        let grace = settings.publisher_grace;
-        let owner = FeedOwner::new(id.clone(), settings, clock::utc());
+        Self::with(FeedOwner::new(id, settings, clock::utc()), limits)
+    }
+
+    fn with(owner: FeedOwner, limits: RingLimits) -> Self {
+        let info = owner.info();
         Self(Arc::new(FeedInner {
-            id,
-            grace,
+            id: info.id.clone(),
+            grace: info.settings.publisher_grace,
             limits,
-            info: watch::Sender::new(Arc::new(owner.info())),
+            info: watch::Sender::new(Arc::new(info)),
             owner: Mutex::new(owner),
             rings: RwLock::default(),
             wanted: Mutex::default(),
@@ -384,6 +406,26 @@ impl Feed {
         self.0.writer.store(writer, Ordering::Release);
         self.0.info.send_replace(Arc::new(owner.info()));
         writer
+    }
+
+    /// Nobody publishes it: it ends when nobody has come within the grace period.
+    fn wait_for_publisher(&self, bus: &FeedBus) {
+        let epochs = self.0.epochs.load(Ordering::Acquire);
+        let (left, bus) = (self.clone(), bus.clone());
+        // Outside a runtime (a test that drops its publisher late) there is nobody to wait for: the feed ends at once.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                let timer = runtime.spawn(async move {
+                    tokio::time::sleep(left.0.grace).await;
+                    bus.end_if_still_offline(&left, epochs);
+                });
+                // One at a time, however often a publisher comes and goes.
+                if let Some(before) = self.0.grace_timer.lock().replace(timer.abort_handle()) {
+                    before.abort();
+                }
+            }
+            Err(_) => bus.end_if_still_offline(&left, epochs),
+        }
     }
 
     fn end(&self) {
@@ -557,23 +599,7 @@ impl Drop for FeedPublisher {
             feed.0.writer.store(NOBODY, Ordering::Release);
             feed.0.info.send_replace(Arc::new(owner.info()));
         }
-        let epochs = feed.0.epochs.load(Ordering::Acquire);
-        let bus = self.bus.clone();
-        // Outside a runtime (a test that drops it late) there is nobody to wait for: the feed ends at once.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                let left = feed.clone();
-                let timer = runtime.spawn(async move {
-                    tokio::time::sleep(left.0.grace).await;
-                    bus.end_if_still_offline(&left, epochs);
-                });
-                // One at a time, however often a publisher comes and goes.
-                if let Some(before) = feed.0.grace_timer.lock().replace(timer.abort_handle()) {
-                    before.abort();
-                }
-            }
-            Err(_) => bus.end_if_still_offline(&feed, epochs),
-        }
+        feed.wait_for_publisher(&self.bus);
     }
 }
 

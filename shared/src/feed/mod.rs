@@ -9,5 +9,6 @@
 pub mod bus;
 pub mod info;
 pub mod owner;
+pub mod past;
 pub mod ring;
 pub mod settings;

@@ -231,3 +231,29 @@ async fn the_newest_packets_time_is_told_to_who_does_not_read() {
     assert_eq!(feed.newest(VIDEO), Some(packets.last().unwrap().stamp.media_time));
     assert_eq!(feed.newest(StreamKey::new(TrackId(9), RenditionId(0))), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_of_another_process_waits_for_its_publisher_and_ends_when_none_comes() {
+    use crate::feed::past::{FeedPast, Resumption};
+    use crate::id::{Epoch, SegmentNumber};
+
+    let bus = bus(Duration::from_secs(30), 100);
+    let mut first = bus.publish(&id(), tracks(), publisher()).unwrap();
+    send(&mut first, 0, b"\x65");
+    let past = FeedPast::of(&bus.feed(&id()).unwrap().info()).unwrap();
+    let resumption = Resumption { past, next_segment: SegmentNumber(9), edge_nanos: 0 };
+    assert!(!bus.resume(resumption.clone()), "it is there");
+    bus.end(&id());
+    assert!(bus.resume(resumption.clone()));
+    let feed = bus.feed(&id()).unwrap();
+    assert_eq!((feed.info().state, feed.info().publisher.is_none()), (FeedState::Offline, true));
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    let returned = bus.publish(&id(), tracks(), publisher()).unwrap();
+    assert!(returned.feed().is_same(&feed) && feed.info().epoch == Epoch(1));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(bus.feed(&id()).is_some(), "it came in time");
+    bus.end(&id());
+    assert!(bus.resume(resumption));
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert!(bus.feed(&id()).is_none());
+}

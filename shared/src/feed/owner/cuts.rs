@@ -39,6 +39,11 @@ impl Cuts {
         Self { target, first_target, next, first, recent, at_once: true, by_sound: false }
     }
 
+    /// The next segment has this number: those before it were another process's.
+    pub(super) const fn resume(&mut self, next: SegmentNumber) {
+        (self.next, self.first) = (next, next);
+    }
+
     /// A new epoch: nothing of the one before belongs to its segments.
     pub(super) fn begin_epoch(&mut self) {
         self.recent.clear();

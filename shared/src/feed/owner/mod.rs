@@ -40,6 +40,7 @@ use self::relation::Relation;
 use self::requests::KeyframeRequester;
 use self::stream::{Placed, Placement, StreamClock};
 use crate::feed::info::{Cadence, CadenceRule, FeedInfo, FeedState, PublisherInfo};
+use crate::feed::past::Resumption;
 use crate::feed::settings::FeedSettings;
 use crate::id::{Epoch, FeedId, SegmentNumber, StreamKey, TrackId};
 use crate::media::{Codec, TrackInfo, TrackKind, decoder_configuration, starts_decoding};
@@ -101,6 +102,8 @@ pub struct FeedOwner {
     released: VecDeque<MediaPacket>,
     /// A segment has begun that not all layers had a keyframe for.
     misaligned: Option<Duration>,
+    /// It was another process's feed, and nothing has come in this one yet.
+    resumed: Option<Resumption>,
 }
 
 impl FeedOwner {
@@ -144,7 +147,27 @@ impl FeedOwner {
             layers: Layers::default(),
             released: VecDeque::new(),
             misaligned: None,
+            resumed: None,
         }
+    }
+
+    /// The owner of a feed that a process before left, and whose publisher is away.
+    #[must_use]
+    pub fn resume(resumed: Resumption) -> Self {
+        let past = &resumed.past;
+        let mut owner = Self::new(past.id.clone(), past.settings.clone(), past.since);
+        owner.relation = Relation::resume(&past.map);
+        owner.cuts.resume(resumed.next_segment);
+        owner.info = FeedInfo {
+            state: FeedState::Offline,
+            epoch: past.epoch,
+            tracks: past.tracks.clone(),
+            cadence: past.cadence.clone(),
+            map: owner.relation.map(),
+            ..owner.info
+        };
+        owner.resumed = Some(resumed);
+        owner
     }
 
     /// What is known about the feed now.
@@ -169,7 +192,7 @@ impl FeedOwner {
         if self.is_ended() {
             return;
         }
-        if self.last_packet.is_some() {
+        if self.last_packet.is_some() || self.resumed.is_some() {
             self.info.epoch = self.info.epoch.next();
         }
         for track in &tracks {
@@ -477,7 +500,7 @@ impl FeedOwner {
         let (began, nanos) = match self.epoch_start {
             Some(start) => start,
             None => {
-                let start = (now, self.next_epoch_nanos(now));
+                let start = (now, self.next_epoch_nanos(now, utc));
                 self.relation.begin_epoch(&self.timed_tracks(), utc, start.1);
                 self.take_map();
                 self.epoch_start = Some(start);
@@ -493,7 +516,10 @@ impl FeedOwner {
 
     /// Where the master clock stands when an epoch begins now: after everything emitted, and after the time that went
     /// by without a publisher.
-    fn next_epoch_nanos(&self, now: Instant) -> i64 {
+    fn next_epoch_nanos(&mut self, now: Instant, utc: ProgramTime) -> i64 {
+        if let Some(resumed) = self.resumed.take() {
+            return resumed.begin_nanos(utc);
+        }
         let emitted = self.streams.iter().filter_map(|(key, clock)| {
             let (newest, next) = clock.newest_and_next()?;
             let correction = self.relation.slewed(key.track).max(0);

@@ -57,6 +57,12 @@ impl Relation {
         }
     }
 
+    /// Goes on behind a mapping that another process made.
+    pub(super) fn resume(map: &TimelineMap) -> Self {
+        let current = Some(Arc::new(map.clone()));
+        Self { anchor: Some(map.anchor), version: map.version, current, ..Self::new() }
+    }
+
     /// The current version; none before the first frame.
     pub(super) fn map(&self) -> Option<Arc<TimelineMap>> {
         self.current.clone()

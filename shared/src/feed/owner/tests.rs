@@ -653,3 +653,48 @@ fn a_wish_for_a_track_that_is_gone_is_forgotten() {
     assert_eq!(publisher.owner.poll_keyframe_requests(now + Duration::from_secs(5)), []);
     assert_eq!(publisher.owner.poll_timeout(now), None);
 }
+
+/// What a process that ends now leaves of the publisher's feed.
+fn left_behind(publisher: &Publisher, next_segment: u64) -> Resumption {
+    let past = crate::feed::past::FeedPast::of(&publisher.owner.info()).unwrap();
+    let newest = publisher.video().last().unwrap().stamp.media_time;
+    let edge_nanos = ClockRate::VIDEO.nanos(newest.0);
+    Resumption { past, next_segment: SegmentNumber(next_segment), edge_nanos }
+}
+
+#[test]
+fn a_feed_goes_on_in_another_process() {
+    for (away, set_back) in [(7, 0), (0, 0), (5, 3_600)] {
+        let mut publisher = Publisher::new();
+        publisher.run(20);
+        let (before, newest) = (publisher.owner.info(), publisher.video().last().unwrap().stamp);
+        publisher.owner = FeedOwner::resume(left_behind(&publisher, 40));
+        let resumed = publisher.owner.info();
+        assert_eq!(
+            (resumed.state, resumed.epoch, resumed.since),
+            (FeedState::Offline, Epoch(0), before.since)
+        );
+        assert_eq!(
+            (&resumed.cadence, &resumed.map, &resumed.tracks),
+            (&before.cadence, &before.map, &before.tracks)
+        );
+        publisher.packets.clear();
+        publisher.sent.clear();
+        publisher.wait(Duration::from_secs(away));
+        let elapsed = publisher.elapsed;
+        publisher.elapsed = elapsed.saturating_sub(Duration::from_secs(set_back));
+        publisher.join();
+        publisher.run(5);
+        let first = publisher.video().next().unwrap().stamp;
+        assert_eq!((first.epoch, first.segment), (Epoch(1), Some(SegmentNumber(40))));
+        let gap = ClockRate::VIDEO.nanos(first.media_time - newest.media_time);
+        let expected = i64::try_from(away).unwrap() * i64::from(set_back == 0);
+        assert!(gap > 33_000_000 && (gap - expected * 1_000_000_000).abs() < 50_000_000, "{gap}");
+        assert!(first.program_time > newest.program_time, "UTC never goes back");
+        assert!(first.map_version > newest.map_version);
+        let after = publisher.owner.info();
+        let numbers = |cadence: &Cadence| (cadence.part_target_ms, cadence.target_duration);
+        assert_eq!(numbers(&after.cadence), numbers(&before.cadence));
+        publisher.assert_identity(0);
+    }
+}
