@@ -49,6 +49,12 @@ impl Config {
     /// How much is kept of a feed with such a window.
     pub(crate) fn limits(&self, window: Duration) -> Limits {
         let time = Duration::from_millis(u64::from(self.loss_patience_ms.min(5_000)));
-        Limits { window, bytes: self.bytes_per_feed(), patience: Patience { time, ..Patience::default() } }
+        Limits {
+            window,
+            held: window,
+            bytes: self.bytes_per_feed(),
+            stored_bytes: 0,
+            patience: Patience { time, ..Patience::default() },
+        }
     }
 }

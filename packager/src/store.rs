@@ -232,7 +232,7 @@ impl Store {
         over.push_back((now + entry.window, Arc::new(Published::new(last, version))));
         let most = self.config.bytes_per_feed();
         let too_much = |over: &VecDeque<(Instant, Arc<Published>)>| {
-            over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.bytes()).sum::<usize>() > most
+            over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.held()).sum::<usize>() > most
         };
         while over.len() > 1 && too_much(&over) {
             over.pop_front();

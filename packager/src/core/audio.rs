@@ -17,6 +17,7 @@ use crate::core::cadence::Cut;
 use crate::core::cmaf::{Sample, SampleKind};
 use crate::core::depacketizer::opus;
 use crate::core::maps::Maps;
+use crate::core::past::PastRendition;
 use crate::core::plan::{Plans, SegmentPlan};
 use crate::core::reorder::{Ordered, Patience, Reorder};
 use crate::core::window::{Init, WindowLimits};
@@ -119,6 +120,23 @@ impl AudioTrack {
     #[must_use]
     pub const fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// The same, for the store.
+    pub const fn writer_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    /// Its playlist goes on.
+    pub fn restore(&mut self, past: PastRendition) {
+        let last = past.segments.last().map(|last| &last.head);
+        if let (Some(init), Some(last)) = (&self.init, last) {
+            let other = init.data != last.init.data;
+            let number = last.init.number.wrapping_add(u32::from(other));
+            self.init = Some(Arc::new(Init { number, data: init.data.clone() }));
+        }
+        self.newest = last.map(|last| last.number);
+        self.writer.restore(past.segments, past.discontinuity_sequence);
     }
 
     /// Packets left out since the beginning: malformed ones, and those that came when their time was over.

@@ -17,6 +17,7 @@ use crate::core::held::Held;
 use crate::core::instance::{Instance, Totals};
 use crate::core::lineup::{Lineup, refusal};
 use crate::core::maps::Maps;
+use crate::core::past::Past;
 use crate::core::reorder::Patience;
 use crate::core::snapshot::FeedSnapshot;
 
@@ -25,8 +26,12 @@ use crate::core::snapshot::FeedSnapshot;
 pub struct Limits {
     /// How much media is listed.
     pub window: Duration,
-    /// Bytes of media kept for all renditions together.
+    /// How much of it may be held in memory: all that is listed where nothing is stored.
+    pub held: Duration,
+    /// Bytes of media in memory, for all renditions together.
     pub bytes: usize,
+    /// Bytes of media in the store, for all renditions together.
+    pub stored_bytes: usize,
     /// How long a missing packet is waited for.
     pub patience: Patience,
 }
@@ -85,6 +90,39 @@ impl FeedPackager {
             stuck: false,
             changed: false,
             maps: Maps::default(),
+        }
+    }
+
+    /// A feed whose playlists go on, as a process before left them. `info` is the feed's, whose publisher is away.
+    #[must_use]
+    pub fn restore(limits: Limits, info: Arc<FeedInfo>, past: Past) -> Self {
+        let instance = Instance::restore(past, &info, limits);
+        let epoch = Some(info.epoch);
+        let mut feed =
+            Self { instance: Some(instance), epoch, away: true, changed: true, ..Self::new(limits, info) };
+        feed.handle_map(&feed.info.clone());
+        feed
+    }
+
+    /// The process stops, and another one may go on with the playlists: everything that is here is written, and nothing ends.
+    pub fn hold(&mut self) {
+        self.finish();
+        self.note_away(true);
+    }
+
+    /// The store has the listed segments of this rendition of the [current](FeedSnapshot::instance) instance up to `number`.
+    pub fn handle_stored(&mut self, rendition: &str, number: u64) {
+        if let Some(instance) = &mut self.instance {
+            // Nothing that is listed changes: what is let go leaves with the next snapshot.
+            instance.handle_stored(rendition, number);
+        }
+    }
+
+    /// The store is full, and this rendition has something that it should take: the oldest that it has of it is given up.
+    pub fn make_room(&mut self, rendition: &str) {
+        if let Some(instance) = &mut self.instance {
+            instance.make_room(rendition);
+            self.changed = true;
         }
     }
 

@@ -1,6 +1,6 @@
 //! One instance of a feed's playlists: from the first segment of a line-up to the end of its last.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bicast_shared::feed::info::FeedInfo;
 use bicast_shared::id::{Epoch, TrackId};
@@ -14,9 +14,10 @@ use crate::core::feed::Limits;
 use crate::core::layers::Layers;
 use crate::core::lineup::{Lineup, Picture};
 use crate::core::maps::Maps;
+use crate::core::past::Past;
 use crate::core::plan::{Plans, SegmentPlan};
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
-use crate::core::video::{FILL_DELAY, VideoTrack};
+use crate::core::video::{Described, FILL_DELAY, VideoTrack};
 use crate::core::window::WindowLimits;
 use crate::core::writer::Writer;
 
@@ -76,14 +77,11 @@ impl Instance {
         let name = if first == 0 { format!("{life:x}") } else { format!("{life:x}-{first}") };
         let (cadence, patience) = (&info.cadence, limits.patience);
         // Sound is a small part of a feed with pictures.
-        let (video_bytes, audio_bytes) = match lineup.packaged() {
-            Some(_) => (limits.bytes / 8 * 7, limits.bytes / 8),
-            None => (0, limits.bytes),
-        };
+        let share = |of: usize, whole| if lineup.packaged().is_some() { whole / 8 * of } else { whole };
         let mut tracks: Vec<VideoTrack> = Vec::new();
         if let Some(picture) = lineup.packaged() {
-            let bytes = video_bytes / usize::from(picture.layers.max(1));
-            let window = window(&lineup, limits.window, picture.rate, bytes);
+            let part = |whole| share(7, whole) / usize::from(picture.layers.max(1));
+            let window = window(&lineup, limits, picture.rate, part);
             let cut = Cut::video(cadence, picture.rate);
             let independent = lineup.header.independent_segments;
             let track = |key| VideoTrack::new(Picture { key, ..picture }, cut, independent, patience, window);
@@ -99,7 +97,7 @@ impl Instance {
         };
         let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
         let audio = lineup.sound.map(|key| {
-            let window = window(&lineup, limits.window, ClockRate::OPUS, audio_bytes);
+            let window = window(&lineup, limits, ClockRate::OPUS, |whole| share(1, whole));
             let cut = Cut::audio(cadence, ClockRate::OPUS, 960);
             AudioTrack::new(key, cut, channels, lineup.picture.is_none(), patience, window)
         });
@@ -116,6 +114,67 @@ impl Instance {
             plans: Plans::new(lineup.picture.map_or(ClockRate::OPUS, |picture| picture.rate)),
             changes: 0,
         }
+    }
+
+    /// The instance that `past` tells of, as it goes on. `info` is the feed's as its last publisher left it.
+    #[must_use]
+    pub fn restore(past: Past, info: &FeedInfo, limits: Limits) -> Self {
+        let mut instance = Self::new(past.lineup, info, 0, limits);
+        instance.name = past.name;
+        instance.since = Epoch(0);
+        let mut renditions = past.renditions;
+        // What follows it begins behind a discontinuity: it is of another epoch.
+        let last = renditions.first().and_then(|main| main.segments.last()).map(|last| &last.head);
+        if let (Some(last), Some(map)) = (last, &info.map) {
+            instance.plans.push(SegmentPlan {
+                number: last.number,
+                epoch: info.epoch,
+                start: MediaTime(last.decode),
+                map: map.clone(),
+                discontinuity: false,
+                restart: false,
+            });
+        }
+        let mut take = |name: &str| {
+            let at = renditions.iter().position(|rendition| rendition.name == name)?;
+            Some(renditions.swap_remove(at))
+        };
+        let tracks = instance.video.iter_mut().chain(instance.layers.iter_mut().flat_map(Layers::tracks_mut));
+        for (n, track) in tracks.enumerate() {
+            if let Some(past) = take(&format!("video{n}")) {
+                if let RenditionMedia::Video { frame_rate, .. } = past.media {
+                    instance.frame_rate = frame_rate;
+                }
+                track.restore(past);
+            }
+        }
+        if let (Some(audio), Some(past)) = (&mut instance.audio, take("audio0")) {
+            audio.restore(past);
+        }
+        instance
+    }
+
+    /// The store has the listed segments of this rendition up to `number`.
+    pub fn handle_stored(&mut self, rendition: &str, number: u64) {
+        if let Some(writer) = self.writer_mut(rendition) {
+            writer.handle_stored(number);
+        }
+    }
+
+    /// The store is full, and this rendition has something that it should take.
+    pub fn make_room(&mut self, rendition: &str) {
+        if let Some(writer) = self.writer_mut(rendition) {
+            writer.make_room();
+        }
+    }
+
+    fn writer_mut(&mut self, rendition: &str) -> Option<&mut Writer> {
+        if rendition == "audio0" {
+            return self.audio.as_mut().map(AudioTrack::writer_mut);
+        }
+        let n = rendition.strip_prefix("video")?.parse().ok()?;
+        let mut tracks = self.video.iter_mut().chain(self.layers.iter_mut().flat_map(Layers::tracks_mut));
+        tracks.nth(n).map(VideoTrack::writer_mut)
     }
 
     /// What it is made of.
@@ -263,9 +322,8 @@ impl Instance {
     #[must_use]
     pub fn snapshot(&self) -> FeedSnapshot {
         let pictures = (0..).zip(self.pictures()).map(|(n, video): (u8, _)| {
-            let (width, height) = video.config().map_or((0, 0), |config| (config.width, config.height));
+            let Described { codecs, width, height } = video.described();
             let media = RenditionMedia::Video { width, height, frame_rate: self.frame_rate };
-            let codecs = video.config().map_or_else(String::new, |config| config.codecs.clone());
             rendition(&format!("video{n}"), codecs, media, video.writer())
         });
         let audio = self.audio.as_ref().map(|audio| {
@@ -275,6 +333,7 @@ impl Instance {
         FeedSnapshot {
             instance: self.name.clone(),
             header: self.lineup.header,
+            lineup: Some(self.lineup),
             refused: self.pictures().find_map(|video| video.refused().map(str::to_owned)),
             renditions: pictures.chain(audio).collect(),
             ..FeedSnapshot::default()
@@ -304,17 +363,23 @@ impl Instance {
     }
 }
 
-fn window(lineup: &Lineup, listed: Duration, rate: ClockRate, bytes: usize) -> WindowLimits {
+/// The limits of a rendition that has this `part` of the feed's bytes.
+fn window(lineup: &Lineup, limits: Limits, rate: ClockRate, part: impl Fn(usize) -> usize) -> WindowLimits {
     let hz = i64::from(rate.hz());
     let target = i64::from(lineup.header.target_duration) * hz;
+    // Parts are listed for three target durations and served for as long again (RFC 8216bis, 6.2.2).
+    let live_ticks = target * 7;
     WindowLimits {
         rate,
         part: (i64::from(lineup.header.part_target_ms) * hz / 1_000).max(1),
         segment: target,
-        ticks: rate.ticks(listed),
+        ticks: rate.ticks(limits.window),
         least_ticks: target * 4,
         grace_ticks: target * 4,
-        bytes,
+        live_ticks,
+        held_ticks: rate.ticks(limits.held).max(live_ticks),
+        bytes: part(limits.bytes),
+        stored_bytes: part(limits.stored_bytes),
     }
 }
 

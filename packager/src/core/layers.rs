@@ -71,6 +71,11 @@ impl Layers {
         self.layers.iter().map(|layer| &layer.track)
     }
 
+    /// The same, to change them.
+    pub fn tracks_mut(&mut self) -> impl Iterator<Item = &mut VideoTrack> {
+        self.layers.iter_mut().map(|layer| &mut layer.track)
+    }
+
     /// Takes a packet of a layer as it came. `plans` are those that the sound follows.
     pub fn handle_packet(&mut self, packet: MediaPacket, plans: &mut Plans, maps: &Maps) {
         let (stamp, received) = (packet.stamp, packet.received);

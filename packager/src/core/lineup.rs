@@ -4,12 +4,13 @@ use bicast_shared::feed::info::{CadenceRule, FeedInfo};
 use bicast_shared::id::{RenditionId, StreamKey};
 use bicast_shared::media::{Codec, TrackInfo, TrackKind};
 use bicast_shared::time::ClockRate;
+use serde::{Deserialize, Serialize};
 
 use crate::core::snapshot::Header;
 
 /// The streams that are packaged and the numbers in the playlists' headers: what cannot change in a playlist that is live
 /// (RFC 8216bis, 6.2.1), nor in the multivariant playlist that a player has read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineup {
     /// What the headers say.
     pub header: Header,
@@ -20,7 +21,7 @@ pub struct Lineup {
 }
 
 /// The picture of a feed. Its stamps carry the cuts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// Its first stream.
     pub key: StreamKey,

@@ -11,9 +11,11 @@
 //! | what is shown where frames are missing | `pictures`, `stand_in` |
 //! | frames to files | `writer`, `cmaf` |
 //! | what is listed | `window`, `snapshot` |
+//! | what of it is stored, and what is done about it | `keeper` |
 //! | playlists as text | `playlist` |
 //! | which requests wait | `reload` |
 //! | which epochs go on in the same playlists | `held`, `lineup`, `instance` |
+//! | playlists that go on in another process | `record`, `past` |
 //!
 //! [`feed::FeedPackager`] joins them for one feed.
 
@@ -27,12 +29,15 @@ pub mod feed;
 pub mod gate;
 pub mod held;
 pub mod instance;
+pub mod keeper;
 pub mod layers;
 pub mod lineup;
 pub mod maps;
+pub mod past;
 pub mod pictures;
 pub mod plan;
 pub mod playlist;
+pub mod record;
 pub mod reload;
 pub mod reorder;
 pub mod snapshot;

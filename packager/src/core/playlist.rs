@@ -142,8 +142,8 @@ impl Printer<'_> {
                 writeln!(out, "#EXT-X-GAP")?;
             }
             writeln!(out, "#EXTINF:{},", self.seconds(segment.ticks))?;
-            if let Some((at, length)) = segment.keyframe() {
-                writeln!(out, "#EXT-X-BYTERANGE:{length}@{at}")?;
+            if let Some(length) = segment.keyframe() {
+                writeln!(out, "#EXT-X-BYTERANGE:{length}@0")?;
             }
             writeln!(out, "{}", self.uri(&format!("{}.m4s", segment.head.number)))?;
         }

@@ -10,7 +10,7 @@ use crate::core::window::Init;
 fn rendition(name: &str, media: RenditionMedia, codecs: &str) -> RenditionSnapshot {
     let mut gap = segment(11, 1, true);
     gap.parts[0].gap = true;
-    gap.data = bytes::Bytes::new();
+    (gap.parts[0].data, gap.data) = (bytes::Bytes::new(), bytes::Bytes::new());
     let mut last = segment(12, 2, false);
     last.head.discontinuity = true;
     last.head.init = Arc::new(Init { number: 1, data: bytes::Bytes::from_static(b"init") });

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::core::lineup::Lineup;
 use crate::core::window::{Init, Segment};
 
 /// What must stay the same in all media playlists of a feed while it is live (RFC 8216bis 6.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Header {
     /// EXT-X-TARGETDURATION, seconds.
     pub target_duration: u32,
@@ -23,6 +26,8 @@ pub struct FeedSnapshot {
     pub instance: String,
     /// What never changes.
     pub header: Header,
+    /// What its playlists are made of; none before they begin.
+    pub lineup: Option<Lineup>,
     /// Its media playlists. The first is the main one: video where there is video.
     pub renditions: Vec<RenditionSnapshot>,
     /// Nothing will be added.
@@ -39,7 +44,8 @@ pub struct FeedSnapshot {
 }
 
 /// What a rendition holds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RenditionMedia {
     /// Pictures.
     Video {
@@ -102,11 +108,11 @@ impl FeedSnapshot {
         self.renditions.iter().filter(|rendition| rendition.is_offered())
     }
 
-    /// Bytes of media that it keeps.
+    /// Bytes of media that it holds in memory.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub fn held(&self) -> usize {
         let segments = |rendition: &RenditionSnapshot| -> usize {
-            rendition.segments.iter().chain(&rendition.removed).map(|segment| segment.bytes()).sum()
+            rendition.segments.iter().chain(&rendition.removed).map(|segment| segment.held()).sum()
         };
         self.renditions.iter().map(segments).sum()
     }
@@ -132,8 +138,7 @@ impl RenditionSnapshot {
     /// is not worth being told of.
     #[must_use]
     pub fn is_offered(&self) -> bool {
-        !self.codecs.is_empty()
-            && self.segments.iter().any(|segment| segment.parts.iter().any(|part| !part.gap))
+        !self.codecs.is_empty() && self.segments.iter().any(|segment| segment.bytes() > 0)
     }
 
     /// The number of the last complete segment.
@@ -207,7 +212,7 @@ impl RenditionSnapshot {
     pub fn keyframe_bandwidth(&self) -> Option<(u64, u64)> {
         let complete =
             self.segments.iter().filter(|segment| segment.complete && segment.ticks * 2 >= self.timescale);
-        let keyframes: Vec<_> = complete.filter_map(|s| Some((s.keyframe()?.1, s.ticks))).collect();
+        let keyframes: Vec<_> = complete.filter_map(|s| Some((s.keyframe()?, s.ticks))).collect();
         let peak = keyframes.iter().map(|(bytes, ticks)| self.bits_per_second(*bytes, *ticks)).max()?;
         let (bytes, ticks) = keyframes.iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
         Some((peak, self.bits_per_second(bytes, ticks)))

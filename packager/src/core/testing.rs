@@ -77,6 +77,7 @@ pub(crate) fn segment(number: u64, parts: usize, complete: bool) -> Segment {
         program_time: ProgramTime::from_unix_nanos(nanos),
         discontinuity: false,
         init: Arc::new(Init { number: 0, data: Bytes::from_static(b"init") }),
+        decode: nanos / 1_000_000,
     };
     let part = |index| Part {
         ticks: 200,
@@ -88,5 +89,5 @@ pub(crate) fn segment(number: u64, parts: usize, complete: bool) -> Segment {
     let parts: Vec<Part> = (0..parts).map(part).collect();
     let ticks = 200 * i64::try_from(parts.len()).unwrap();
     let data = if complete { Bytes::from(b"part".repeat(parts.len())) } else { Bytes::new() };
-    Segment { head, parts, ticks, complete, data }
+    Segment { head, parts, ticks, complete, data, stored: None }
 }

@@ -28,9 +28,11 @@ use crate::core::decode_order::DecodeOrder;
 use crate::core::depacketizer::{AccessUnit, Depacketizer};
 use crate::core::lineup::Picture;
 use crate::core::maps::Maps;
+use crate::core::past::PastRendition;
 use crate::core::pictures::{Pending, Pictures};
 use crate::core::plan::{Plans, SegmentPlan};
 use crate::core::reorder::{Ordered, Patience, Reorder};
+use crate::core::snapshot::RenditionMedia;
 use crate::core::stand_in::StandIn;
 use crate::core::window::{Init, WindowLimits};
 use crate::core::writer::Writer;
@@ -75,6 +77,19 @@ pub struct VideoTrack {
     announced: Option<Announced>,
     /// Parameter sets that wait for a segment which may begin with another init segment.
     coming: Option<VideoConfig>,
+    /// How it was described when its playlist was left behind that now goes on.
+    before: Described,
+}
+
+/// How players are told of a picture.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Described {
+    /// RFC 6381.
+    pub codecs: String,
+    /// Pixels.
+    pub width: u16,
+    /// Pixels.
+    pub height: u16,
 }
 
 /// Why frames are left out.
@@ -135,6 +150,7 @@ impl VideoTrack {
             ended_at: None,
             announced: None,
             coming: None,
+            before: Described::default(),
         })
     }
 
@@ -154,6 +170,31 @@ impl VideoTrack {
     #[must_use]
     pub const fn writer(&self) -> &Writer {
         &self.pictures.writer
+    }
+
+    /// The same, for the store.
+    pub const fn writer_mut(&mut self) -> &mut Writer {
+        &mut self.pictures.writer
+    }
+
+    /// Its playlist goes on.
+    pub fn restore(&mut self, past: PastRendition) {
+        if let RenditionMedia::Video { width, height, .. } = past.media {
+            self.before = Described { codecs: past.codecs, width, height };
+        }
+        self.init = past.segments.iter().rev().map(|s| &s.head.init).find(|init| !init.is_missing()).cloned();
+        self.pictures.writer.restore(past.segments, past.discontinuity_sequence);
+    }
+
+    /// How players are told of it; without codecs before a keyframe has come.
+    #[must_use]
+    pub fn described(&self) -> Described {
+        let now = self.config().map(|config| Described {
+            codecs: config.codecs.clone(),
+            width: config.width,
+            height: config.height,
+        });
+        now.unwrap_or_else(|| self.before.clone())
     }
 
     /// What the bitstream says, once a keyframe has come.

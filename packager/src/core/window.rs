@@ -1,4 +1,7 @@
 //! What a rendition's playlist lists: segments and their parts. Grows at the end, loses its oldest.
+//!
+//! Where segments are stored, only the newest of them (the live part) are held in memory: an older one that the store has
+//! [`Window::handle_stored`] lets go of. Without a store, or while it fails, what is listed is as long as the memory allows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -56,6 +59,17 @@ pub struct SegmentHead {
     pub discontinuity: bool,
     /// How its samples are described.
     pub init: Arc<Init>,
+    /// When its first sample is decoded, in ticks.
+    pub decode: i64,
+}
+
+/// How large a segment is of which nothing is held in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// All of it, in bytes; 0 for a gap.
+    pub bytes: usize,
+    /// What a player needs for the keyframe that it begins with, in bytes; 0 where it begins with something else.
+    pub keyframe_bytes: usize,
 }
 
 /// A segment, complete or growing.
@@ -63,38 +77,52 @@ pub struct SegmentHead {
 pub struct Segment {
     /// What was known when it began.
     pub head: SegmentHead,
-    /// Its parts so far.
+    /// Its parts so far. None where it is only in the store: too old for anybody to ask for parts.
     pub parts: Vec<Part>,
     /// The sum of its parts.
     pub ticks: i64,
     /// Whether nothing will be added to it.
     pub complete: bool,
-    /// All its bytes, once complete: the parts one after another.
+    /// All its bytes, once complete: the parts one after another. None where it is only in the store.
     pub data: Bytes,
+    /// It is only in the store.
+    pub stored: Option<Stored>,
 }
 
 impl Segment {
     fn new(head: SegmentHead) -> Self {
-        Self { head, parts: Vec::new(), ticks: 0, complete: false, data: Bytes::new() }
+        Self { head, parts: Vec::new(), ticks: 0, complete: false, data: Bytes::new(), stored: None }
+    }
+
+    /// A complete segment of `ticks` that is only in the store.
+    #[must_use]
+    pub const fn only_stored(head: SegmentHead, ticks: i64, stored: Stored) -> Self {
+        Self { head, parts: Vec::new(), ticks, complete: true, data: Bytes::new(), stored: Some(stored) }
     }
 
     /// Whether there is nothing to load in it.
     #[must_use]
     pub fn is_gap(&self) -> bool {
-        self.complete && self.data.is_empty()
+        self.complete && self.bytes() == 0
     }
 
-    /// Where in its bytes the keyframe stands that it begins with, and how many of them it needs. None where it begins with
-    /// something else.
+    /// How many of its bytes the keyframe needs that it begins with. None where it begins with something else.
     #[must_use]
-    pub fn keyframe(&self) -> Option<(usize, usize)> {
-        let first = self.parts.iter().find(|part| !part.data.is_empty())?;
-        Some((0, first.keyframe_bytes)).filter(|(_, bytes)| *bytes > 0)
+    pub fn keyframe(&self) -> Option<usize> {
+        let first = || self.parts.iter().find(|part| !part.data.is_empty());
+        let held = || first().map_or(0, |part| part.keyframe_bytes);
+        Some(self.stored.map_or_else(held, |stored| stored.keyframe_bytes)).filter(|bytes| *bytes > 0)
     }
 
-    /// Bytes of media in it.
+    /// Bytes of media in it, wherever they are.
     #[must_use]
     pub fn bytes(&self) -> usize {
+        self.stored.map_or_else(|| self.held(), |stored| stored.bytes)
+    }
+
+    /// Bytes of media in it that are in memory.
+    #[must_use]
+    pub fn held(&self) -> usize {
         self.parts.iter().map(|part| part.data.len()).sum()
     }
 }
@@ -114,8 +142,14 @@ pub struct WindowLimits {
     pub least_ticks: i64,
     /// Ticks of segments that can still be fetched after they are no longer listed.
     pub grace_ticks: i64,
-    /// Bytes of media.
+    /// Ticks of the live part: so much is held in memory, whatever is stored.
+    pub live_ticks: i64,
+    /// Ticks of segments that may be held in memory. Beyond, those that are not stored are no longer listed.
+    pub held_ticks: i64,
+    /// Bytes of media in memory.
     pub bytes: usize,
+    /// Bytes of media in the store.
+    pub stored_bytes: usize,
 }
 
 /// The segments of a rendition.
@@ -127,8 +161,16 @@ pub struct Window {
     removed: VecDeque<Arc<Segment>>,
     discontinuity_sequence: u64,
     discontinuities: u64,
+    /// The newest segment that the store has, and with it all that are listed before it.
+    stored_to: Option<u64>,
+    /// How many of the listed ones are only in the store: the oldest.
+    away: usize,
     ticks: i64,
+    /// Ticks of what is held in memory.
+    held_ticks: i64,
+    /// Bytes in memory, and in the store alone.
     bytes: usize,
+    away_bytes: usize,
 }
 
 impl Window {
@@ -142,9 +184,59 @@ impl Window {
             removed: VecDeque::new(),
             discontinuity_sequence: 0,
             discontinuities: 0,
+            stored_to: None,
+            away: 0,
             ticks: 0,
+            held_ticks: 0,
             bytes: 0,
+            away_bytes: 0,
         }
+    }
+
+    /// The window of a playlist that goes on: these segments, oldest first, are all [only in the store](Segment::only_stored),
+    /// and `discontinuity_sequence` discontinuities have left the list before them.
+    #[must_use]
+    pub fn restore(limits: WindowLimits, segments: Vec<Segment>, discontinuity_sequence: u64) -> Self {
+        let mut window = Self::new(limits);
+        let breaks = segments.iter().filter(|segment| segment.head.discontinuity).count() as u64;
+        window.discontinuity_sequence = discontinuity_sequence;
+        window.discontinuities = discontinuity_sequence + breaks;
+        window.stored_to = segments.last().map(|segment| segment.head.number);
+        window.away = segments.len();
+        window.ticks = segments.iter().map(|segment| segment.ticks).sum();
+        window.away_bytes = segments.iter().map(Segment::bytes).sum();
+        window.segments = segments.into_iter().map(Arc::new).collect();
+        window.shrink();
+        window.removed.clear();
+        window
+    }
+
+    /// The store has every listed segment up to this number: those behind the live part leave the memory.
+    pub fn handle_stored(&mut self, number: u64) {
+        self.stored_to = self.stored_to.max(Some(number));
+        self.let_go();
+    }
+
+    /// The store is full: the oldest that are only there are no longer listed, nor served, so that there is room for what
+    /// waits to be stored.
+    pub fn make_room(&mut self) {
+        let waits = |segment: &&Arc<Segment>| Some(segment.head.number) > self.stored_to;
+        let wanted = self.segments.iter().filter(waits).map(|segment| segment.bytes()).sum::<usize>();
+        let mut freed = 0;
+        while self.away > 0 && freed < wanted.max(1) {
+            let Some(oldest) = self.segments.front() else { return };
+            if self.ticks - oldest.ticks < self.limits.least_ticks {
+                return;
+            }
+            freed += oldest.bytes();
+            self.drop_oldest();
+        }
+    }
+
+    /// How much is kept.
+    #[must_use]
+    pub const fn limits(&self) -> WindowLimits {
+        self.limits
     }
 
     /// The segment that grows now.
@@ -192,8 +284,10 @@ impl Window {
         let parts = (ticks + part - 1) / part;
         for (number, at) in (first..head.number).zip(0..) {
             let program_time = from + span(rate, ticks * at);
+            let decode = last.head.decode + last.ticks + ticks * at;
             let init = last.head.init.clone();
-            self.open = Some(Segment::new(SegmentHead { number, program_time, discontinuity: false, init }));
+            let discontinuity = false;
+            self.open = Some(Segment::new(SegmentHead { number, program_time, discontinuity, init, decode }));
             for n in 0..parts {
                 let ticks = ticks * (n + 1) / parts - ticks * n / parts;
                 self.push(Part {
@@ -221,6 +315,7 @@ impl Window {
         let Some(open) = &mut self.open else { return };
         open.ticks += part.ticks;
         self.ticks += part.ticks;
+        self.held_ticks += part.ticks;
         self.bytes += part.data.len();
         open.parts.push(part);
     }
@@ -269,22 +364,60 @@ impl Window {
     }
 
     fn shrink(&mut self) {
+        self.let_go();
         while let Some(oldest) = self.segments.front() {
             let rest = self.ticks - oldest.ticks;
-            let too_much = rest >= self.limits.ticks || self.bytes > self.limits.bytes;
-            if !too_much || rest < self.limits.least_ticks {
+            if !self.is_too_much(rest) || rest < self.limits.least_ticks {
                 break;
             }
-            self.ticks = rest;
-            self.bytes -= oldest.bytes();
-            self.discontinuity_sequence += u64::from(oldest.head.discontinuity);
-            self.removed.extend(self.segments.pop_front());
+            let oldest = self.drop_oldest();
+            self.removed.extend(oldest);
         }
         let mut kept: i64 = self.removed.iter().map(|segment| segment.ticks).sum();
         while kept > self.limits.grace_ticks
             && let Some(gone) = self.removed.pop_front()
         {
             kept -= gone.ticks;
+        }
+    }
+
+    /// Whether the list is too long, of which `rest` ticks are left without its oldest segment.
+    fn is_too_much(&self, rest: i64) -> bool {
+        let limits = &self.limits;
+        let unstored = self.segments.get(self.away).map_or(0, |oldest| self.held_ticks - oldest.ticks);
+        rest >= limits.ticks
+            || self.bytes > limits.bytes
+            || self.away_bytes > limits.stored_bytes
+            || unstored >= limits.held_ticks
+    }
+
+    fn drop_oldest(&mut self) -> Option<Arc<Segment>> {
+        let oldest = self.segments.pop_front()?;
+        self.ticks -= oldest.ticks;
+        self.discontinuity_sequence += u64::from(oldest.head.discontinuity);
+        if self.away > 0 {
+            self.away -= 1;
+            self.away_bytes -= oldest.bytes();
+        } else {
+            self.held_ticks -= oldest.ticks;
+            self.bytes -= oldest.bytes();
+        }
+        Some(oldest)
+    }
+
+    /// Segments that are stored and behind the live part are no longer held.
+    fn let_go(&mut self) {
+        while let Some(oldest) = self.segments.get_mut(self.away) {
+            let is_stored = Some(oldest.head.number) <= self.stored_to;
+            if !is_stored || self.held_ticks - oldest.ticks < self.limits.live_ticks {
+                return;
+            }
+            let stored = Stored { bytes: oldest.held(), keyframe_bytes: oldest.keyframe().unwrap_or(0) };
+            self.held_ticks -= oldest.ticks;
+            self.bytes -= stored.bytes;
+            self.away_bytes += stored.bytes;
+            self.away += 1;
+            *oldest = Arc::new(Segment::only_stored(oldest.head.clone(), oldest.ticks, stored));
         }
     }
 }
@@ -295,124 +428,5 @@ fn span(rate: ClockRate, ticks: i64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RATE: ClockRate = ClockRate::VIDEO;
-
-    fn window(ticks: i64, bytes: usize) -> Window {
-        let (rate, part, segment) = (RATE, 4, 30);
-        Window::new(WindowLimits { rate, part, segment, ticks, least_ticks: 30, grace_ticks: 20, bytes })
-    }
-
-    fn head(number: u64, discontinuity: bool) -> SegmentHead {
-        let init = Arc::new(Init { number: 0, data: Bytes::new() });
-        SegmentHead { number, program_time: ProgramTime::default(), discontinuity, init }
-    }
-
-    fn part(ticks: i64, data: &'static [u8]) -> Part {
-        Part { ticks, independent: true, gap: false, keyframe_bytes: 0, data: Bytes::from_static(data) }
-    }
-
-    fn numbers(segments: &[Arc<Segment>]) -> Vec<u64> {
-        segments.iter().map(|segment| segment.head.number).collect()
-    }
-
-    #[test]
-    fn a_segment_is_its_parts_byte_for_byte() {
-        let mut window = window(100, 1 << 20);
-        window.begin(head(5, false));
-        assert!(window.listed().is_empty(), "nothing to play in it yet");
-        window.push(part(4, b"abc"));
-        window.push(part(6, b"de"));
-        assert!(!window.listed()[0].complete);
-        window.end();
-        let segment = &window.listed()[0];
-        assert_eq!(&segment.data[..], b"abcde");
-        assert_eq!(&segment.parts[1].data[..], b"de");
-        assert_eq!(segment.ticks, 10);
-    }
-
-    #[test]
-    fn the_oldest_go_first_by_time_and_by_bytes_but_never_too_many() {
-        for (mut window, kept) in [(window(50, 1 << 20), 5), (window(1_000, 40), 4), (window(1_000, 5), 3)] {
-            for number in 0..9 {
-                window.begin(head(number, number == 2));
-                window.push(part(10, b"0123456789"));
-            }
-            window.end();
-            let listed = numbers(&window.listed());
-            assert_eq!(listed.len(), kept, "{listed:?}");
-            assert_eq!(listed.last(), Some(&8));
-            assert_eq!(window.discontinuity_sequence(), 1);
-            assert_eq!(numbers(&window.removed()).last(), Some(&(listed[0] - 1)), "still served for a while");
-            assert_eq!(window.removed().len(), 2);
-        }
-    }
-
-    /// A segment of 2 s on 90 kHz that begins `seconds` after 1970, in playlists of 3 s and 216 ms.
-    fn later(number: u64, seconds: u64, discontinuity: bool) -> SegmentHead {
-        let program_time = ProgramTime::default() + Duration::from_secs(seconds);
-        SegmentHead { program_time, ..head(number, discontinuity) }
-    }
-
-    fn real(window_seconds: i64) -> Window {
-        let limits = WindowLimits {
-            rate: RATE,
-            part: 19_440,
-            segment: 270_000,
-            ticks: window_seconds * 90_000,
-            least_ticks: 810_000,
-            grace_ticks: 0,
-            bytes: 1 << 20,
-        };
-        Window::new(limits)
-    }
-
-    #[test]
-    fn numbers_left_out_are_gaps() {
-        let mut window = window(1_000, 1 << 20);
-        window.begin(head(3, false));
-        window.push(part(10, b"x"));
-        window.begin(head(6, true));
-        window.push(part(10, b"y"));
-        let listed = window.listed();
-        assert_eq!(numbers(&listed), [3, 4, 5, 6]);
-        assert_eq!(listed.iter().map(|s| s.is_gap()).collect::<Vec<_>>(), [false, true, true, false]);
-    }
-
-    #[test]
-    fn gaps_share_the_missing_time_in_parts_that_are_not_too_long() {
-        for (missing, seconds, each) in [(3, 6, 2.0), (3, 7, 7.0 / 3.0), (100, 200, 2.0), (2, 60, 3.0)] {
-            let mut window = real(1_000);
-            window.begin(later(7, 10, false));
-            window.push(part(180_000, b"x"));
-            window.begin(later(8 + missing, 12 + seconds, true));
-            window.push(part(18_000, b"y"));
-            let listed = window.listed();
-            assert_eq!(numbers(&listed), (7..=8 + missing).collect::<Vec<_>>());
-            for pair in listed[..=usize::try_from(missing).unwrap()].windows(2) {
-                let step = pair[1].head.program_time - pair[0].head.program_time;
-                assert!((step - RATE.nanos(pair[0].ticks)).abs() < 1_000_000, "the date runs on by EXTINF");
-                assert!((pair[1].ticks as f64 / 90_000.0 - each).abs() < 0.000_1);
-                assert!(pair[1].parts.iter().all(|part| part.gap && (1..=19_440).contains(&part.ticks)));
-                assert_eq!(pair[1].parts.iter().map(|part| part.ticks).sum::<i64>(), pair[1].ticks);
-                assert!(!pair[1].head.discontinuity);
-            }
-        }
-    }
-
-    #[test]
-    fn however_many_gaps_there_are_numbers_are_right_and_the_window_is_as_long_as_ever() {
-        let mut window = real(20);
-        window.begin(later(0, 0, false));
-        window.push(part(180_000, b"x"));
-        window.begin(later(10_001, 20_002, true));
-        window.push(part(18_000, b"y"));
-        let listed = numbers(&window.listed());
-        assert_eq!(listed.last(), Some(&10_001));
-        assert!(listed.windows(2).all(|pair| pair[1] == pair[0] + 1));
-        assert!((9..=12).contains(&listed.len()), "{listed:?}");
-        assert_eq!(window.discontinuity_sequence(), 0);
-    }
-}
+#[path = "window_tests.rs"]
+mod tests;

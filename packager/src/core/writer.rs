@@ -41,6 +41,22 @@ impl Writer {
         }
     }
 
+    /// Its playlist goes on behind these segments, oldest first: see [`Window::restore`].
+    pub fn restore(&mut self, segments: Vec<Segment>, discontinuity_sequence: u64) {
+        self.edge = segments.last().map_or(0, |last| last.head.decode + last.ticks);
+        self.window = Window::restore(self.window.limits(), segments, discontinuity_sequence);
+    }
+
+    /// The store has its listed segments up to `number`.
+    pub fn handle_stored(&mut self, number: u64) {
+        self.window.handle_stored(number);
+    }
+
+    /// The store is full.
+    pub fn make_room(&mut self) {
+        self.window.make_room();
+    }
+
     /// Ticks per second.
     #[must_use]
     pub const fn rate(&self) -> ClockRate {
@@ -108,6 +124,7 @@ impl Writer {
             program_time: plan.program_time(self.rate, presentation),
             discontinuity: plan.discontinuity && !fresh,
             init,
+            decode: self.edge,
         };
         self.window.begin(head);
         self.segment_ticks = 0;

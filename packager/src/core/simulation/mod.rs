@@ -63,7 +63,13 @@ impl Session {
 
     pub(crate) fn with_window(window: Duration) -> Self {
         let owner = FeedOwner::new("demo".parse().unwrap(), FeedSettings::default(), BEGIN);
-        let limits = Limits { window, bytes: 64 << 20, patience: Patience::default() };
+        let limits = Limits {
+            window,
+            held: window,
+            bytes: 64 << 20,
+            stored_bytes: usize::MAX,
+            patience: Patience::default(),
+        };
         let core = FeedPackager::new(limits, Arc::new(owner.info()));
         Self {
             owner,
