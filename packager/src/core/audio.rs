@@ -136,7 +136,7 @@ impl AudioTrack {
             self.init = Some(Arc::new(Init { number, data: init.data.clone() }));
         }
         self.newest = last.map(|last| last.number);
-        self.writer.restore(past.segments, past.discontinuity_sequence);
+        self.writer.restore(past);
     }
 
     /// Packets left out since the beginning: malformed ones, and those that came when their time was over.

@@ -151,6 +151,7 @@ impl Instance {
         if let (Some(audio), Some(past)) = (&mut instance.audio, take("audio0")) {
             audio.restore(past);
         }
+        instance.writers_mut().for_each(|writer| writer.skip_to(past.next, past.until));
         instance
     }
 
@@ -166,6 +167,11 @@ impl Instance {
         if let Some(writer) = self.writer_mut(rendition) {
             writer.make_room();
         }
+    }
+
+    fn writers_mut(&mut self) -> impl Iterator<Item = &mut Writer> {
+        let video = self.video.iter_mut().chain(self.layers.iter_mut().flat_map(Layers::tracks_mut));
+        video.map(VideoTrack::writer_mut).chain(self.audio.as_mut().map(AudioTrack::writer_mut))
     }
 
     fn writer_mut(&mut self, rendition: &str) -> Option<&mut Writer> {

@@ -201,66 +201,9 @@ mod tests {
     use crate::core::lineup::Lineup;
     use crate::core::record::restore;
     use crate::core::snapshot::{Header, RenditionMedia};
+    use crate::core::testing::MemoryStore;
     use crate::core::testing::segment;
     use crate::core::window::{Init, Segment};
-
-    /// A store in memory.
-    #[derive(Default)]
-    struct Store {
-        instance: Option<InstanceRecord>,
-        found: BTreeMap<String, Found>,
-        pages: BTreeMap<(String, u64), Vec<SegmentRecord>>,
-        steps: usize,
-    }
-
-    impl Store {
-        fn apply(&mut self, step: &Step) {
-            self.steps += 1;
-            match step.clone() {
-                Step::WriteInstance(record) => self.instance = Some(*record),
-                Step::Write(object, data) => {
-                    let found = self.found.entry(object.rendition).or_default();
-                    match object.name {
-                        Name::Init(number) => drop(found.inits.insert(number, data)),
-                        Name::Segment(number) => drop(found.sizes.insert(number, data.len())),
-                        Name::Page(_) => unreachable!(),
-                    }
-                }
-                Step::WritePage(Object { rendition, name: Name::Page(page) }, records) => {
-                    self.pages.insert((rendition, page), records);
-                }
-                Step::WritePage(..) => unreachable!(),
-                Step::Delete(Object { rendition, name }) => {
-                    let found = self.found.entry(rendition.clone()).or_default();
-                    let was_there = match name {
-                        Name::Init(number) => found.inits.remove(&number).is_some(),
-                        Name::Segment(number) => found.sizes.remove(&number).is_some(),
-                        Name::Page(page) => self.pages.remove(&(rendition, page)).is_some(),
-                    };
-                    assert!(was_there);
-                }
-            }
-        }
-
-        /// Does everything there is to do.
-        fn keep(&mut self, keeper: &mut Keeper, snapshot: &FeedSnapshot) {
-            let record = record(snapshot);
-            while let Some(step) = keeper.next(snapshot, &record) {
-                self.apply(&step);
-                keeper.done(step);
-            }
-        }
-
-        /// What another process finds.
-        fn found(mut self) -> BTreeMap<String, Found> {
-            for ((rendition, _), records) in self.pages {
-                let found = self.found.entry(rendition).or_default();
-                found.segments.extend(records.into_iter().map(|record| (record.number, record)));
-            }
-            self.found.values_mut().for_each(Found::mend);
-            self.found
-        }
-    }
 
     fn record(snapshot: &FeedSnapshot) -> InstanceRecord {
         let feed = FeedPast {
@@ -273,6 +216,10 @@ mod tests {
             map: TimelineMap { version: 1, anchor: ProgramTime::default(), tracks: Vec::new() },
         };
         InstanceRecord::of(snapshot, feed).unwrap()
+    }
+
+    fn keep(store: &mut MemoryStore, keeper: &mut Keeper, snapshot: &FeedSnapshot) {
+        store.keep(keeper, snapshot, &record(snapshot));
     }
 
     /// A snapshot that lists `from..to` and a growing one behind; number 5 begins behind a discontinuity and with another init
@@ -315,8 +262,8 @@ mod tests {
 
     #[test]
     fn what_is_listed_is_stored_in_order_and_what_is_not_is_deleted() {
-        let (mut keeper, mut store) = (Keeper::default(), Store::default());
-        store.keep(&mut keeper, &snapshot(0, 10));
+        let (mut keeper, mut store) = (Keeper::default(), MemoryStore::default());
+        keep(&mut store, &mut keeper, &snapshot(0, 10));
         assert_eq!(stored(&keeper), Some(9), "not the one that grows");
         let found = &store.found["video0"];
         assert_eq!(
@@ -326,9 +273,9 @@ mod tests {
         );
         assert_eq!(found.inits.len(), 2);
         let steps = store.steps;
-        store.keep(&mut keeper, &snapshot(0, 10));
+        keep(&mut store, &mut keeper, &snapshot(0, 10));
         assert_eq!(store.steps, steps, "once");
-        store.keep(&mut keeper, &snapshot(40, 80));
+        keep(&mut store, &mut keeper, &snapshot(40, 80));
         let found = &store.found["video0"];
         assert_eq!(found.sizes.keys().copied().collect::<Vec<_>>(), (40..80).collect::<Vec<_>>());
         assert_eq!(found.inits.keys().copied().collect::<Vec<_>>(), [1]);
@@ -365,9 +312,9 @@ mod tests {
 
     #[test]
     fn another_process_finds_what_was_listed() {
-        let (mut keeper, mut store) = (Keeper::default(), Store::default());
+        let (mut keeper, mut store) = (Keeper::default(), MemoryStore::default());
         let left = snapshot(3, 12);
-        store.keep(&mut keeper, &left);
+        keep(&mut store, &mut keeper, &left);
         let instance = store.instance.clone().unwrap();
         let found = store.found();
         let after = ProgramTime::from_unix_nanos(26_000_000_000);
@@ -394,8 +341,8 @@ mod tests {
     #[test]
     fn of_a_store_with_holes_the_newest_without_one_are_listed() {
         for damage in ["file", "size", "record", "init"] {
-            let (mut keeper, mut store) = (Keeper::default(), Store::default());
-            store.keep(&mut keeper, &snapshot(0, 10));
+            let (mut keeper, mut store) = (Keeper::default(), MemoryStore::default());
+            keep(&mut store, &mut keeper, &snapshot(0, 10));
             let kept = store.found.get_mut("video0").unwrap();
             match damage {
                 "file" => drop(kept.sizes.remove(&4)),

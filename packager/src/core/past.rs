@@ -1,5 +1,7 @@
 //! Playlists that go on in another process: what has to be known of them.
 
+use bicast_shared::time::ProgramTime;
+
 use crate::core::lineup::Lineup;
 use crate::core::snapshot::RenditionMedia;
 use crate::core::window::Segment;
@@ -13,6 +15,10 @@ pub struct Past {
     pub lineup: Lineup,
     /// Its renditions, the main one first.
     pub renditions: Vec<PastRendition>,
+    /// The number of the next segment. Those before it that are not stored may have been listed: they are gaps.
+    pub next: u64,
+    /// UTC of the moment up to which nothing is there.
+    pub until: ProgramTime,
 }
 
 /// A rendition of it.

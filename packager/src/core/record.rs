@@ -114,7 +114,7 @@ impl SegmentRecord {
 }
 
 /// What was found in the store of a rendition.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The records of its segments.
     pub segments: BTreeMap<u64, SegmentRecord>,
@@ -212,6 +212,8 @@ pub fn restore(
         name: record.instance.clone(),
         lineup: record.lineup,
         renditions: renditions.filter_map(|one| Some(found.get(&one.name)?.rendition(one))).collect(),
+        next,
+        until: now,
     };
     let resumption = Resumption { past: record.feed.clone(), next_segment: SegmentNumber(next), edge_nanos };
     Some(Restored { past, resumption, newest })

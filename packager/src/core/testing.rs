@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "only tests and fuzz targets are built with it")]
 #![cfg_attr(fuzzing, allow(dead_code, reason = "fuzz targets use a part of it"))]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use bicast_shared::packet::{MediaPacket, Stamp};
 use bicast_shared::time::{MediaTime, ProgramTime};
 use bytes::Bytes;
 
+use crate::core::keeper::{Keeper, Name, Object, Step};
+use crate::core::record::{Found, InstanceRecord, SegmentRecord};
+use crate::core::snapshot::FeedSnapshot;
 use crate::core::window::{Init, Part, Segment, SegmentHead};
 
 /// The instant `millis` after an arbitrary one, the same in the whole test process.
@@ -90,4 +94,61 @@ pub(crate) fn segment(number: u64, parts: usize, complete: bool) -> Segment {
     let ticks = 200 * i64::try_from(parts.len()).unwrap();
     let data = if complete { Bytes::from(b"part".repeat(parts.len())) } else { Bytes::new() };
     Segment { head, parts, ticks, complete, data, stored: None }
+}
+
+/// A store in memory.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryStore {
+    pub(crate) instance: Option<InstanceRecord>,
+    pub(crate) found: BTreeMap<String, Found>,
+    pub(crate) pages: BTreeMap<(String, u64), Vec<SegmentRecord>>,
+    pub(crate) steps: usize,
+}
+
+impl MemoryStore {
+    fn apply(&mut self, step: &Step) {
+        self.steps += 1;
+        match step.clone() {
+            Step::WriteInstance(record) => self.instance = Some(*record),
+            Step::Write(object, data) => {
+                let found = self.found.entry(object.rendition).or_default();
+                match object.name {
+                    Name::Init(number) => drop(found.inits.insert(number, data)),
+                    Name::Segment(number) => drop(found.sizes.insert(number, data.len())),
+                    Name::Page(_) => unreachable!(),
+                }
+            }
+            Step::WritePage(Object { rendition, name: Name::Page(page) }, records) => {
+                self.pages.insert((rendition, page), records);
+            }
+            Step::WritePage(..) => unreachable!(),
+            Step::Delete(Object { rendition, name }) => {
+                let found = self.found.entry(rendition.clone()).or_default();
+                let was_there = match name {
+                    Name::Init(number) => found.inits.remove(&number).is_some(),
+                    Name::Segment(number) => found.sizes.remove(&number).is_some(),
+                    Name::Page(page) => self.pages.remove(&(rendition, page)).is_some(),
+                };
+                assert!(was_there);
+            }
+        }
+    }
+
+    /// Does everything there is to do.
+    pub(crate) fn keep(&mut self, keeper: &mut Keeper, snapshot: &FeedSnapshot, record: &InstanceRecord) {
+        while let Some(step) = keeper.next(snapshot, record) {
+            self.apply(&step);
+            keeper.done(step);
+        }
+    }
+
+    /// What another process finds.
+    pub(crate) fn found(mut self) -> BTreeMap<String, Found> {
+        for ((rendition, _), records) in self.pages {
+            let found = self.found.entry(rendition).or_default();
+            found.segments.extend(records.into_iter().map(|record| (record.number, record)));
+        }
+        self.found.values_mut().for_each(Found::mend);
+        self.found
+    }
 }

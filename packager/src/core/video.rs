@@ -180,10 +180,10 @@ impl VideoTrack {
     /// Its playlist goes on.
     pub fn restore(&mut self, past: PastRendition) {
         if let RenditionMedia::Video { width, height, .. } = past.media {
-            self.before = Described { codecs: past.codecs, width, height };
+            self.before = Described { codecs: past.codecs.clone(), width, height };
         }
         self.init = past.segments.iter().rev().map(|s| &s.head.init).find(|init| !init.is_missing()).cloned();
-        self.pictures.writer.restore(past.segments, past.discontinuity_sequence);
+        self.pictures.writer.restore(past);
     }
 
     /// How players are told of it; without codecs before a keyframe has come.

@@ -269,6 +269,14 @@ impl Window {
         self.open = Some(Segment::new(head));
     }
 
+    /// The numbers before `next` are gaps that are listed now, and share the time until `until`.
+    pub fn skip_to(&mut self, next: u64, until: ProgramTime) {
+        if let Some(last) = self.segments.back().cloned() {
+            let head = SegmentHead { number: next, program_time: until, ..last.head.clone() };
+            self.list_gaps(&last, &head);
+        }
+    }
+
     fn list_gaps(&mut self, last: &Segment, head: &SegmentHead) {
         let first = last.head.number + 1;
         let count = i64::try_from(head.number.saturating_sub(first)).unwrap_or(i64::MAX);

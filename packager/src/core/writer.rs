@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::core::cmaf::{Sample, fragment};
+use crate::core::past::PastRendition;
 use crate::core::plan::SegmentPlan;
 use crate::core::window::{Init, Part, Segment, SegmentHead, Window, WindowLimits};
-use bicast_shared::time::ClockRate;
+use bicast_shared::time::{ClockRate, ProgramTime};
 
 /// The writer of one rendition.
 #[derive(Debug)]
@@ -41,10 +42,16 @@ impl Writer {
         }
     }
 
-    /// Its playlist goes on behind these segments, oldest first: see [`Window::restore`].
-    pub fn restore(&mut self, segments: Vec<Segment>, discontinuity_sequence: u64) {
+    /// Its playlist goes on.
+    pub fn restore(&mut self, past: PastRendition) {
+        let PastRendition { segments, discontinuity_sequence, .. } = past;
         self.edge = segments.last().map_or(0, |last| last.head.decode + last.ticks);
         self.window = Window::restore(self.window.limits(), segments, discontinuity_sequence);
+    }
+
+    /// Nothing will stand in the numbers before `next`, nor at any time before `until`.
+    pub fn skip_to(&mut self, next: u64, until: ProgramTime) {
+        self.window.skip_to(next, until);
     }
 
     /// The store has its listed segments up to `number`.

@@ -5,6 +5,7 @@ mod files;
 mod layers;
 mod publisher;
 mod reader;
+mod restart;
 mod runs;
 
 use std::collections::BTreeSet;
@@ -56,6 +57,10 @@ pub(crate) fn tracks(video: Option<Codec>, audio: bool) -> Vec<TrackInfo> {
     tracks
 }
 
+fn limits(window: Duration) -> Limits {
+    Limits { window, held: window, bytes: 64 << 20, stored_bytes: usize::MAX, patience: Patience::default() }
+}
+
 impl Session {
     pub(crate) fn new() -> Self {
         Self::with_window(Duration::from_secs(300))
@@ -63,13 +68,7 @@ impl Session {
 
     pub(crate) fn with_window(window: Duration) -> Self {
         let owner = FeedOwner::new("demo".parse().unwrap(), FeedSettings::default(), BEGIN);
-        let limits = Limits {
-            window,
-            held: window,
-            bytes: 64 << 20,
-            stored_bytes: usize::MAX,
-            patience: Patience::default(),
-        };
+        let limits = limits(window);
         let core = FeedPackager::new(limits, Arc::new(owner.info()));
         Self {
             owner,

@@ -131,6 +131,11 @@ impl Publisher {
     }
 
     /// High profile with two B-frames: sent I P B B P B B …, shown I B B P B B P ….
+    /// One that sends nothing.
+    pub(crate) fn silent() -> Self {
+        Self { video: false, audio: false, ..Self::new(BASELINE, 30.0) }
+    }
+
     pub(crate) fn with_b_frames() -> Self {
         let composition = |n| match n {
             0 => 0,

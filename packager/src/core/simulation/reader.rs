@@ -84,6 +84,19 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The process has ended and another one goes on: what is behind segment `kept` was never stored.
+    pub(crate) fn handle_restart(&mut self, kept: u64) {
+        for track in self.tracks.values_mut() {
+            track.hint = None;
+            track.end = None;
+            track.parts.clear();
+            track.segments.retain(|number, _| *number <= kept);
+            track.program_times.retain(|number, _| *number <= kept);
+        }
+    }
+}
+
 fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let rest = line.split_once(&format!("{name}="))?.1;
     Some(match rest.strip_prefix('"') {
