@@ -313,7 +313,7 @@ impl Section {
         let kind: String = kind.trim().chars().take(64).collect();
         let all = format == "*";
         for codec in &mut self.codecs {
-            if (all || format.parse() == Ok(codec.payload_type)) && codec.feedback.len() < 32 {
+            if (all || payload_type(format) == Some(codec.payload_type)) && codec.feedback.len() < 32 {
                 codec.feedback.push(kind.clone());
             }
         }
@@ -356,8 +356,9 @@ impl Section {
     /// Puts the codecs into the order of the formats: that is the offerer's preference (RFC 3264, 5.1).
     fn settle(&mut self) {
         let formats = &self.formats;
-        let place =
-            |codec: &OfferedCodec| formats.iter().position(|format| format.parse() == Ok(codec.payload_type));
+        let place = |codec: &OfferedCodec| {
+            formats.iter().position(|format| payload_type(format) == Some(codec.payload_type))
+        };
         self.codecs.retain(|codec| !codec.name.is_empty() && place(codec).is_some());
         self.codecs.sort_by_key(|codec| place(codec));
     }
@@ -394,8 +395,9 @@ pub(super) fn mid(value: &str) -> Option<String> {
     is_token(value).then(|| value.to_owned())
 }
 
+/// One spelling a number: an answer to `0111` that says `111` would name a format that was not offered.
 fn payload_type(format: &str) -> Option<u8> {
-    format.parse().ok().filter(|payload_type| *payload_type < 128)
+    format.parse().ok().filter(|payload_type: &u8| *payload_type < 128 && payload_type.to_string() == format)
 }
 
 fn extension(value: &str) -> Option<(u16, String)> {

@@ -66,6 +66,17 @@ fn a_codecs_lines_may_come_in_any_order_and_the_first_of_a_kind_counts() {
 }
 
 #[test]
+fn a_payload_type_has_one_spelling() {
+    for other in ["0103", "+103"] {
+        let offer = Offer::parse(&PUBLISHER.replace(" 103 ", &format!(" {other} "))).unwrap();
+        assert!(
+            offer.sections.iter().flat_map(|s| &s.codecs).all(|codec| codec.payload_type != 103),
+            "{other}"
+        );
+    }
+}
+
+#[test]
 fn layers_stand_in_the_order_of_preference() {
     let offer = Offer::parse(SIMULCAST).unwrap();
     assert!(offer.sections[0].simulcast);
