@@ -1,5 +1,6 @@
 //! The packager's settings.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,27 @@ pub struct Config {
     pub start_wait_seconds: u32,
     /// Feeds that are still served after they ended, for the length of their window.
     pub max_ended_feeds: u32,
+    /// Seconds of media kept in memory per feed, and so the most that playlists list while nothing is stored (20 to 86,400).
+    pub memory_seconds: u32,
+    /// What is stored.
+    pub dvr: DvrConfig,
+}
+
+/// Segments on disk: the section `[packager.dvr]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DvrConfig {
+    /// The folder where segments are stored, so that viewers can rewind over a feed's whole window, also after a restart. It is
+    /// this process's alone. Where it is empty, everything is kept in memory.
+    pub directory: PathBuf,
+    /// Megabytes stored per feed. When they are reached before the feed's window is full, it is shorter.
+    pub max_megabytes_per_feed: u32,
+}
+
+impl Default for DvrConfig {
+    fn default() -> Self {
+        Self { directory: PathBuf::new(), max_megabytes_per_feed: 16_384 }
+    }
 }
 
 impl Default for Config {
@@ -32,7 +54,15 @@ impl Default for Config {
             loss_patience_ms: 250,
             start_wait_seconds: 8,
             max_ended_feeds: 32,
+            memory_seconds: 300,
+            dvr: DvrConfig::default(),
         }
+    }
+}
+
+impl DvrConfig {
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        Some(self.directory.as_path()).filter(|directory| !directory.as_os_str().is_empty())
     }
 }
 
@@ -46,14 +76,24 @@ impl Config {
         (self.max_megabytes_per_feed.max(1) as usize) << 20
     }
 
+    /// How much can be listed of a feed with such a window.
+    pub(crate) fn window(&self, window: Duration) -> Duration {
+        if self.dvr.directory().is_some() { window } else { window.min(self.memory()) }
+    }
+
+    fn memory(&self) -> Duration {
+        Duration::from_secs(u64::from(self.memory_seconds.max(20)))
+    }
+
     /// How much is kept of a feed with such a window.
     pub(crate) fn limits(&self, window: Duration) -> Limits {
         let time = Duration::from_millis(u64::from(self.loss_patience_ms.min(5_000)));
+        let window = self.window(window);
         Limits {
             window,
-            held: window,
+            held: window.min(self.memory()),
             bytes: self.bytes_per_feed(),
-            stored_bytes: 0,
+            stored_bytes: (self.dvr.max_megabytes_per_feed.max(1) as usize) << 20,
             patience: Patience { time, ..Patience::default() },
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bicast_shared::clock;
 use bicast_shared::feed::bus::{Feed, FeedBus, FeedSubscriber, StartAt};
 use bicast_shared::feed::info::{FeedInfo, FeedState};
+use bicast_shared::feed::owner::FeedOwner;
 use bicast_shared::id::{FeedId, SegmentNumber};
 use bicast_shared::media::TrackKind;
 use bicast_shared::packet::MediaPacket;
@@ -18,40 +19,78 @@ use tokio_util::task::TaskTracker;
 
 use crate::core::feed::FeedPackager;
 use crate::core::instance::Totals;
+use crate::core::keeper::Keeper;
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
+use crate::dvr::keep::KeptFeed;
+use crate::dvr::load::Loaded;
 use crate::store::{FeedEntry, Store};
 
 /// Packets read at once from a stream: more than a keyframe at any sane bitrate.
 const BATCH: usize = 512;
 
-/// Follows the bus: every feed that comes gets its task. Ends when `stop` is cancelled.
-pub(crate) async fn follow(bus: FeedBus, store: Arc<Store>, stop: CancellationToken, tasks: TaskTracker) {
-    let mut feeds = bus.watch();
-    let mut known: BTreeMap<FeedId, ProgramTime> = BTreeMap::new();
-    loop {
-        let current = feeds.borrow_and_update().clone();
-        known.retain(|id, _| current.contains_key(id));
-        for (id, feed) in current.iter() {
-            let info = feed.info();
-            let since = info.since;
-            if known.insert(id.clone(), since) != Some(since) {
-                let entry = store.begin(id, info.settings.window);
-                let task = FeedTask { feed: feed.clone(), store: store.clone(), entry, stop: stop.clone() };
-                tasks.spawn(task.run());
+/// What all feeds' tasks have in common.
+pub(crate) struct Shell {
+    pub(crate) bus: FeedBus,
+    pub(crate) store: Arc<Store>,
+    /// Playlists end.
+    pub(crate) stop: CancellationToken,
+    /// Playlists are left for another process.
+    pub(crate) hold: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Shell {
+    /// Takes up what a process before has left: when this returns, those that were over are served, and the others on the bus.
+    pub(crate) fn take_up(&self, left: Vec<Loaded>) -> BTreeMap<FeedId, Loaded> {
+        let mut restored = BTreeMap::new();
+        for loaded in left {
+            let past = &loaded.restored.resumption.past;
+            let id = past.id.clone();
+            tracing::info!(feed = %id, over = loaded.over.is_some(), "a feed goes on from the DVR");
+            if loaded.over.is_some() {
+                let entry = self.store.begin(&id, self.store.config.window(past.settings.window));
+                self.tasks.spawn(self.task(entry).serve_over(loaded));
+            } else if self.bus.resume(loaded.restored.resumption.clone()) {
+                restored.insert(id, loaded);
             }
         }
-        tokio::select! {
-            changed = feeds.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
+        restored
+    }
+
+    /// Follows the bus: every feed that comes gets its task. Ends with the packager.
+    pub(crate) async fn follow(self, mut restored: BTreeMap<FeedId, Loaded>) {
+        let mut feeds = self.bus.watch();
+        let mut known: BTreeMap<FeedId, ProgramTime> = BTreeMap::new();
+        loop {
+            let current = feeds.borrow_and_update().clone();
+            known.retain(|id, _| current.contains_key(id));
+            for (id, feed) in current.iter() {
+                let info = feed.info();
+                let since = info.since;
+                if known.insert(id.clone(), since) != Some(since) {
+                    let entry = self.store.begin(id, self.store.config.window(info.settings.window));
+                    let loaded = restored.remove(id).filter(|loaded| loaded.is_of(since));
+                    self.tasks.spawn(self.task(entry).run(feed.clone(), loaded));
+                }
+            }
+            tokio::select! {
+                changed = feeds.changed() => if changed.is_err() { return },
+                () = self.stop.cancelled() => return,
+                () = self.hold.cancelled() => return,
+            }
         }
+    }
+
+    fn task(&self, entry: Arc<FeedEntry>) -> FeedTask {
+        FeedTask { store: self.store.clone(), entry, stop: self.stop.clone(), hold: self.hold.clone() }
     }
 }
 
 struct FeedTask {
-    feed: Feed,
     store: Arc<Store>,
     entry: Arc<FeedEntry>,
     stop: CancellationToken,
+    hold: CancellationToken,
 }
 
 #[derive(Default)]
@@ -97,62 +136,113 @@ impl Streams {
 }
 
 impl FeedTask {
-    async fn run(self) {
-        let id = self.feed.id().clone();
+    async fn run(self, feed: Feed, loaded: Option<Loaded>) {
+        let id = feed.id().clone();
         tracing::info!(feed = %id, "packaging begins");
-        let mut info = self.feed.watch();
-        let mut core = FeedPackager::new(self.store.config.limits(self.entry.window), self.feed.info());
+        let limits = self.store.config.limits(feed.info().settings.window);
+        let (mut core, keeper) = match loaded {
+            Some(Loaded { restored, keeper, .. }) => {
+                (FeedPackager::restore(limits, feed.info(), restored.past), keeper)
+            }
+            None => (FeedPackager::new(limits, feed.info()), Keeper::default()),
+        };
+        let mut kept = self.keep(&id, Some(&feed), keeper);
+        let mut info = feed.watch();
         let mut streams = Streams::default();
         let mut counted = Totals::default();
-        let mut ended = false;
-        while !ended {
+        let (mut ended, mut held) = (false, false);
+        while !ended && !held {
+            if core.take_changed() {
+                self.publish(&feed, &core, &mut counted, &kept);
+            }
             let wake = [core.poll_timeout(), self.entry.next_expiry()].into_iter().flatten().min();
             tokio::select! {
                 () = streams.ready() => {}
                 changed = info.changed() => ended |= changed.is_err(),
                 () = sleep_until(wake) => {}
+                () = kept.changed() => {
+                    kept.tell(&mut core);
+                    self.report(&core.snapshot(), &feed.info(), &kept);
+                }
                 () = self.stop.cancelled() => ended = true,
+                () = self.hold.cancelled() => held = true,
             }
             let now = clock::now();
-            let current = take_in(&self.feed, &mut core, &mut streams, now);
+            let current = take_in(&feed, &mut core, &mut streams, now);
             core.handle_timeout(now);
             if let Some(track) = core.take_keyframe_wanted() {
-                self.feed.request_keyframe(track);
+                feed.request_keyframe(track);
             }
             ended |= current.state == FeedState::Ended;
             if ended {
                 core.end();
+            } else if held {
+                core.hold();
             }
             while let Some(over) = core.take_over() {
                 // Before the new instance is published: who waits for the old one finds its end.
                 self.store.retire(now, &self.entry, over);
             }
             self.entry.expire(now);
-            if core.take_changed() {
-                self.publish(&core, &mut counted);
-            }
+        }
+        self.publish(&feed, &core, &mut counted, &kept);
+        if held {
+            kept.hold().await;
+            return;
         }
         tracing::info!(feed = %id, "packaging has ended");
         // What is served from now on is the last snapshot; the cores' own window and the bus's rings are of no more use.
-        drop((core, streams, info));
-        let Self { feed, store, entry, stop } = self;
-        drop(feed);
-        store.end(clock::now(), &entry);
-        tokio::select! {
-            () = tokio::time::sleep(entry.window) => {}
-            () = entry.gone() => return,
-            () = stop.cancelled() => return,
-        }
-        store.forget(&id, &entry);
+        drop((core, streams, info, feed));
+        self.linger(&id, kept, self.entry.window).await;
     }
 
-    fn publish(&self, core: &FeedPackager, counted: &mut Totals) {
+    /// Serves a feed that was over when the process before ended.
+    async fn serve_over(self, loaded: Loaded) {
+        let Loaded { restored, keeper, over } = loaded;
+        let id = restored.resumption.past.id.clone();
+        let served = over.map_or(0, |over| clock::utc() - over);
+        let rest = self.entry.window.saturating_sub(Duration::from_nanos(served.max(0).unsigned_abs()));
+        let info = Arc::new(FeedOwner::resume(restored.resumption).info());
+        let mut core =
+            FeedPackager::restore(self.store.config.limits(self.entry.window), info.clone(), restored.past);
+        core.end();
+        let kept = self.keep(&id, None, keeper);
         let snapshot = core.snapshot();
-        let status = status(&snapshot, &self.feed.info(), self.entry.viewers(clock::now()));
-        count(counted, core.totals());
+        drop(core);
+        self.report(&snapshot, &info, &kept);
         self.store.publish(&self.entry, snapshot);
+        self.linger(&id, kept, rest).await;
+    }
+
+    /// Serves the last snapshot of a feed for as long as `rest`.
+    async fn linger(&self, id: &FeedId, kept: KeptFeed, rest: Duration) {
+        self.store.end(clock::now(), &self.entry);
+        tokio::select! {
+            () = tokio::time::sleep(rest) => self.store.forget(id, &self.entry),
+            () = self.entry.gone() => {}
+            () = self.stop.cancelled() => return kept.hold().await,
+            () = self.hold.cancelled() => return kept.hold().await,
+        }
+        kept.forget().await;
+    }
+
+    fn keep(&self, id: &FeedId, feed: Option<&Feed>, keeper: Keeper) -> KeptFeed {
+        let Some(dvr) = self.store.dvr.clone() else { return KeptFeed::default() };
+        KeptFeed::begin(dvr, (id.clone(), feed.cloned()), self.entry.clone(), keeper)
+    }
+
+    fn publish(&self, feed: &Feed, core: &FeedPackager, counted: &mut Totals, kept: &KeptFeed) {
+        let snapshot = core.snapshot();
+        count(counted, core.totals());
+        self.report(&snapshot, &feed.info(), kept);
+        self.store.publish(&self.entry, snapshot);
+    }
+
+    fn report(&self, snapshot: &FeedSnapshot, info: &FeedInfo, kept: &KeptFeed) {
+        let mut status = status(snapshot, info, self.entry.viewers(clock::now()));
+        status.dvr = snapshot.renditions.first().and_then(|main| kept.status(main));
         self.store.status.send_modify(|all| {
-            Arc::make_mut(all).feeds.insert(self.feed.id().clone(), status);
+            Arc::make_mut(all).feeds.insert(info.id.clone(), status);
         });
     }
 }
@@ -210,6 +300,7 @@ fn status(snapshot: &FeedSnapshot, info: &FeedInfo, viewers: u32) -> PackagerFee
         refused: snapshot.refused.clone(),
         discontinuities: snapshot.discontinuities,
         lost_access_units: snapshot.lost_access_units,
+        dvr: None,
     }
 }
 
@@ -245,7 +336,6 @@ fn packaged(rendition: &RenditionSnapshot) -> PackagedRendition {
 mod tests {
     use std::sync::Arc;
 
-    use bicast_shared::feed::owner::FeedOwner;
     use bicast_shared::feed::settings::FeedSettings;
     use bicast_shared::id::TrackId;
     use bicast_shared::media::{Codec, TrackInfo};

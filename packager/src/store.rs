@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use bicast_shared::id::FeedId;
 use bicast_shared::status::PackagerStatus;
 use bytes::Bytes;
@@ -18,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::core::playlist::{self, MediaRequest, Shape};
 use crate::core::snapshot::FeedSnapshot;
+use crate::core::window::Segment;
+use crate::dvr::{self, Dvr};
 
 /// A viewer that asked for a media playlist this long ago is still there.
 const VIEWER_TIME: Duration = Duration::from_secs(10);
@@ -29,6 +33,8 @@ const MOST_OVER: usize = 8;
 /// Everything that is served.
 pub(crate) struct Store {
     pub(crate) config: Config,
+    /// Where segments are that have left the memory.
+    pub(crate) dvr: Option<Dvr>,
     pub(crate) status: watch::Sender<Arc<PackagerStatus>>,
     feeds: RwLock<BTreeMap<FeedId, Arc<FeedEntry>>>,
     waiting: Arc<AtomicU32>,
@@ -58,6 +64,30 @@ pub(crate) struct Published {
     multivariant: [OnceLock<Arc<Text>>; 2],
     /// Per rendition: the full playlist, the delta update, the standard one, and the playlist of keyframes.
     media: Vec<[OnceLock<Arc<Text>>; 4]>,
+}
+
+/// Where the bytes of a file are.
+pub(crate) enum Media {
+    /// In memory.
+    Held(Bytes),
+    /// In the store, as the segment of this number.
+    Stored { number: u64, bytes: usize },
+}
+
+impl Media {
+    pub(crate) fn of(segment: &Segment) -> Self {
+        match segment.stored {
+            Some(stored) => Self::Stored { number: segment.head.number, bytes: stored.bytes },
+            None => Self::Held(segment.data.clone()),
+        }
+    }
+
+    pub(crate) const fn length(&self) -> usize {
+        match self {
+            Self::Held(data) => data.len(),
+            Self::Stored { bytes, .. } => *bytes,
+        }
+    }
 }
 
 /// A rendered playlist.
@@ -197,9 +227,10 @@ impl FeedEntry {
 }
 
 impl Store {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, dvr: Option<Dvr>) -> Self {
         Self {
             config,
+            dvr,
             status: watch::Sender::new(Arc::default()),
             feeds: RwLock::default(),
             waiting: Arc::default(),
@@ -209,6 +240,25 @@ impl Store {
 
     pub(crate) fn feed(&self, id: &FeedId) -> Option<Arc<FeedEntry>> {
         self.feeds.read().get(id).cloned()
+    }
+
+    /// What is asked for of a file of a rendition (feed, instance, name).
+    pub(crate) async fn read(
+        &self,
+        (feed, instance, rendition): (&FeedId, &str, &str),
+        media: Media,
+        range: Range<usize>,
+    ) -> Result<Body, dvr::Error> {
+        match (media, &self.dvr) {
+            (Media::Held(data), _) => Ok(Body::from(data.slice(range))),
+            (Media::Stored { number, .. }, Some(dvr)) => {
+                metrics::counter!("bicast_dvr_reads_total").increment(1);
+                let folder = dvr::Folder::new(feed, instance);
+                Ok(Body::from_stream(dvr.read(&folder, rendition, number, range).await?))
+            }
+            // Nothing leaves the memory without a store.
+            (Media::Stored { .. }, None) => Err(dvr::Error::Short),
+        }
     }
 
     /// A feed begins: its entry replaces that of a feed which ended under the same id.
@@ -333,7 +383,7 @@ mod tests {
 
     #[test]
     fn an_instance_that_is_over_is_served_for_its_window_and_not_too_many_are() {
-        let store = Store::new(Config::default());
+        let store = Store::new(Config::default(), None);
         let entry = FeedEntry::new(Duration::from_secs(60));
         let named = |name: &str| FeedSnapshot { instance: name.into(), ..FeedSnapshot::default() };
         store.publish(&entry, named("now"));
@@ -351,7 +401,7 @@ mod tests {
 
     #[test]
     fn an_ended_feed_goes_when_too_many_have_ended_or_another_takes_its_id() {
-        let store = Store::new(Config { max_ended_feeds: 1, ..Config::default() });
+        let store = Store::new(Config { max_ended_feeds: 1, ..Config::default() }, None);
         let ids: Vec<FeedId> = ["a", "b", "c"].iter().map(|id| id.parse().unwrap()).collect();
         let entries: Vec<Arc<FeedEntry>> =
             ids.iter().map(|id| store.begin(id, Duration::from_secs(60))).collect();

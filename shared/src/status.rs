@@ -113,6 +113,17 @@ pub struct PackagerFeedStatus {
     pub discontinuities: u64,
     /// Access units left out because they were incomplete or could not be decoded.
     pub lost_access_units: u64,
+    /// What of it is on disk; none where nothing is stored.
+    pub dvr: Option<DvrFeedStatus>,
+}
+
+/// The stored part of a feed's window.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DvrFeedStatus {
+    /// Seconds of listed media that are stored, and so there after a restart.
+    pub stored_seconds: f64,
+    /// Why nothing is stored at the moment, in words; none while everything is.
+    pub failing: Option<String>,
 }
 
 /// One media playlist of a feed.

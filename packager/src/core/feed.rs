@@ -126,6 +126,12 @@ impl FeedPackager {
         }
     }
 
+    /// The name of the current instance of its playlists; none before they begin.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        self.instance.as_ref().map(Instance::name)
+    }
+
     /// The streams it reads.
     #[must_use]
     pub fn streams(&self) -> Vec<StreamKey> {

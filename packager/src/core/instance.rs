@@ -183,6 +183,12 @@ impl Instance {
         tracks.nth(n).map(VideoTrack::writer_mut)
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What it is made of.
     #[must_use]
     pub const fn lineup(&self) -> &Lineup {

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bicast_shared::feed::past::FeedPast;
+use bicast_shared::time::ProgramTime;
 use bytes::Bytes;
 
 use crate::core::record::{Found, InstanceRecord, SegmentRecord};
@@ -87,6 +89,18 @@ impl Keeper {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.instance.as_ref().map(|record| record.instance.as_str())
+    }
+
+    /// What its feed was when its record was last written.
+    #[must_use]
+    pub fn feed(&self) -> Option<&FeedPast> {
+        self.instance.as_ref().map(|record| &record.feed)
+    }
+
+    /// When its record says that it was over.
+    #[must_use]
+    pub fn over(&self) -> Option<ProgramTime> {
+        self.instance.as_ref()?.over
     }
 
     /// What to do next; none when the store has what `snapshot` lists. Deleting comes first: it makes room.
@@ -192,10 +206,8 @@ mod tests {
     use std::sync::Arc;
 
     use bicast_shared::feed::info::{Cadence, TimelineMap};
-    use bicast_shared::feed::past::FeedPast;
     use bicast_shared::feed::settings::FeedSettings;
     use bicast_shared::id::{Epoch, SegmentNumber};
-    use bicast_shared::time::ProgramTime;
 
     use super::*;
     use crate::core::lineup::Lineup;

@@ -168,10 +168,15 @@ impl RenditionSnapshot {
     /// A segment that can be fetched.
     #[must_use]
     pub fn segment(&self, number: u64) -> Option<&Arc<Segment>> {
-        let find = |list: &'_ [Arc<Segment>]| list.iter().position(|segment| segment.head.number == number);
+        // A window has hundreds, and numbers without a hole.
+        let find = |list: &[Arc<Segment>]| {
+            let at = number.checked_sub(list.first()?.head.number)?;
+            usize::try_from(at).ok().filter(|at| *at < list.len())
+        };
         find(&self.segments)
             .and_then(|at| self.segments.get(at))
             .or_else(|| find(&self.removed).and_then(|at| self.removed.get(at)))
+            .filter(|segment| segment.head.number == number)
     }
 
     /// An init segment that a listed or served segment needs.
@@ -224,7 +229,7 @@ impl RenditionSnapshot {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a window's ticks are far below 2^52")]
-    fn to_seconds(&self, ticks: i64) -> f64 {
+    pub(crate) fn to_seconds(&self, ticks: i64) -> f64 {
         ticks as f64 / self.timescale as f64
     }
 }

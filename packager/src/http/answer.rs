@@ -1,10 +1,11 @@
 //! How answers are written: caching, compression, validators and ranges.
 
+use std::ops::Range;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bicast_shared::problem::Problem;
-use bytes::Bytes;
 
 use crate::core::snapshot::FeedSnapshot;
 use crate::store::Text;
@@ -77,28 +78,37 @@ pub(super) fn playlist(request: &HeaderMap, text: &Text, target: u32, age: Age) 
     (headers, Body::from(body)).into_response()
 }
 
-/// An init segment, a segment or a part. It never changes under its name.
-pub(super) fn media_file(request: &HeaderMap, data: &Bytes, kind: &str, etag: &str, target: u32) -> Response {
+/// An init segment, a segment or a part of `length` bytes, of which `body` gives those that are asked for. It never changes
+/// under its name.
+pub(super) async fn media_file<B: Into<Body>, E>(
+    request: &HeaderMap,
+    (kind, etag, target): (&str, &str, u32),
+    length: usize,
+    body: impl AsyncFnOnce(Range<usize>) -> Result<B, E>,
+) -> Result<Response, E> {
     let mut headers = HeaderMap::new();
     set(&mut headers, header::CACHE_CONTROL, &format!("max-age={}", (target * 6).max(60)));
     set(&mut headers, header::ETAG, etag);
     if matches(request, etag) {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     set(&mut headers, header::CONTENT_TYPE, kind);
     set(&mut headers, header::ACCEPT_RANGES, "bytes");
-    let length = data.len();
     let asked = if is_another(request, etag) { Ranged::All } else { range(request, length) };
     match asked {
-        Ranged::All => (headers, Body::from(data.clone())).into_response(),
+        Ranged::All => {
+            set(&mut headers, header::CONTENT_LENGTH, &length.to_string());
+            Ok((headers, body(0..length).await?.into()).into_response())
+        }
         Ranged::Some(start, end) => {
             let value = format!("bytes {start}-{}/{length}", end - 1);
             set(&mut headers, header::CONTENT_RANGE, &value);
-            (StatusCode::PARTIAL_CONTENT, headers, Body::from(data.slice(start..end))).into_response()
+            set(&mut headers, header::CONTENT_LENGTH, &(end - start).to_string());
+            Ok((StatusCode::PARTIAL_CONTENT, headers, body(start..end).await?.into()).into_response())
         }
         Ranged::None => {
             set(&mut headers, header::CONTENT_RANGE, &format!("bytes */{length}"));
-            (StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response()
+            Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response())
         }
     }
 }
@@ -212,15 +222,18 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_range_of_another_version_gets_everything() {
-        let data = Bytes::from_static(b"0123456789");
+    #[tokio::test]
+    async fn a_range_of_another_version_gets_everything() {
+        let body =
+            async |range: Range<usize>| Ok::<_, std::convert::Infallible>(b"0123456789"[range].to_vec());
         for (validator, status) in
             [("\"a\"", 206), ("\"b\"", 200), ("W/\"a\"", 200), ("Thu, 01 Jan 2026 00:00:00 GMT", 200)]
         {
             let mut asked = with(header::RANGE, "bytes=0-3");
             asked.insert(header::IF_RANGE, HeaderValue::from_static(validator));
-            let answer = media_file(&asked, &data, "video/mp4", "\"a\"", 2);
+            let answer = media_file(&asked, ("video/mp4", "\"a\"", 2), 10, body).await.unwrap();
+            let length = if status == 206 { "4" } else { "10" };
+            assert_eq!(answer.headers()[header::CONTENT_LENGTH], length, "{validator}");
             assert_eq!(answer.status().as_u16(), status, "{validator}");
         }
     }

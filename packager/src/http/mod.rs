@@ -16,14 +16,14 @@ use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::core::playlist::{MediaRequest, Shape};
 use crate::core::reload::{BadDirective, Directives, Readiness, readiness};
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
+use crate::dvr::Error;
 use crate::http::answer::{Age, failed, media_file, moved, playlist, targets};
-use crate::store::{FeedEntry, Published, Store, Text};
+use crate::store::{FeedEntry, Media, Published, Store, Text};
 
 /// While a publisher is away, a blocked playlist request is answered after this part of a target duration with what there
 /// is: hls.js gives one up after 0.8 of it (or three part targets) and counts that as an error.
@@ -323,8 +323,8 @@ async fn file(
     Path((feed, rendition, instance, file)): Path<(String, String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let entry = match app.entry(&feed).await {
-        Ok((_, entry)) => entry,
+    let (id, entry) = match app.entry(&feed).await {
+        Ok(found) => found,
         Err(problem) => return failed(problem, 1, Age::Plain),
     };
     let Some(name) = FileName::parse(&file) else {
@@ -346,16 +346,14 @@ async fn file(
             return failed(unknown_file(&file), target, Age::Plain);
         };
         match find(snapshot, listed, name) {
-            Found::Here(data) => {
+            Found::Here(media) => {
                 let video = matches!(listed.media, RenditionMedia::Video { .. });
                 let kind = if video { "video/mp4" } else { "audio/mp4" };
-                return media_file(
-                    &headers,
-                    &data,
-                    kind,
-                    &format!("\"{instance}-{rendition}-{file}\""),
-                    target,
-                );
+                let etag = format!("\"{instance}-{rendition}-{file}\"");
+                let from = (&id, instance.as_str(), rendition.as_str());
+                let (length, body) = (media.length(), async |range| app.store.read(from, media, range).await);
+                let answer = media_file(&headers, (kind, &etag, target), length, body).await;
+                return answer.unwrap_or_else(|error| unreadable(&file, &error));
             }
             Found::Never => return failed(unknown_file(&file), target, Age::Plain),
             Found::Hinted => {}
@@ -409,25 +407,25 @@ fn decimal<T: std::str::FromStr + ToString>(text: &str) -> Option<T> {
 }
 
 enum Found {
-    Here(Bytes),
+    Here(Media),
     /// It is the part that comes next.
     Hinted,
     Never,
 }
 
 fn find(snapshot: &FeedSnapshot, rendition: &RenditionSnapshot, name: FileName) -> Found {
-    let data = match name {
-        FileName::Init(number) => rendition.init(number).map(|init| init.data.clone()),
+    let media = match name {
+        FileName::Init(number) => rendition.init(number).map(|init| Media::Held(init.data.clone())),
         FileName::Segment(number) => {
-            rendition.segment(number).filter(|segment| segment.complete).map(|segment| segment.data.clone())
+            rendition.segment(number).filter(|segment| segment.complete).map(|segment| Media::of(segment))
         }
         FileName::Part(number, index) => {
             let part = rendition.segment(number).and_then(|segment| segment.parts.get(index));
-            part.map(|part| part.data.clone())
+            part.map(|part| Media::Held(part.data.clone()))
         }
     };
-    match data {
-        Some(data) if !data.is_empty() => Found::Here(data),
+    match media {
+        Some(media) if media.length() > 0 => Found::Here(media),
         Some(_) => Found::Never,
         None => match name {
             FileName::Part(number, index)
@@ -493,6 +491,18 @@ fn gone(feed: &str, entry: &FeedEntry) -> Response {
     let problem = Problem::new(404, "unknown-instance", "Unknown instance", detail)
         .hint("Load the multivariant playlist again: it names the playlists of the feed as it is now.");
     failed(problem, targets(&entry.published.borrow().snapshot), Age::Plain)
+}
+
+/// A stored segment that cannot be had: it has just been given up, or the disk has failed.
+fn unreadable(file: &str, error: &Error) -> Response {
+    if error.is_gone() {
+        return failed(unknown_file(file), 1, Age::Plain);
+    }
+    tracing::warn!(file, %error, "a stored segment cannot be read");
+    let detail = format!("{file:?} is stored, and the store cannot give it: {error}.");
+    let problem = Problem::new(503, "store-failed", "Store failed", detail)
+        .hint("Ask again, or play from the live edge.");
+    failed(problem, 1, Age::Retry(1))
 }
 
 fn unknown_file(file: &str) -> Problem {

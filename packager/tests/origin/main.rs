@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper fails the test by panicking")]
 
+mod dvr;
 mod publisher;
 
 use std::time::Duration;
@@ -27,9 +28,13 @@ struct Origin {
 }
 
 impl Origin {
-    fn start(config: Config) -> Self {
-        let bus = FeedBus::new(FeedSettings::default(), RingLimits::default());
-        let packager = Packager::start(config, bus.clone());
+    async fn start(config: Config) -> Self {
+        Self::start_with(config, FeedSettings::default()).await
+    }
+
+    async fn start_with(config: Config, settings: FeedSettings) -> Self {
+        let bus = FeedBus::new(settings, RingLimits::default());
+        let packager = Packager::start(config, bus.clone()).await.unwrap();
         Self { bus, packager }
     }
 
@@ -95,7 +100,7 @@ fn newest(playlist: &str) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_from_its_first_frame_to_its_end() {
-    let origin = Origin::start(Config::default());
+    let origin = Origin::start(Config::default()).await;
     let unknown = get(origin.router(), "/hls/demo/multivariant.m3u8").await;
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     assert_eq!(unknown.headers()[header::CONTENT_TYPE], "application/problem+json");
@@ -271,12 +276,14 @@ async fn mistakes(origin: &Origin) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publisher_that_returns_with_other_tracks_is_found_under_another_instance() {
-    let origin = Origin::start(Config::default());
+    let origin = Origin::start(Config::default()).await;
     let first = Publisher::start(&origin.bus, "demo");
     let both = text(get(origin.router(), "/hls/demo/multivariant.m3u8").await).await;
     assert!(both.contains("video0/") && both.contains("audio0/"), "{both}");
     let (old_video, old_audio) = (folder(&origin, "video0").await, folder(&origin, "audio0").await);
     first.leave().await;
+    // Until the packager knows it, too, and has written what it had.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let playlist = text(get(origin.router(), &format!("{old_audio}/media.m3u8")).await).await;
     let (msn, _) = newest(&playlist);
     let waits = |path: String| {
@@ -324,7 +331,7 @@ async fn a_publisher_that_returns_with_other_tracks_is_found_under_another_insta
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_places_are_limited_and_given_back() {
     let origin =
-        Origin::start(Config { max_waiting_requests: 1, start_wait_seconds: 1, ..Config::default() });
+        Origin::start(Config { max_waiting_requests: 1, start_wait_seconds: 1, ..Config::default() }).await;
     let id = "empty".parse().unwrap();
     let _publisher = origin.bus.publish(&id, publisher::tracks(), publisher::info()).unwrap();
     let path = "/hls/empty/multivariant.m3u8";
