@@ -44,7 +44,7 @@ COPY . .
 RUN cargo build --release --locked --package bicast && strip target/release/bicast
 
 FROM ${DEBIAN} AS gateway
-RUN useradd --system --uid 10001 --no-create-home bicast
+RUN useradd --system --uid 10001 --no-create-home bicast && install -d -o bicast /var/lib/bicast
 COPY --from=build /src/target/release/bicast /usr/local/bin/bicast
 COPY --from=web /src/web-demo/dist /usr/share/bicast/web
 ENV BICAST_HTTP__WEB_ROOT=/usr/share/bicast/web

@@ -97,6 +97,11 @@ pub enum StartError {
     /// The WebRTC side could not start.
     #[error("{}", explain_sfu(.0))]
     Sfu(bicast_sfu::Error),
+    /// The folder for stored segments cannot be used.
+    #[error(
+        "{0}.\n  Choose another: `bicast serve --set packager.dvr.directory=FOLDER`, BICAST_PACKAGER__DVR__DIRECTORY, or `directory` under [packager.dvr] in bicast.toml; empty stores nothing"
+    )]
+    Dvr(#[from] bicast_packager::DvrError),
     /// The listeners could not be asked for their addresses.
     #[error("cannot read the addresses of the HTTP listeners: {0}")]
     Addresses(io::Error),
@@ -117,7 +122,7 @@ impl Gateway {
         let secure = listen(&config.http.tls.listen, &config.http.tcp)?;
         let bus = FeedBus::new(config.feed_policy(), RingLimits::default());
         let sfu = Arc::new(Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?);
-        let packager = Packager::start(config.packager.clone(), bus.clone());
+        let packager = Packager::start(config.packager.clone(), bus.clone()).await?;
         let packaged = packager.status();
         let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status())
             .ask_about_viewers(sfu.viewers());
@@ -200,18 +205,26 @@ impl Gateway {
     }
 
     /// Ends everything in order: no new sessions, publishers leave, playlists end while HTTP still serves them, peers
-    /// are closed, then the listeners. Takes some seconds where a feed is on over HLS, and well under one otherwise. Dropping
-    /// the returned future ends the process's part at once.
+    /// are closed, then the listeners. Takes some seconds where a feed is on over HLS, and well under one otherwise. With a DVR
+    /// playlists do not end: what they list is stored, and the next process goes on with them. Dropping the returned future
+    /// ends the process's part at once.
     pub async fn shutdown(self) {
-        let on_air = self.feeds_over_hls();
         tracing::info!("stopping: no new sessions are taken");
         self.readiness.drain();
+
+        let stored = within(ROOM_ENDS_WITHIN, "packager", self.packager.hold()).await == Some(true);
+        let on_air = if stored { 0 } else { self.feeds_over_hls() };
+        if stored {
+            tracing::info!("playlists are stored; the next process goes on with them");
+        }
 
         let feeds = self.bus.close();
         tracing::info!(feeds, "publishers were told to leave");
 
         within(ROOM_ENDS_WITHIN, "packager", self.packager.shutdown()).await;
-        tracing::info!("playlists have ended");
+        if !stored {
+            tracing::info!("playlists have ended");
+        }
         if on_air > 0 && !self.drain.is_zero() {
             tracing::info!(
                 feeds = on_air,
@@ -265,10 +278,12 @@ fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {
     listeners.iter().map(|listener| listener.local_addr().map_err(StartError::Addresses)).collect()
 }
 
-async fn within(limit: Duration, room: &str, ending: impl Future<Output = ()>) {
-    if tokio::time::timeout(limit, ending).await.is_err() {
+async fn within<T>(limit: Duration, room: &str, ending: impl Future<Output = T>) -> Option<T> {
+    let ended = tokio::time::timeout(limit, ending).await;
+    if ended.is_err() {
         tracing::warn!(room, seconds = limit.as_secs(), "does not end in time; going on without it");
     }
+    ended.ok()
 }
 
 /// Says what to do where others could do everything.

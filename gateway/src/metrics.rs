@@ -71,6 +71,10 @@ fn describe() {
         Unit::Seconds,
         "Time to the answer's header, by route; blocked playlist reloads wait on purpose"
     );
+    describe_counter!("bicast_dvr_segments_total", "Segments stored on disk, gaps included");
+    describe_counter!("bicast_dvr_written_bytes_total", Unit::Bytes, "Bytes of media stored on disk");
+    describe_counter!("bicast_dvr_reads_total", "Requests answered from the disk");
+    describe_counter!("bicast_dvr_errors_total", "Failed writes and deletions of the DVR: full, failed");
     describe_counter!("bicast_auth_refusals_total", "Requests refused for their tokens, by act and reason");
     describe_counter!(
         "bicast_auth_sessions_ended_total",

@@ -340,6 +340,9 @@ pub struct HlsPath {
     /// Seconds of media that can be fetched.
     #[schema(example = 60.2)]
     pub window_seconds: f64,
+    /// Seconds of them that are on disk, and so there after a restart; null where nothing is stored (packager.dvr).
+    #[schema(example = 56.0)]
+    pub stored_seconds: Option<f64>,
     /// The multivariant playlist, relative to this server.
     #[schema(example = "/hls/demo/multivariant.m3u8")]
     pub url: String,

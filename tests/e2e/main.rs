@@ -11,6 +11,7 @@ mod attacks;
 mod bad_input;
 mod codecs;
 mod delivery;
+mod dvr;
 mod epochs;
 mod gstreamer;
 mod identity;

@@ -89,6 +89,9 @@ impl Config {
         in_range("packager.max_waiting_requests", self.packager.max_waiting_requests, 1, u32::MAX, "")?;
         in_range("packager.loss_patience_ms", self.packager.loss_patience_ms, 0, 5_000, " ms")?;
         in_range("packager.start_wait_seconds", self.packager.start_wait_seconds, 0, 60, " s")?;
+        in_range("packager.memory_seconds", self.packager.memory_seconds, 20, 86_400, " s")?;
+        let stored = self.packager.dvr.max_megabytes_per_feed;
+        in_range("packager.dvr.max_megabytes_per_feed", stored, 1, u32::MAX, "")?;
         in_range("signaling.ended_retention", self.signaling.ended_retention, 0, 86_400, " s")
     }
 

@@ -34,7 +34,7 @@ impl Default for FeedSettings {
             publisher_grace: Duration::from_secs(30),
             segment_target: Duration::from_secs(2),
             part_target: Duration::from_millis(200),
-            window: Duration::from_secs(300),
+            window: Duration::from_secs(1_800),
             playout: Playout::default(),
         }
     }

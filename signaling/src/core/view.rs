@@ -150,10 +150,15 @@ fn hls(info: &FeedInfo, report: Option<&PackagerFeedStatus>) -> api::HlsPath {
         viewers: report.viewers,
         live_edge: report.live_edge.map(live_edge),
         newest: report.newest.map(|(segment, part)| api::NewestPart { segment: segment.0, part }),
-        window_seconds: (report.window_seconds * 1_000.0).round() / 1_000.0,
+        window_seconds: to_millis(report.window_seconds),
+        stored_seconds: report.dvr.map(|dvr| to_millis(dvr.stored_seconds)),
         url: hls_url(&info.id),
         standard_url: format!("/hls/{}/standard.m3u8", info.id),
     }
+}
+
+fn to_millis(seconds: f64) -> f64 {
+    (seconds * 1_000.0).round() / 1_000.0
 }
 
 /// Why a feed in this state has nothing live to show; none when it has.

@@ -4,6 +4,7 @@ use bicast_shared::feed::info::{Cadence, CadenceRule, PublisherInfo, TrackMap};
 use bicast_shared::id::{Epoch, RenditionId, SegmentNumber, TrackId};
 use bicast_shared::media::Codec;
 use bicast_shared::problem::Problem;
+use bicast_shared::status::DvrFeedStatus;
 use bicast_shared::time::MediaTime;
 use expect_test::{ExpectFile, expect_file};
 
@@ -112,6 +113,7 @@ fn packager_report(info: &FeedInfo) -> PackagerFeedStatus {
         refused: None,
         discontinuities: 0,
         lost_access_units: 0,
+        dvr: Some(DvrFeedStatus { stored_seconds: 66.1, failing: None }),
     }
 }
 
@@ -214,6 +216,19 @@ fn a_refused_path_is_a_warning_once() {
     assert_eq!(api.warnings, std::slice::from_ref(&refused));
     assert_eq!(api.paths.realtime.reason.as_deref(), Some(refused.as_str()));
     assert_eq!(api.paths.hls.reason.as_deref(), Some(refused.as_str()));
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_a_warning() {
+    let info = live_feed();
+    let failing = Some("No space left on device".to_owned());
+    let dvr = Some(DvrFeedStatus { stored_seconds: 12.3456, failing });
+    let packager = PackagerFeedStatus { dvr, ..packager_report(&info) };
+    let api = feed(NOW, &info, &Reports { sfu: Some(&sfu_report(&info)), packager: Some(&packager) });
+    let said = &api.warnings[0];
+    assert!(said.contains("(No space left on device)") && said.contains("rewind 70 s"), "{said}");
+    assert_eq!(api.paths.hls.stored_seconds, Some(12.346));
+    assert!(view(&info).warnings.iter().all(|warning| !warning.contains("DVR")));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use bicast_shared::feed::info::{CadenceRule, FeedInfo, FeedState};
 use bicast_shared::media::{Codec, TrackInfo, TrackKind};
+use bicast_shared::status::PackagerFeedStatus;
 use bicast_shared::time::ProgramTime;
 
 use crate::core::view::Reports;
@@ -34,6 +35,7 @@ pub(crate) fn warnings(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>)
         sfu_refused,
         reports.packager.and_then(|packager| packager.refused.clone()),
         b_frames,
+        reports.packager.and_then(not_stored),
         cadence(info),
         misaligned(info),
         high_profile(info, reports),
@@ -46,6 +48,16 @@ pub(crate) fn warnings(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>)
         }
     }
     said
+}
+
+/// A disk that does not take what it should.
+fn not_stored(packager: &PackagerFeedStatus) -> Option<String> {
+    let reason = packager.dvr.as_ref()?.failing.as_ref()?;
+    Some(format!(
+        "The DVR cannot be written ({reason}). Live goes on from memory; viewers can rewind {:.0} s, and what is not stored is \
+         lost at a restart. Make room where packager.dvr.directory is, or lower feed.window.",
+        packager.window_seconds
+    ))
 }
 
 fn cadence(info: &FeedInfo) -> Option<String> {

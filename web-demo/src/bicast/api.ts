@@ -85,6 +85,8 @@ export interface RealtimeStatus extends PathStatus {
 export interface HlsStatus extends PathStatus {
   readonly newest: { readonly segment: number; readonly part: number } | null;
   readonly windowSeconds: number;
+  /** Of them, seconds that a restart does not lose; null where nothing is stored. */
+  readonly storedSeconds: number | null;
   /** For players that know whole segments only. */
   readonly standardUrl: string;
 }
@@ -186,6 +188,7 @@ const feed: Reader<Feed> = object<Feed>({
       ...path,
       newest: nullable(object({ segment: number, part: number })),
       windowSeconds: number,
+      storedSeconds: nullable(number),
       standardUrl: text,
     }),
   }),
