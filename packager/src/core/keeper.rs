@@ -202,7 +202,7 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use bicast_shared::feed::info::{Cadence, TimelineMap};
@@ -217,7 +217,7 @@ mod tests {
     use crate::core::testing::segment;
     use crate::core::window::{Init, Segment};
 
-    fn record(snapshot: &FeedSnapshot) -> InstanceRecord {
+    pub(crate) fn record(snapshot: &FeedSnapshot) -> InstanceRecord {
         let feed = FeedPast {
             id: "demo".parse().unwrap(),
             settings: FeedSettings::default(),
@@ -236,7 +236,7 @@ mod tests {
 
     /// A snapshot that lists `from..to` and a growing one behind; number 5 begins behind a discontinuity and with another init
     /// segment, and 7 is a gap.
-    fn snapshot(from: u64, to: u64) -> FeedSnapshot {
+    pub(crate) fn snapshot(from: u64, to: u64) -> FeedSnapshot {
         let one = |number: u64| {
             let mut segment = segment(number, 4, number < to);
             segment.head.discontinuity = number == 5;

@@ -174,14 +174,17 @@ impl KeepTask {
             let published = snapshots.borrow_and_update().clone();
             let now = info.as_mut().map(|info| info.borrow_and_update().clone());
             let retry = self.keep(&published, now.as_deref()).await;
-            if held && retry.is_none() {
-                self.write_record(&published.snapshot, now.as_deref(), true).await;
+            if held {
+                // What cannot be stored now is lost: nobody waits for the disk when the process ends.
+                if retry.is_none() {
+                    self.write_record(&published.snapshot, now.as_deref(), true).await;
+                }
                 return;
             }
             tokio::select! {
                 _ = snapshots.changed(), if retry.is_none() => {}
                 () = tokio::time::sleep(retry.unwrap_or(SWEEP)) => {}
-                () = ending.hold.cancelled(), if !held => {}
+                () = ending.hold.cancelled() => {}
                 () = ending.forgotten.cancelled() => break,
             }
         }
@@ -342,3 +345,7 @@ async fn delete(dvr: &Dvr, feed: &FeedId, instance: &str) {
         tracing::warn!(%feed, instance, %error, "a part of the DVR that nobody can ask for any more cannot be deleted");
     }
 }
+
+#[cfg(test)]
+#[path = "keep_tests.rs"]
+mod tests;

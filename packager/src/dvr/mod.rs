@@ -61,7 +61,8 @@ pub enum DvrError {
 #[derive(Clone)]
 pub(crate) struct Dvr {
     objects: Arc<dyn ObjectStore>,
-    _lock: Arc<File>,
+    /// None for what is no folder.
+    _lock: Option<Arc<File>>,
 }
 
 /// What is stored of an instance lies under this.
@@ -102,7 +103,7 @@ impl Dvr {
         }
         let disk =
             LocalFileSystem::new_with_prefix(directory).map_err(|error| unusable(io::Error::other(error)))?;
-        Ok(Self { objects: Arc::new(disk.with_automatic_cleanup(true)), _lock: Arc::new(lock) })
+        Ok(Self { objects: Arc::new(disk.with_automatic_cleanup(true)), _lock: Some(Arc::new(lock)) })
     }
 
     /// A part of a segment, of which so much has been read that an error would have shown.
