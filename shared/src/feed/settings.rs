@@ -319,7 +319,7 @@ mod tests {
         };
         assert_eq!(of("studio-1"), (90, Playout::LipSync));
         assert_eq!(of("studio-2"), (60, Playout::LipSync));
-        assert_eq!(of("demo"), (300, Playout::LowestLatency));
+        assert_eq!(of("demo"), (1800, Playout::LowestLatency));
     }
 
     #[test]
