@@ -7,27 +7,27 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { bicast, probe, ROOT, start, until } from './process.mjs';
 
-/** Starts `bicast serve` on ports that the system chooses. `ready` is null where it ended instead. */
-async function spawnServer(env) {
+/** Starts `bicast serve`, where nothing else is said on ports that the system chooses. `ready` is null where it ended instead. */
+async function spawnServer(env, { listen = ['127.0.0.1:0', '[::1]:0'], set = [] }) {
   const folder = mkdtempSync(path.join(tmpdir(), 'bicast-'));
   const ready = path.join(folder, 'ready.json');
   const web = path.join(ROOT, 'web-demo/dist');
   writeFileSync(
     path.join(folder, 'bicast.toml'),
-    `[http]\nlisten = ["127.0.0.1:0", "[::1]:0"]\nweb_root = ${JSON.stringify(web)}\n\n[sfu]\nudp_port = 0\n`,
+    `[http]\nlisten = ${JSON.stringify(listen)}\nweb_root = ${JSON.stringify(web)}\n\n[sfu]\nudp_port = 0\n`,
   );
-  const running = start('serve', bicast, ['serve', '--ready-file', ready], { cwd: folder, env });
+  const running = start('serve', bicast, ['serve', '--ready-file', ready, ...set.flatMap((one) => ['--set', one])], { cwd: folder, env });
   await until('bicast is ready', () => existsSync(ready) || !running.running());
   return { running, ready: existsSync(ready) ? JSON.parse(readFileSync(ready, 'utf8')) : null };
 }
 
-/** Starts `bicast serve` with its defaults but for the ports, and waits until it is ready. */
-export async function serve() {
+/** Starts `bicast serve` with its defaults but for the ports and what is `set`, and waits until it is ready. */
+export async function serve(options = {}) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BICAST_')));
-  let { running, ready } = await spawnServer(env);
+  let { running, ready } = await spawnServer(env, options);
   // It asks the system for a free UDP port on IPv4 and takes the same on IPv6, where somebody else may sit.
   for (let again = 0; ready === null && again < 2 && /already in use/.test(running.output()); again++) {
-    ({ running, ready } = await spawnServer(env));
+    ({ running, ready } = await spawnServer(env, options));
   }
   if (ready === null) throw new Error(`it ended: ${running.output()}`);
   const { http } = ready;
@@ -43,6 +43,8 @@ export async function serve() {
     ...running,
     url,
     json,
+    /** The addresses of HTTP. */
+    http,
     /** The TCP port of WebRTC. */
     tcp: Number(ready.tcp[0].split(':').at(-1)),
     feed: (id) => json(`/v1/feeds/${id}`),
