@@ -37,6 +37,9 @@ impl Parameters {
     }
 }
 
+/// 256 zero bits in a row have so many whole bytes at least.
+const ZEROS: usize = 31;
+
 pub(super) fn of_keyframe(
     unit: &AccessUnit,
     previous: Option<&Coding>,
@@ -51,6 +54,10 @@ pub(super) fn of_keyframe(
         (None, Some(_)) => return Ok(None),
         (None, None) => return Err(BadParameters::Missing("sequence header")),
     };
+    // The reader's counter of zero bits (uvlc, AV1 specification 4.10.3) has eight bits. So many zeros mean nothing anyhow.
+    if obu.windows(ZEROS).any(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+        return Err(BadParameters::Unreadable("sequence header", "too many zeros in a row".into()));
+    }
     let mut bytes = &obu[..];
     let sequence = ObuHeader::parse(&mut bytes)
         .and_then(|header| SequenceHeaderObu::parse(header, &mut bytes))
