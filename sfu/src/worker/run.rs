@@ -23,8 +23,9 @@ use crate::port::{Datagram, Registration};
 use crate::socket::Socket;
 use crate::tcp::Accepted;
 
-/// Packets are collected up to the end of a frame or this long, so that a viewer is visited once for several of them.
-const COLLECT: Duration = Duration::from_micros(1_500);
+/// Packets are collected up to the end of a frame or this long, so that a viewer is visited once for several of them. The
+/// runtime's clock ticks in milliseconds and rounds up: none waits for more than two.
+const COLLECT: Duration = Duration::from_millis(1);
 /// Packets read from the bus at once.
 const READ: usize = 256;
 /// Receive buffers of a socket; each holds what the kernel coalesced (UDP GRO).
