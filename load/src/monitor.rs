@@ -39,11 +39,11 @@ pub(crate) struct Monitor {
 }
 
 /// What a second is the difference of.
-struct Reading {
-    at: Instant,
+pub(crate) struct Reading {
+    pub(crate) at: Instant,
     threads: Vec<Duration>,
     cores: Vec<(f64, f64)>,
-    server: Option<procfs::Use>,
+    pub(crate) server: Option<procfs::Use>,
 }
 
 /// Sums over the steady seconds.
@@ -223,7 +223,7 @@ impl Monitor {
 }
 
 impl Reading {
-    fn take(server_pid: Option<u32>, cores: Option<(u32, u32)>, threads: Vec<Duration>) -> Self {
+    pub(crate) fn take(server_pid: Option<u32>, cores: Option<(u32, u32)>, threads: Vec<Duration>) -> Self {
         let cores = cores.map_or(0..0, |(first, count)| first..first + count);
         Self {
             at: clock::now(),
@@ -235,7 +235,7 @@ impl Reading {
 
     /// The busiest of our cores: of those that we are kept on, whatever runs there; else of our threads, each of which
     /// has at most one.
-    fn busy_since(&self, before: &Self, elapsed: f64) -> Option<f64> {
+    pub(crate) fn busy_since(&self, before: &Self, elapsed: f64) -> Option<f64> {
         if self.cores.is_empty() {
             let threads = self.threads.iter().zip(&before.threads);
             return threads

@@ -47,17 +47,7 @@ pub struct Void(pub Vec<String>);
 /// [`Void`] where it does not count; everything else where it could not be made.
 #[expect(clippy::needless_pass_by_value, reason = "a command consumes its arguments")]
 pub fn run(args: Args) -> anyhow::Result<()> {
-    if let Some(core) = args.cpu {
-        for core in core..core + args.threads {
-            anyhow::ensure!(
-                procfs::has_core(core),
-                "this machine gives us no core {core} (--cpu, --threads)"
-            );
-        }
-        procfs::pin(core);
-    }
-    // Each viewer has a socket.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    settle_down(args.cpu, args.threads)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the async runtime")?;
     let summary = runtime.block_on(load(&args))?;
@@ -70,12 +60,27 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if summary.void.is_empty() { Ok(()) } else { Err(Void(summary.void).into()) }
 }
 
+/// Keeps this process where it was told to run, and lets it have as many sockets as there are viewers.
+pub(crate) fn settle_down(cpu: Option<u32>, threads: u32) -> anyhow::Result<()> {
+    if let Some(core) = cpu {
+        for core in core..core + threads {
+            anyhow::ensure!(
+                procfs::has_core(core),
+                "this machine gives us no core {core} (--cpu, --threads)"
+            );
+        }
+        procfs::pin(core);
+    }
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    Ok(())
+}
+
 fn first_reason(summary: &Summary) -> String {
     summary.failed.keys().next().map_or_else(String::new, |why| format!(": {why}"))
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are the product")]
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     println!("{text}");
 }
 

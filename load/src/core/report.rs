@@ -19,6 +19,18 @@ pub enum Phase {
     Steady,
 }
 
+impl Phase {
+    /// For people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ramp => "ramp",
+            Self::Settle => "settle",
+            Self::Steady => "steady",
+        }
+    }
+}
+
 /// One second.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]

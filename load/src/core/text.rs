@@ -2,17 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Phase, Second, Summary, Times};
+use super::report::{Second, Summary, Times};
 
 impl Second {
     /// One line, most telling first.
     #[must_use]
     pub fn line(&self) -> String {
-        let phase = match self.phase {
-            Phase::Ramp => "ramp",
-            Phase::Settle => "settle",
-            Phase::Steady => "steady",
-        };
+        let phase = self.phase.word();
         let mut line = format!(
             "{:>4} s {phase:<6} {:>5} asked {:>5} connected {:>5} moving  {:>8} packets/s {:>7.1} Mbit/s  lost {}",
             self.second,
@@ -175,7 +171,7 @@ impl Summary {
     }
 }
 
-fn spread(times: &Times) -> String {
+pub(crate) fn spread(times: &Times) -> String {
     format!(
         "p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms, longest {:.1} ms (of {})",
         times.p50, times.p95, times.p99, times.max, times.count
@@ -183,7 +179,7 @@ fn spread(times: &Times) -> String {
 }
 
 /// A whole number with its thousands set apart.
-fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
     for (n, digit) in digits.chars().enumerate() {

@@ -19,18 +19,23 @@ pub struct Facts {
     pub connected: u64,
 }
 
+/// Whether the generator was too busy to see straight, with what to do about it.
+#[must_use]
+pub fn too_busy(busiest: Option<f64>, advice: &str) -> Option<String> {
+    busiest.filter(|busiest| *busiest > MAX_BUSY).map(|busiest| {
+        format!(
+            "the generator used {:.0} % of its core in its busiest second ({:.0} % is the limit): {advice}",
+            busiest * 100.0,
+            MAX_BUSY * 100.0
+        )
+    })
+}
+
 /// Why the run is void; empty for one that counts.
 #[must_use]
 pub fn void(facts: &Facts) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if let Some(busiest) = facts.busiest.filter(|busiest| *busiest > MAX_BUSY) {
-        reasons.push(format!(
-            "the generator used {:.0} % of its core in its busiest second ({:.0} % is the limit): \
-             fewer viewers, a slower ramp, a smaller --authenticate, or more --threads",
-            busiest * 100.0,
-            MAX_BUSY * 100.0
-        ));
-    }
+    let advice = "fewer viewers, a slower ramp, a smaller --authenticate, or more --threads";
+    let mut reasons: Vec<String> = too_busy(facts.busiest, advice).into_iter().collect();
     if facts.forged > 0 {
         reasons.push(format!(
             "{} of {} packets that were opened are not authentic",

@@ -1,6 +1,5 @@
 //! HTTP as a player speaks it: one client whose connections are kept, HTTP/2 where TLS agrees on it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,14 +7,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::header::{LOCATION, USER_AGENT};
 use hyper::{Request, Version};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use url::Url;
 
 use super::core::answers::Reply;
@@ -34,22 +29,7 @@ pub(crate) struct Fetch {
 impl Fetch {
     /// `insecure`: takes any certificate.
     pub(crate) fn new(insecure: bool, for_https: bool) -> anyhow::Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let config = if insecure {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-                .with_no_client_auth()
-        } else if for_https {
-            let roots = builder
-                .with_native_roots()
-                .context("this machine has no certificates to check a server with")?;
-            roots.with_no_client_auth()
-        } else {
-            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-        };
+        let config = super::tls::config(insecure, for_https)?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(config)
             .https_or_http()
@@ -85,9 +65,20 @@ impl Fetch {
 
     /// The answer behind redirects, and its address.
     pub(crate) async fn find(&self, url: &Url) -> anyhow::Result<(Url, Reply)> {
+        self.find_with(url, &[]).await
+    }
+
+    /// The same, with these headers for the origin that is asked first: a token is nobody else's.
+    pub(crate) async fn find_with(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<(Url, Reply)> {
+        let home = url.origin();
         let mut url = url.clone();
         for _ in 0..MOST_REDIRECTS {
-            let reply = self.get(&url, &[]).await?;
+            let headers = if url.origin() == home { headers } else { &[] };
+            let reply = self.get(&url, headers).await?;
             let to = reply.header(LOCATION.as_str()).and_then(|to| url.join(to).ok());
             match to {
                 Some(to) if (300..400).contains(&reply.status) => url = to,
@@ -95,54 +86,5 @@ impl Fetch {
             }
         }
         anyhow::bail!("{url} redirects more than {MOST_REDIRECTS} times")
-    }
-}
-
-/// Takes any certificate, as `--insecure` says.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

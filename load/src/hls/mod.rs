@@ -5,5 +5,6 @@ mod core;
 mod fetch;
 mod follow;
 mod probe;
+mod tls;
 
 pub use check::{CheckArgs, check};
