@@ -1,19 +1,39 @@
-//! The rules of LL-HLS as far as a client can see them: bytes in, findings out.
+//! The pure half: what of LL-HLS a client can see.
 //!
 //! | module | role |
 //! |---|---|
 //! | [`playlist`] | playlists as they are written, with line numbers |
+//!
+//! The rules, bytes in and findings out:
+//!
+//! | module | role |
+//! |---|---|
 //! | [`ledger`], [`rules`] | which rule was seen to hold or to break, and where |
 //! | [`media`] | one media playlist |
 //! | [`sequence`] | a media playlist and the one after it; a delta and its full playlist |
 //! | [`together`] | the multivariant playlist, and renditions beside each other |
 //! | [`answers`] | HTTP answers |
 //! | [`boxes`] | CMAF boxes of init sections and parts |
+//!
+//! Players under load:
+//!
+//! | module | role |
+//! |---|---|
+//! | [`edge`] | the live edge of a playlist: what a player would load |
+//! | [`follower`] | what a player asks for next |
+//! | [`playback`] | its buffer: when it would have stood still |
+//! | [`board`] | what all players have seen and got |
+//! | [`figures`] | what a run says |
 
 pub(crate) mod answers;
+pub(crate) mod board;
 pub(crate) mod boxes;
+pub(crate) mod edge;
+pub(crate) mod figures;
+pub(crate) mod follower;
 pub(crate) mod ledger;
 pub(crate) mod media;
+pub(crate) mod playback;
 pub(crate) mod playlist;
 pub(crate) mod rules;
 pub(crate) mod sequence;

@@ -63,6 +63,14 @@ pub(crate) fn micros(text: &str) -> Option<i64> {
     whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(part.parse().ok()?)
 }
 
+/// `length[@first]` (4.4.4.2).
+fn byte_range(text: &str) -> Option<(u64, Option<u64>)> {
+    match text.split_once('@') {
+        Some((length, first)) => Some((length.parse().ok()?, Some(first.parse().ok()?))),
+        None => Some((text.parse().ok()?, None)),
+    }
+}
+
 /// A date and time with zone (ISO 8601) as microseconds since 1970.
 pub(crate) fn date(text: &str) -> Option<i64> {
     let (day, time) = text.split_once('T')?;
@@ -98,6 +106,8 @@ pub(crate) struct Part {
     pub(crate) duration: Option<i64>,
     pub(crate) independent: bool,
     pub(crate) gap: bool,
+    /// BYTERANGE: how many bytes of the address, and from where, where that is said.
+    pub(crate) range: Option<(u64, Option<u64>)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -245,6 +255,7 @@ impl Media {
                     duration: found.micros("DURATION"),
                     independent: found.is("INDEPENDENT", "YES"),
                     gap: found.is("GAP", "YES"),
+                    range: found.get("BYTERANGE").and_then(byte_range),
                 });
             }
             _ => {}
