@@ -11,9 +11,9 @@
 //! | `procfs` | what the server's process and our core use |
 //! | `monitor` | the counts of every second, and the summary |
 //! | `run`, [`args`] | the command |
-//! | `hls` | `bicast check hls`: the rules of LL-HLS, seen from outside |
+//! | `hls` | `bicast check hls`: the rules of LL-HLS, seen from outside; `bicast bench hls`: many players at the live edge |
 //!
-//! What keeps it light: packets come in runs (UDP GRO), a socket is read once for all that waits in it, only a sample of
+//! What keeps `bench viewers` light: packets come in runs (UDP GRO), a socket is read once for all that waits in it, only a sample of
 //! the packets is decrypted, the thread sleeps a fraction of a millisecond between rounds so that one round serves many
 //! sockets, and latency is taken from the kernel's time stamps, so that sleeping costs no accuracy.
 
@@ -29,5 +29,5 @@ mod sender;
 pub mod wire;
 
 pub use args::Args;
-pub use hls::{CheckArgs, check};
+pub use hls::{CheckArgs, HlsArgs, bench_hls, check};
 pub use run::{Void, run};
