@@ -20,6 +20,7 @@ mod load;
 mod low_latency;
 mod media_in;
 mod peers;
+mod players;
 mod renditions;
 mod restarts;
 mod rules;

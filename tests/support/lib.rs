@@ -10,6 +10,7 @@
 //! | [`edge`] | [`edge::Edge`]: the real nginx and Varnish in front of a server, with the files of `deploy/` |
 //! | [`clip`] | H.264 read from MP4 files, every frame marked with a number of its own |
 //! | [`peer`] | [`peer::RtpPublisher`] and [`peer::RtpViewer`]: WHIP and WHEP with raw RTP on both ends |
+//! | [`origin`] | [`origin::Origin`]: an LL-HLS origin with the trouble that the test wants |
 //! | [`numbers`] | RTP sequence numbers over their wrap, and which are missing |
 //! | [`raw`] | peers whose every datagram is in the test's hands: for attacks and for moving about |
 //! | [`playback`] | sends a clip with chosen clocks, sender reports and starts |
@@ -26,6 +27,7 @@ pub mod edge;
 pub mod hls;
 pub mod http;
 pub mod numbers;
+pub mod origin;
 pub mod peer;
 pub mod playback;
 pub mod process;
