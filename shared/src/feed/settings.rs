@@ -231,16 +231,21 @@ impl From<FeedSettings> for FeedPolicy {
     }
 }
 
-mod seconds {
+/// Durations in settings files: seconds, with a fraction where one is needed. For `#[serde(with = "...")]`.
+pub mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    /// # Errors
+    /// Those of the format.
+    pub fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_f64(value.as_secs_f64())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    /// # Errors
+    /// Where it is no number, or one below 0 or too large for a duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(from)?;
         Duration::try_from_secs_f64(seconds).map_err(|_| D::Error::custom("seconds must be 0 or more"))
     }
