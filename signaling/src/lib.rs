@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`api`] | the JSON, as types |
 //! | `core` | pure: a feed's snapshot and both rooms' reports in, the API's view of it out; what is remembered of ended feeds |
+//! | [`policy`] | pure: over which path each viewer is served, and why |
+//! | [`admission`] | pure: for whom the server has room on the realtime path |
 //! | `directory` | follows the bus |
 //! | `http` | the routes |
 //! | `openapi` | their description |
@@ -28,6 +30,7 @@ use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 
 pub use crate::config::Config;
+pub use crate::core::{admission, policy};
 use crate::directory::Directory;
 use crate::http::Shared;
 use crate::openapi::Description;
