@@ -78,7 +78,7 @@ impl Answer {
 pub enum Event<K> {
     /// A slot is kept for this viewer until it takes it up ([`Ledger::take_up`]).
     Offered(K),
-    /// It did not, and has to ask again.
+    /// It did not, or needs more than there is altogether since the budget became smaller. It may ask again.
     Expired(K),
 }
 
@@ -186,6 +186,11 @@ impl<K: Ord + Clone> Ledger<K> {
     /// The budget is another. Nobody loses a slot for it.
     pub fn set_budget(&mut self, now: Instant, budget: Budget) {
         self.advance(now);
+        if budget.free_for > self.budget.free_for {
+            // What was before is not remembered for as long as is asked now.
+            self.lows = Lows::default();
+            self.lows.note(self.now, Amounts::default(), budget.free_for);
+        }
         self.budget = budget;
         self.note();
     }
@@ -207,6 +212,13 @@ impl<K: Ord + Clone> Ledger<K> {
         let expired = self.slots.iter().find(|(_, slot)| late(slot)).map(|(viewer, _)| viewer.clone());
         if let Some(viewer) = expired {
             self.leave(now, &viewer);
+            return Some(Event::Expired(viewer));
+        }
+        let first = self.waiting.first_key_value().map(|(_, first)| first);
+        // Nobody should wait behind one who can never come.
+        if let Some(first) = first.filter(|first| first.cost.fits(self.budget.amounts()).is_err()) {
+            let viewer = first.viewer.clone();
+            self.strike(&viewer);
             return Some(Event::Expired(viewer));
         }
         let room = self.lows.least().unwrap_or_default();

@@ -8,10 +8,16 @@ use super::budget::Amounts;
 /// Remembers lows in pieces of a sixteenth of the window, so that however often the room changes there are few of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lows {
-    /// When each piece began, and its low.
-    pieces: VecDeque<(Instant, Amounts)>,
+    pieces: VecDeque<Piece>,
     /// The room since the last change.
     current: Option<Amounts>,
+}
+
+#[derive(Debug, Clone)]
+struct Piece {
+    first: Instant,
+    last: Instant,
+    least: Amounts,
 }
 
 const PIECES: u32 = 16;
@@ -20,28 +26,24 @@ impl Lows {
     /// The room is this from now on.
     pub(super) fn note(&mut self, now: Instant, room: Amounts, window: Duration) {
         // Until now it was the former: that belongs to the window that ends now, too.
-        let low = self.current.map_or(room, |before| before.least(room));
+        let least = self.current.map_or(room, |before| before.least(room));
         self.current = Some(room);
-        let piece = window / PIECES;
+        let since = |at: Instant| now.saturating_duration_since(at);
         match self.pieces.back_mut() {
-            Some((began, least)) if now.saturating_duration_since(*began) < piece => {
-                *least = least.least(low)
+            Some(piece) if since(piece.first) < window / PIECES => {
+                piece.last = now;
+                piece.least = piece.least.least(least);
             }
-            _ => self.pieces.push_back((now, low)),
+            _ => self.pieces.push_back(Piece { first: now, last: now, least }),
         }
-        // A piece's low may stand at its end.
-        while self
-            .pieces
-            .front()
-            .is_some_and(|(began, _)| now.saturating_duration_since(*began) > window.saturating_add(piece))
-        {
+        while self.pieces.front().is_some_and(|piece| since(piece.last) > window) {
             self.pieces.pop_front();
         }
     }
 
     /// The least since the window began.
     pub(super) fn least(&self) -> Option<Amounts> {
-        self.pieces.iter().map(|(_, least)| *least).reduce(Amounts::least)
+        self.pieces.iter().map(|piece| piece.least).reduce(Amounts::least)
     }
 }
 

@@ -14,3 +14,8 @@ mod lows;
 
 pub use budget::{Budget, Cost, Shortage, Usage};
 pub use ledger::{Answer, Event, Ledger, Occupancy};
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
