@@ -104,7 +104,11 @@ pub(super) enum Bug {
     DropsTheConnected,
     /// One bad report is enough.
     BelievesOneReport,
+    /// There is no limit of switches a minute.
+    NoLimit,
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

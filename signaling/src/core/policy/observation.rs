@@ -241,8 +241,8 @@ impl Known {
 
     /// Forgets what was said about media: it was about other media, or another path.
     pub(super) fn forget_media(&mut self) {
-        let Self { ice, lower_layers, lowest_layer, refused, .. } = *self;
-        *self = Self { ice, lower_layers, lowest_layer, refused, ..Self::default() };
+        let Self { ice, udp_blocked, lower_layers, lowest_layer, refused, .. } = *self;
+        *self = Self { ice, udp_blocked, lower_layers, lowest_layer, refused, ..Self::default() };
     }
 
     pub(super) const fn forget_layers(&mut self) {

@@ -59,6 +59,10 @@ impl Pace {
 
     /// Whether this minute has room for entering and, should that be wrong, for leaving again at once.
     pub(super) fn may_enter(&self, now: Instant, settings: &PolicySettings) -> bool {
+        #[cfg(test)]
+        if self.bug == Some(super::Bug::NoLimit) {
+            return true;
+        }
         within(&self.switches, now, MINUTE) + 2 <= settings.switches_a_minute
     }
 

@@ -49,6 +49,10 @@ pub struct ViewerState {
     told: Decision,
 }
 
+/// Layers that a viewer is lowered by at most. Simulcast has three or four; a report that always tells of one more must not keep a viewer
+/// from HLS.
+const LOWEST: u8 = 3;
+
 /// How far the viewer is held below the highest layer.
 #[derive(Debug, Clone, Default)]
 struct Layers {
@@ -314,6 +318,7 @@ impl ViewerState {
         past(self.bad_heard, settings.good_for)
             && past(self.live_since, settings.good_for + settings.fresh_for)
             && !matches!(ice, Some(IceState::Checking | IceState::Disconnected))
+            && !self.known.says_blocked(now, settings.fresh_for)
     }
 
     fn consider_entering(&mut self, now: Instant) -> Option<Signal> {
@@ -348,11 +353,12 @@ impl ViewerState {
             return None;
         };
         let settings = &*self.settings;
-        let hls = self.feed.hls
-            && self.hls_since.is_none_or(|at| now.saturating_duration_since(at) >= settings.settle);
+        // Who gets nothing at all takes HLS as soon as there is any.
+        let settled = matches!(signal, Signal::NoSession | Signal::Blocked | Signal::Lost)
+            || self.hls_since.is_none_or(|at| now.saturating_duration_since(at) >= settings.settle);
         if self.may_lower(now, signal) {
             self.lower(now, signal);
-        } else if hls {
+        } else if self.feed.hls && settled {
             self.pace.leave(now, true, settings);
             self.cause = Some(signal);
             self.begin_stay(now, Path::Hls, signal.into());
@@ -386,7 +392,7 @@ impl ViewerState {
             Signal::Loss | Signal::Unrepaired => !severe,
             Signal::RoundTrip | Signal::Jitter | Signal::Frozen => true,
         };
-        helps && measured.lower_layers.is_some_and(|below| below > 0)
+        helps && self.layers.cap < LOWEST && measured.lower_layers.is_some_and(|below| below > 0)
     }
 
     fn lower(&mut self, now: Instant, signal: Signal) {
@@ -403,6 +409,7 @@ impl ViewerState {
         layers.reason = Some(signal.into());
         layers.changed = Some(now);
         layers.raised = false;
+        self.stuck = false;
         self.forget_judgement();
         // How many are below the new one is told with the next view.
         self.known.forget_layers();
@@ -463,9 +470,12 @@ impl ViewerState {
                 _ => self.reason,
             },
             (Path::Realtime, _) if self.stuck && !hls => ReasonCode::FeedWithoutHls,
-            // It came because there was no HLS, and stays though there is.
-            (Path::Realtime, _) if self.reason == ReasonCode::FeedWithoutHls && hls => ReasonCode::Available,
-            (Path::Realtime, _) => self.layers.reason.unwrap_or(self.reason),
+            (Path::Realtime, _) => match (self.layers.reason, self.reason) {
+                (Some(reason), _) => reason,
+                // It came because there was no HLS, and stays though there is.
+                (None, ReasonCode::FeedWithoutHls) if hls => ReasonCode::Available,
+                (None, reason) => reason,
+            },
         }
     }
 
