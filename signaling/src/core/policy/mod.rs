@@ -15,6 +15,12 @@
 //!    be bad is tried after [`PolicySettings::trial_hold`].
 //! 7. Each return that does not last makes both holds grow; the retry budget and the limit of switches a minute stand behind.
 //!
+//! What a shell does: it calls [`Policy::join`] when a viewer comes, [`ViewerState::observe`] with what the SFU and the player say,
+//! [`ViewerState::set_feed`] when the feed's paths or its publisher change, and [`ViewerState::tick`] five times a second or more. While
+//! [`ViewerState::wants_slot`] says so it asks the [ledger](crate::admission::Ledger) and passes the answer on ([`ViewerState::set_capacity`];
+//! without a ledger it is always [`Capacity::Granted`]), and when it does not, it gives the slot back: the policy has forgotten it by
+//! then. While [`ViewerState::wants_probe`] says so it keeps a session of a viewer on HLS alive, because only what is measured can become good.
+//!
 //! Reports are believed only within the range of what can be, and what the server has measured is not overruled by a player's
 //! word. What a lying player reaches is to move itself, as rarely as anybody.
 
@@ -108,6 +114,8 @@ pub(super) enum Bug {
     NoLimit,
 }
 
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl From<PlayerReport> for Observation {
 /// A viewer's session as the SFU sees it: from RTCP and ICE. What it does not know it leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ServerView {
-    /// How the connection stands.
+    /// How the connection stands; to be told each time, because it counts only while it is fresh.
     pub ice: Option<IceState>,
     /// Share of packets lost lately before any repair, 0 to 1 (RFC 3550, 6.4.1).
     pub loss_ratio: Option<f64>,
@@ -38,7 +38,7 @@ pub struct ServerView {
     pub round_trip_ms: Option<f64>,
     /// Interarrival jitter in milliseconds (RFC 3550, 6.4.1).
     pub jitter_ms: Option<f64>,
-    /// What the line is estimated to carry, in bits per second.
+    /// What the line is estimated to carry, in bits per second; nothing where the estimate only follows what happens to be sent.
     pub estimate_bps: Option<f64>,
     /// What the lowest layer of the feed and its sound need together, in bits per second.
     pub lowest_layer_bps: Option<f64>,

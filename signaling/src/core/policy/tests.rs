@@ -28,6 +28,8 @@ pub(super) fn lossy(ratio: f64) -> ServerView {
 /// A viewer, its clock, and what was decided: (milliseconds, path, reason).
 pub(super) struct Bench {
     pub(super) viewer: ViewerState,
+    /// What the viewer is told whenever it is asked.
+    capacity: Option<Capacity>,
     start: Instant,
     pub(super) millis: u64,
     pub(super) told: Vec<(u64, Path, ReasonCode)>,
@@ -41,7 +43,7 @@ impl Bench {
     pub(super) fn with(settings: PolicySettings, tier: Tier, feed: FeedState, capacity: Capacity) -> Self {
         let start = bicast_shared::clock::now();
         let viewer = Policy::new(settings).join(start, tier, feed, capacity);
-        Self { viewer, start, millis: 0, told: Vec::new() }
+        Self { viewer, capacity: Some(capacity), start, millis: 0, told: Vec::new() }
     }
 
     pub(super) fn vip() -> Self {
@@ -70,6 +72,9 @@ impl Bench {
     }
 
     pub(super) fn tick(&mut self) {
+        if let Some(capacity) = self.capacity {
+            self.viewer.set_capacity(capacity);
+        }
         if let Some(decision) = self.viewer.tick(self.now()) {
             self.told.push((self.millis, decision.path, decision.reason));
         }
@@ -443,9 +448,9 @@ fn room_matters_to_who_is_not_on_the_realtime_path_and_drops_nobody() {
     assert_eq!(bench.holds(), (Path::Hls, ReasonCode::OverBitrate));
     assert!(bench.viewer.wants_slot());
     bench.run(600_000, GOOD);
-    bench.viewer.set_capacity(Capacity::Granted);
+    bench.capacity = Some(Capacity::Granted);
     bench.run(1_000, GOOD);
-    bench.viewer.set_capacity(full);
+    bench.capacity = Some(full);
     bench.run(600_000, GOOD);
     assert_eq!(bench.take(), [(600_000, Path::Realtime, ReasonCode::Available)]);
     // It leaves for its line, and is told that it waits for room once that is good.
@@ -455,7 +460,7 @@ fn room_matters_to_who_is_not_on_the_realtime_path_and_drops_nobody() {
     let reasons: Vec<ReasonCode> = bench.take().iter().map(|(_, _, reason)| *reason).collect();
     assert_eq!(reasons, [ReasonCode::Loss, ReasonCode::OverBitrate]);
     assert!(bench.viewer.wants_slot());
-    bench.viewer.set_capacity(Capacity::Granted);
+    bench.capacity = Some(Capacity::Granted);
     bench.tick();
     assert_eq!(bench.holds(), (Path::Realtime, ReasonCode::Returned));
 }
@@ -557,4 +562,20 @@ fn a_time_that_goes_back_counts_as_the_latest() {
     bench.millis = 60_000;
     bench.run(5_000, lossy(0.5));
     assert_eq!(bench.take().len(), 1);
+}
+
+#[test]
+fn a_slot_that_was_given_back_is_not_taken_for_granted() {
+    let mut bench = Bench::vip();
+    bench.run(2_000, GOOD);
+    bench.run(2_000, lossy(0.5));
+    assert_eq!(bench.holds(), (Path::Hls, ReasonCode::Loss));
+    // Nobody answers from here on.
+    bench.capacity = None;
+    bench.run(60_000, GOOD);
+    assert_eq!(bench.holds(), (Path::Hls, ReasonCode::Loss));
+    assert!(bench.viewer.wants_slot());
+    bench.capacity = Some(Capacity::Granted);
+    bench.tick();
+    assert_eq!(bench.holds(), (Path::Realtime, ReasonCode::Returned));
 }

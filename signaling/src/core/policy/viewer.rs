@@ -21,7 +21,8 @@ pub struct ViewerState {
     now: Instant,
     tier: Tier,
     feed: FeedState,
-    capacity: Capacity,
+    /// None where it was not asked for since it was wanted.
+    capacity: Option<Capacity>,
     /// Since when the feed has each, where that was not so at the beginning.
     realtime_since: Option<Instant>,
     hls_since: Option<Instant>,
@@ -87,7 +88,7 @@ impl ViewerState {
             now,
             tier,
             feed,
-            capacity,
+            capacity: Some(capacity),
             realtime_since: None,
             hls_since: None,
             live_since: None,
@@ -175,9 +176,9 @@ impl ViewerState {
         }
     }
 
-    /// Whether there is room has changed, or is told again.
+    /// Whether there is room for this viewer, as far as it [wants a slot](Self::wants_slot).
     pub const fn set_capacity(&mut self, capacity: Capacity) {
-        self.capacity = capacity;
+        self.capacity = Some(capacity);
     }
 
     /// Decides. To be called some times a second and after anything was told; tells what has changed.
@@ -188,6 +189,10 @@ impl ViewerState {
             Path::Hls => self.consider_entering(now),
             Path::Realtime => self.consider_leaving(now),
         };
+        if !self.wants_slot() {
+            // It is given back, and may be somebody else's by the time it is wanted again.
+            self.capacity = None;
+        }
         let reason = self.shown();
         let unchanged =
             (self.told.path, self.told.layer_cap, self.told.reason) == (self.path, self.layers.cap, reason);
@@ -323,7 +328,7 @@ impl ViewerState {
 
     fn consider_entering(&mut self, now: Instant) -> Option<Signal> {
         let reason = self.ready(now)?;
-        if self.capacity != Capacity::Granted {
+        if self.capacity != Some(Capacity::Granted) {
             return None;
         }
         let for_the_line = matches!(reason, ReasonCode::Returned | ReasonCode::Trial);
@@ -342,7 +347,8 @@ impl ViewerState {
             return None;
         }
         #[cfg(test)]
-        if let (true, Capacity::Refused(shortage)) = (self.has(super::Bug::DropsTheConnected), self.capacity)
+        if let (true, Some(Capacity::Refused(shortage))) =
+            (self.has(super::Bug::DropsTheConnected), self.capacity)
         {
             self.pace.leave(now, false, &self.settings);
             self.begin_stay(now, Path::Hls, shortage.into());
@@ -466,7 +472,7 @@ impl ViewerState {
             (Path::Hls, Tier::Free) => ReasonCode::FeedWithoutHls,
             (Path::Hls, Tier::Vip) if !realtime => ReasonCode::FeedWithoutRealtime,
             (Path::Hls, Tier::Vip) => match self.capacity {
-                Capacity::Refused(shortage) if self.ready(self.now).is_some() => shortage.into(),
+                Some(Capacity::Refused(shortage)) if self.ready(self.now).is_some() => shortage.into(),
                 _ => self.reason,
             },
             (Path::Realtime, _) if self.stuck && !hls => ReasonCode::FeedWithoutHls,

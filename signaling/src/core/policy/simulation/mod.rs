@@ -109,11 +109,13 @@ pub(super) fn run(seed: u64, steps: u64, bug: Option<Bug>) -> Result<Seen, Strin
         for event in &events {
             match event {
                 world::Event::Feed(feed) => viewer.set_feed(at(now), *feed),
-                world::Event::Capacity(capacity) => viewer.set_capacity(*capacity),
+                world::Event::Capacity(_) => {}
                 world::Event::Seen(seen) => viewer.observe(at(now), seen),
             }
             model.handle(now, event);
         }
+        // A slot that is not wanted is forgotten: this shell answers each time.
+        viewer.set_capacity(world.capacity);
         let told = viewer.tick(at(now));
         check(model.decide(now, told.as_ref(), viewer.current()), &model, now)?;
     }
