@@ -38,6 +38,7 @@ struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     priority: Reverse<u8>,
+    since: Instant,
     asked: u64,
 }
 
@@ -46,7 +47,18 @@ struct Waiting<K> {
     viewer: K,
     cost: Amounts,
     shortage: Shortage,
-    since: Instant,
+}
+
+/// What a viewer asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Request {
+    /// A higher one goes first.
+    pub priority: u8,
+    /// Since when the viewer has waited, also where it was not on the list all the time (a publisher was away, its line was bad). Later
+    /// than now counts as now.
+    pub since: Instant,
+    /// What it is expected to use.
+    pub cost: Cost,
 }
 
 /// What a viewer that asks for a slot is told.
@@ -116,22 +128,18 @@ impl<K: Ord + Clone> Ledger<K> {
         ledger
     }
 
-    /// A viewer wants a slot; a higher `priority` goes first. Who has one keeps it, who waits keeps its place but for a change of priority:
-    /// then its new rank is behind those who waited with it already.
-    pub fn ask(&mut self, now: Instant, viewer: &K, priority: u8, cost: Cost) -> Answer {
+    /// A viewer wants a slot. Who has one keeps it; who waits and asks again for the same keeps its place.
+    pub fn ask(&mut self, now: Instant, viewer: &K, request: &Request) -> Answer {
         self.advance(now);
+        let cost = request.cost.amounts();
         if self.slots.contains_key(viewer) {
-            self.change(viewer, cost.amounts());
+            self.change(viewer, cost);
             return Answer::Admitted;
         }
-        let cost = cost.amounts();
-        let priority = Reverse(priority);
-        let before = self.ranks.get(viewer).copied();
-        let since = before.and_then(|rank| self.waiting.get(&rank)).map_or(self.now, |entry| entry.since);
-        if let Some(entry) = before
-            .filter(|rank| rank.priority == priority)
-            .and_then(|rank| self.waiting.get_mut(&rank))
-            .filter(|entry| entry.cost == cost)
+        let (priority, since) = (Reverse(request.priority), request.since.min(self.now));
+        let entry = self.ranks.get(viewer).and_then(|rank| Some((rank, self.waiting.get(rank)?)));
+        if let Some((_, entry)) =
+            entry.filter(|(rank, entry)| (rank.priority, rank.since, entry.cost) == (priority, since, cost))
         {
             return Answer::Waiting(entry.shortage);
         }
@@ -139,8 +147,10 @@ impl<K: Ord + Clone> Ledger<K> {
         if let Err(shortage) = cost.fits(self.budget.amounts()) {
             return Answer::TooLarge(shortage);
         }
+        self.asked += 1;
+        let rank = Rank { priority, since, asked: self.asked };
         // Who comes now does not overtake those who wait, even where there is room for it and not for them.
-        let ahead = self.waiting.first_key_value().filter(|(rank, _)| rank.priority <= priority);
+        let ahead = self.waiting.first_key_value().filter(|(first, _)| **first < rank);
         let shortage = match (cost.fits(self.room()), ahead) {
             (Ok(()), None) => {
                 self.give(viewer.clone(), cost, None);
@@ -152,10 +162,7 @@ impl<K: Ord + Clone> Ledger<K> {
         if self.waiting.len() >= self.budget.waiting as usize {
             return Answer::ListFull(shortage);
         }
-        self.asked += 1;
-        let same = before.filter(|rank| rank.priority == priority);
-        let rank = same.unwrap_or(Rank { priority, asked: self.asked });
-        self.waiting.insert(rank, Waiting { viewer: viewer.clone(), cost, shortage, since });
+        self.waiting.insert(rank, Waiting { viewer: viewer.clone(), cost, shortage });
         self.ranks.insert(viewer.clone(), rank);
         Answer::Waiting(shortage)
     }
@@ -241,7 +248,7 @@ impl<K: Ord + Clone> Ledger<K> {
     pub fn place(&self, viewer: &K) -> Option<(Shortage, Instant, usize)> {
         let rank = self.ranks.get(viewer)?;
         let entry = self.waiting.get(rank)?;
-        Some((entry.shortage, entry.since, self.waiting.range(..rank).count()))
+        Some((entry.shortage, rank.since, self.waiting.range(..rank).count()))
     }
 
     /// How full it is.

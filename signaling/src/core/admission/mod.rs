@@ -3,8 +3,8 @@
 //!
 //! 1. A slot is given where what is used and what the viewer will use together stay within every [`Budget`].
 //! 2. Nobody who has a slot loses it for somebody else, whatever changes.
-//! 3. Who gets none waits, by priority and then by waiting time, and is told which budget is used up. Nobody overtakes who has the same
-//!    priority or a higher one, also where there is room for a smaller one behind.
+//! 3. Who gets none waits, by priority and then by waiting time, and is told which budget is used up. Nobody is overtaken, also not
+//!    where there is room for a smaller one behind.
 //! 4. Who waits is offered a slot once there has been room for it for [`Budget::free_for`] without a break. Offers that nobody takes up
 //!    go on to the next.
 
@@ -13,7 +13,7 @@ mod ledger;
 mod lows;
 
 pub use budget::{Budget, Cost, Shortage, Usage};
-pub use ledger::{Answer, Event, Ledger, Occupancy};
+pub use ledger::{Answer, Event, Ledger, Occupancy, Request};
 
 #[cfg(test)]
 mod simulation;

@@ -33,8 +33,14 @@ impl Desk {
         self.start + Duration::from_millis(self.millis)
     }
 
+    /// One that has not waited before.
     fn ask(&mut self, viewer: u32, priority: u8) -> Answer {
-        self.ledger.ask(self.now(), &viewer, priority, cost(2))
+        let since = self.ledger.place(&viewer).map_or(self.now(), |(_, since, _)| since);
+        self.ask_for(viewer, Request { priority, since, cost: cost(2) })
+    }
+
+    fn ask_for(&mut self, viewer: u32, request: Request) -> Answer {
+        self.ledger.ask(self.now(), &viewer, &request)
     }
 
     fn leave(&mut self, viewer: u32) {
@@ -150,14 +156,18 @@ fn room_that_comes_and_goes_is_not_offered() {
 #[test]
 fn nobody_overtakes_who_has_waited_with_the_same_priority_even_into_room_for_smaller_ones() {
     let mut desk = Desk::new(Budget { egress_bps: Some(10 * MBIT), ..Budget::default() });
-    let now = desk.now();
-    assert_eq!(desk.ledger.ask(now, &1, 0, cost(6)), Answer::Admitted);
-    assert_eq!(desk.ledger.ask(now, &2, 3, cost(6)), Answer::Waiting(Shortage::Bitrate));
-    assert_eq!(desk.ledger.ask(now, &3, 3, cost(2)), Answer::Waiting(Shortage::Bitrate));
-    assert_eq!(desk.ledger.ask(now, &4, 2, cost(2)), Answer::Waiting(Shortage::Bitrate));
+    let begin = desk.now();
+    let ask = |desk: &mut Desk, viewer, priority, mbit| {
+        desk.ask_for(viewer, Request { priority, since: begin, cost: cost(mbit) })
+    };
+    let waits = Answer::Waiting(Shortage::Bitrate);
+    assert_eq!(ask(&mut desk, 1, 0, 6), Answer::Admitted);
+    assert_eq!(ask(&mut desk, 2, 3, 6), waits);
+    assert_eq!(ask(&mut desk, 3, 3, 2), waits);
+    assert_eq!(ask(&mut desk, 4, 2, 2), waits);
     assert_eq!(desk.wait(60_000), []);
     // A higher priority does.
-    assert_eq!(desk.ledger.ask(now, &5, 4, cost(2)), Answer::Admitted);
+    assert_eq!(ask(&mut desk, 5, 4, 2), Answer::Admitted);
     desk.leave(1);
     let order: Vec<u32> = desk.wait(60_000).iter().map(|(_, viewer)| *viewer).collect();
     assert_eq!(order, [2, 3], "the fourth does not fit any more");
@@ -234,8 +244,8 @@ fn those_who_have_just_come_count_until_they_are_measured() {
 fn what_can_never_be_is_said_at_once_and_the_list_is_bounded() {
     let mut desk =
         Desk::new(Budget { egress_bps: Some(3 * MBIT), viewers: Some(1), waiting: 2, ..Budget::default() });
-    let now = desk.now();
-    assert_eq!(desk.ledger.ask(now, &1, 0, cost(4)), Answer::TooLarge(Shortage::Bitrate));
+    let large = Request { priority: 0, since: desk.now(), cost: cost(4) };
+    assert_eq!(desk.ask_for(1, large), Answer::TooLarge(Shortage::Bitrate));
     assert_eq!(desk.ask(2, 0), Answer::Admitted);
     assert_eq!([3, 4, 5].map(|viewer| desk.ask(viewer, 0)), [FULL, FULL, Answer::ListFull(Shortage::Count)]);
     assert_eq!(desk.waiting(5), None);
@@ -253,7 +263,8 @@ fn measurements_that_cannot_be_and_times_that_go_back_change_nothing() {
     }
     assert_eq!(desk.ledger.occupancy().refused_values, 12);
     let lie = Cost { egress_bps: u64::MAX, packets_per_second: u64::MAX, cpu_share: f64::NAN };
-    assert_eq!(desk.ledger.ask(desk.now(), &1, 0, lie), Answer::Admitted, "what it costs has no limit here");
+    let request = Request { priority: 0, since: desk.now(), cost: lie };
+    assert_eq!(desk.ask_for(1, request), Answer::Admitted, "what it costs has no limit here");
     desk.millis = 60_000;
     desk.ask(2, 0);
     desk.millis = 0;
@@ -275,4 +286,26 @@ fn another_priority_is_another_place() {
     assert_eq!((desk.waiting(4), desk.ledger.place(&4).unwrap().1), (Some(0), since));
     desk.ask(4, 3);
     assert_eq!(desk.waiting(4), Some(2));
+}
+
+#[test]
+fn who_was_off_the_list_for_a_while_has_waited_all_the_same() {
+    let mut desk = Desk::of(1);
+    let begin = desk.now();
+    desk.ask(1, 0);
+    desk.ask(2, 0);
+    desk.millis = 1_000;
+    desk.ask(3, 0);
+    desk.leave(2);
+    desk.millis = 60_000;
+    desk.ask(4, 0);
+    let again = Request { priority: 0, since: begin, cost: cost(2) };
+    assert_eq!(desk.ask_for(2, again), FULL);
+    assert_eq!([2, 3, 4].map(|viewer| desk.waiting(viewer)), [Some(0), Some(1), Some(2)]);
+    // Nobody has waited since tomorrow.
+    let tomorrow = Request { since: desk.now() + Duration::from_secs(86_400), ..again };
+    desk.ask_for(5, tomorrow);
+    desk.millis += 1_000;
+    desk.ask(6, 0);
+    assert_eq!((desk.waiting(5), desk.waiting(6)), (Some(3), Some(4)));
 }

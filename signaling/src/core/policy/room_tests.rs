@@ -8,7 +8,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::tests::{BOTH, GOOD, lossy};
 use super::*;
-use crate::core::admission::{Budget, Cost, Event, Ledger};
+use crate::core::admission::{Budget, Cost, Event, Ledger, Request};
 
 const ROOM: usize = 12;
 const STEP: u64 = 200;
@@ -22,7 +22,8 @@ struct Guest {
 }
 
 #[test]
-fn everybody_on_the_realtime_path_has_a_slot_and_the_most_important_comes_first() {
+fn everybody_on_the_realtime_path_has_a_slot_and_who_has_waited_longest_with_the_highest_priority_comes_first()
+ {
     let mut random = StdRng::seed_from_u64(7);
     let start = bicast_shared::clock::now();
     let at = |millis: u64| start + Duration::from_millis(millis);
@@ -35,7 +36,8 @@ fn everybody_on_the_realtime_path_has_a_slot_and_the_most_important_comes_first(
         let now = step * STEP;
         if guests.len() < 40 && step % 10 == 0 {
             let priority = random.random_range(0..4);
-            let answer = ledger.ask(at(now), &guests.len(), priority, Cost::default());
+            let request = Request { priority, since: at(now), cost: Cost::default() };
+            let answer = ledger.ask(at(now), &guests.len(), &request);
             let capacity = answer.shortage().map_or(Capacity::Granted, Capacity::Refused);
             let state = policy.join(at(now), Tier::Vip, BOTH, capacity);
             guests.push(Guest { state, priority, bad_until: 0, was_bad: None });
@@ -43,7 +45,8 @@ fn everybody_on_the_realtime_path_has_a_slot_and_the_most_important_comes_first(
         while let Some(event) = ledger.poll(at(now)) {
             let Event::Offered(viewer) = event else { continue };
             let passed = guests.iter().enumerate().find(|(other, guest)| {
-                ledger.place(other).is_some() && guest.priority > guests[viewer].priority
+                let rank = |guest: &Guest| (guest.priority, std::cmp::Reverse(guest.state.waiting_since()));
+                ledger.place(other).is_some() && rank(guest) > rank(&guests[viewer])
             });
             assert!(passed.is_none(), "{viewer} was offered a slot before {:?}", passed.map(|(id, _)| id));
         }
@@ -62,7 +65,9 @@ fn everybody_on_the_realtime_path_has_a_slot_and_the_most_important_comes_first(
             if !guest.state.wants_slot() {
                 ledger.leave(at(now), &id);
             } else if guest.state.current().path == Path::Hls {
-                let answer = ledger.ask(at(now), &id, guest.priority, Cost::default());
+                let since = guest.state.waiting_since();
+                let request = Request { priority: guest.priority, since, cost: Cost::default() };
+                let answer = ledger.ask(at(now), &id, &request);
                 guest.state.set_capacity(answer.shortage().map_or(Capacity::Granted, Capacity::Refused));
                 waited += u64::from(answer.shortage().is_some());
             } else {

@@ -47,6 +47,8 @@ pub struct ViewerState {
     /// When the stay on this path began.
     stay: Instant,
     pace: Pace,
+    /// Since when it waits for a slot, with breaks.
+    waiting: Option<Instant>,
     told: Decision,
 }
 
@@ -105,6 +107,7 @@ impl ViewerState {
             connection: Connection::new(now, None),
             stay: now,
             pace: Pace::default(),
+            waiting: None,
             told,
         };
         viewer.told.reason = viewer.shown();
@@ -189,7 +192,11 @@ impl ViewerState {
             Path::Hls => self.consider_entering(now),
             Path::Realtime => self.consider_leaving(now),
         };
-        if !self.wants_slot() {
+        if self.path == Path::Realtime {
+            self.waiting = None;
+        } else if self.wants_slot() {
+            self.waiting.get_or_insert(now);
+        } else {
             // It is given back, and may be somebody else's by the time it is wanted again.
             self.capacity = None;
         }
@@ -221,6 +228,13 @@ impl ViewerState {
     #[must_use]
     pub fn wants_slot(&self) -> bool {
         self.path == Path::Realtime || self.ready(self.now).is_some()
+    }
+
+    /// Since when the viewer has wanted a slot and not been on the realtime path: its waiting time, also where it could not have used
+    /// one in between.
+    #[must_use]
+    pub fn waiting_since(&self) -> Instant {
+        self.waiting.unwrap_or(self.now)
     }
 
     /// Whether the line of a viewer on HLS should be measured now, because it may return soon if it is good.

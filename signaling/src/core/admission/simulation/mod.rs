@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{Answer, Budget, Cost, Event, Ledger};
+use super::{Answer, Budget, Cost, Event, Ledger, Request};
 
 const STEPS: u64 = 2_000;
 const SEEDS: u64 = 100;
@@ -18,7 +18,7 @@ const SEEDS: u64 = 100;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stands {
     Slot { offered: Option<u64> },
-    Waits { priority: u8, order: u64 },
+    Waits { priority: u8, since: u64, order: u64 },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +69,13 @@ impl Model {
         self.people
             .iter()
             .filter_map(|one| match one.stands {
-                Stands::Waits { priority, order } => Some((std::cmp::Reverse(priority), order, one)),
+                Stands::Waits { priority, since, order } => {
+                    Some((std::cmp::Reverse(priority), since, order, one))
+                }
                 Stands::Slot { .. } => None,
             })
-            .min_by_key(|(priority, order, _)| (*priority, *order))
-            .map(|(_, _, one)| one)
+            .min_by_key(|(priority, since, order, _)| (*priority, *since, *order))
+            .map(|(.., one)| one)
     }
 
     fn find(&mut self, id: u32) -> Option<&mut Person> {
@@ -113,12 +115,16 @@ fn run(seed: u64) -> u64 {
                 let known = model.find(id).copied();
                 // Who is known asks as before: what changes then has tests of its own.
                 let cost = known.map_or(Cost { egress_bps, ..Cost::default() }, |one| one.cost);
-                let priority = match known.map(|one| one.stands) {
-                    Some(Stands::Waits { priority, .. }) => priority,
-                    _ => random.random_range(0..3),
+                let (priority, since) = match known.map(|one| one.stands) {
+                    Some(Stands::Waits { priority, since, .. }) => (priority, since),
+                    // Some have waited before.
+                    _ if random.random_ratio(1, 4) => {
+                        (random.random_range(0..3), random.random_range(0..=now))
+                    }
+                    _ => (random.random_range(0..3), now),
                 };
-                let answer = ledger.ask(at(now), &id, priority, cost);
-                check_answer(&mut model, now, (id, priority, cost), answer, &place);
+                let answer = ledger.ask(at(now), &id, &Request { priority, since: at(since), cost });
+                check_answer(&mut model, now, (id, priority, since, cost), answer, &place);
             }
             4..7 => {
                 ledger.leave(at(now), &id);
@@ -194,15 +200,16 @@ fn run(seed: u64) -> u64 {
     offers
 }
 
-fn check_answer(model: &mut Model, now: u64, asked: (u32, u8, Cost), answer: Answer, place: &str) {
-    let (id, priority, cost) = asked;
+fn check_answer(model: &mut Model, now: u64, asked: (u32, u8, u64, Cost), answer: Answer, place: &str) {
+    let (id, priority, since, cost) = asked;
     let (count, bits) = model.left();
     let fits = count >= 1 && bits >= cost.egress_bps.cast_signed();
     let too_large = model.budget.egress_bps.is_some_and(|budget| budget < cost.egress_bps);
     let known = model.find(id).map(|one| one.stands);
-    let ahead = model.people.iter().any(
-        |one| matches!(one.stands, Stands::Waits { priority: other, .. } if other >= priority && one.id != id),
-    );
+    let ahead = model.people.iter().any(|one| {
+        matches!(one.stands, Stands::Waits { priority: other, since: before, .. }
+            if one.id != id && (other > priority || other == priority && before <= since))
+    });
     let waiting = model.people.iter().filter(|one| matches!(one.stands, Stands::Waits { .. })).count();
     match (known, answer) {
         (Some(Stands::Slot { .. }), Answer::Admitted) | (Some(Stands::Waits { .. }), Answer::Waiting(_)) => {}
@@ -217,7 +224,7 @@ fn check_answer(model: &mut Model, now: u64, asked: (u32, u8, Cost), answer: Ans
             assert_eq!(matches!(answer, Answer::ListFull(_)), full, "{place}");
             if !full {
                 model.order += 1;
-                let stands = Stands::Waits { priority, order: model.order };
+                let stands = Stands::Waits { priority, since, order: model.order };
                 model.people.push(Person { id, cost, stands });
             }
         }
