@@ -71,9 +71,12 @@ async function capacity() {
 async function joins() {
   say('joins on a light feed');
   const light = ['--video-packets', 1, '--fps', 5, '--keyframe-packets', 2, '--no-audio'];
-  const summary = await viewers(place, [...light, '--viewers', quick ? 300 : 2000, '--ramp', '300/s', '--duration', 2]);
+  // As many as the bar says: a server that is not fast enough falls behind, and what a second of its core costs otherwise is
+  // shared by as many joins as there can be.
+  const summary = await viewers(place, [...light, '--viewers', quick ? 300 : 2000, '--ramp', '800/s', '--duration', 2]);
   const rate = summary.server.joinsPerCoreSecond;
-  row('complete joins per second and core, HTTP included', rate.toFixed(0), '800', failed(summary) === 0 && rate >= 800, summary);
+  const met = failed(summary) === 0 && summary.connected === summary.viewers && rate >= 800;
+  row('complete joins per second and core, HTTP included', `${rate.toFixed(0)} (${summary.connected} came at 800/s: POST to moving frames p99 ${ms(summary.moving?.p99)})`, '800', met, summary);
 }
 
 async function latency() {
