@@ -102,7 +102,7 @@ impl KeptFeed {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Tells the core what was stored and what has to be given up.

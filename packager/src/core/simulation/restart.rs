@@ -147,7 +147,7 @@ fn a_publisher_that_returns_to_another_process_with_other_tracks_begins_another_
     sound.video = false;
     session.run(&mut sound, 6_000);
     let past = session.reader.past.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-    assert_eq!(past, [before.clone()], "who played it was told of its end");
+    assert_eq!(past, std::slice::from_ref(&before), "who played it was told of its end");
     assert_ne!(session.core.snapshot().instance, before);
     assert!(session.core.snapshot().playable());
 }
