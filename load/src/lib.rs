@@ -8,7 +8,7 @@
 //! | `sender` | the publisher's thread |
 //! | [`wire`] | a socket of one of them |
 //! | `http` | WHEP and WHIP |
-//! | `procfs` | what the server's process and our core use |
+//! | [`procfs`] | what the server's process and our core use |
 //! | `monitor` | the counts of every second, and the summary |
 //! | `run`, [`args`] | the command |
 //! | `hls` | `bicast check hls`: the rules of LL-HLS, seen from outside; `bicast bench hls`: many players at the live edge |
@@ -23,7 +23,7 @@ pub mod engine;
 mod hls;
 mod http;
 mod monitor;
-mod procfs;
+pub mod procfs;
 mod run;
 mod sender;
 pub mod wire;

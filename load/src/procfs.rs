@@ -7,27 +7,30 @@ const TICKS: f64 = 100.0;
 
 /// What a process has used.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Use {
+pub struct Use {
     /// CPU seconds, user and system.
-    pub(crate) cpu: f64,
+    pub cpu: f64,
     /// Resident memory in bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 /// Reads a process's use; none when it is gone or not to be seen.
-pub(crate) fn process(pid: u32) -> Option<Use> {
+#[must_use]
+pub fn process(pid: u32) -> Option<Use> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     Some(Use { cpu: cpu_seconds(&stat)?, bytes: resident_pages(&statm)? * rustix::param::page_size() as u64 })
 }
 
 /// Busy and all seconds of a core since the machine started.
-pub(crate) fn core(number: u32) -> Option<(f64, f64)> {
+#[must_use]
+pub fn core(number: u32) -> Option<(f64, f64)> {
     busy(&fs::read_to_string("/proc/stat").ok()?, number)
 }
 
 /// Datagrams dropped because a receive buffer was full, in this network namespace.
-pub(crate) fn receive_buffer_drops() -> Option<u64> {
+#[must_use]
+pub fn receive_buffer_drops() -> Option<u64> {
     let count = |file: &str, name: &str| Some((fs::read_to_string(file).ok()?, name.to_owned()));
     let four = count("/proc/net/snmp", "Udp").and_then(|(text, name)| snmp(&text, &name))?;
     let six = fs::read_to_string("/proc/net/snmp6").ok().and_then(|text| {
@@ -38,7 +41,7 @@ pub(crate) fn receive_buffer_drops() -> Option<u64> {
 }
 
 /// Keeps this thread, and those that it will start, on one core. Without effect where that cannot be.
-pub(crate) fn pin(core: u32) {
+pub fn pin(core: u32) {
     #[cfg(target_os = "linux")]
     {
         let mut cores = rustix::thread::CpuSet::new();
@@ -50,7 +53,8 @@ pub(crate) fn pin(core: u32) {
 }
 
 /// Whether this thread may run on that core.
-pub(crate) fn has_core(core: u32) -> bool {
+#[must_use]
+pub fn has_core(core: u32) -> bool {
     #[cfg(target_os = "linux")]
     {
         (core as usize) < rustix::thread::CpuSet::MAX_CPU

@@ -95,7 +95,10 @@ impl Drop for Edge {
 }
 
 /// Ports that nobody uses, each another one.
-fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+///
+/// # Errors
+/// Where there are none.
+pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
     // Held until all are known: the system gives the same one again at once.
     let mut held = Vec::new();
     let mut ports = [0; N];
@@ -118,8 +121,11 @@ fn deployed(file: &str, changes: &[(&str, &str)]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Debian keeps servers where only root's PATH leads.
-fn program(name: &str) -> anyhow::Result<PathBuf> {
+/// Where a server program is: Debian keeps them where only root's PATH leads.
+///
+/// # Errors
+/// Where it is not installed.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let places = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
     let found = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file());
     found.with_context(|| format!("{name} is missing: run scripts/setup test"))
