@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::{Dvr, Error, Folder};
 use crate::core::keeper::Keeper;
-use crate::core::record::{self, FORM, Found, InstanceRecord, Restored};
+use crate::core::record::{self, FORM, InstanceRecord, Restored};
 
 /// An instance that can be served.
 pub(crate) struct Loaded {
@@ -18,6 +18,16 @@ pub(crate) struct Loaded {
     pub(crate) keeper: Keeper,
     /// When it was over, if it is.
     pub(crate) over: Option<ProgramTime>,
+}
+
+/// What lies in a folder.
+enum Found {
+    /// An instance that can be served.
+    Here(Box<Loaded>),
+    /// One of which nothing can be served any more.
+    Old,
+    /// Something that is not ours, or of another version.
+    Foreign,
 }
 
 impl Loaded {
@@ -28,7 +38,8 @@ impl Loaded {
 }
 
 impl Dvr {
-    /// The newest instance of every feed that is not too old to be served at `now`. All others are deleted.
+    /// The newest instance of every feed that is not too old to be served at `now`. All others are deleted; what is not ours is
+    /// left alone.
     pub(crate) async fn load(&self, now: ProgramTime) -> Vec<Loaded> {
         let mut loaded = Vec::new();
         for feed in self.folders(None).await {
@@ -36,11 +47,11 @@ impl Dvr {
             for path in self.folders(Some(&feed)).await {
                 let folder = Folder(path);
                 match self.instance(&folder, now).await {
-                    Ok(Some(one)) => instances.push((folder, one)),
-                    Ok(None) => self.discard(&folder).await,
+                    Ok(Found::Here(one)) => instances.push((folder, *one)),
+                    Ok(Found::Old) => self.discard(&folder).await,
+                    Ok(Found::Foreign) => {}
                     Err(error) => {
-                        warn!(folder = %folder.0, %error, "this part of the DVR cannot be read and is given up");
-                        self.discard(&folder).await;
+                        warn!(folder = %folder.0, %error, "this part of the DVR cannot be read and is left alone");
                     }
                 }
             }
@@ -71,17 +82,17 @@ impl Dvr {
         }
     }
 
-    /// None where nothing can be served of it any more.
-    async fn instance(&self, folder: &Folder, now: ProgramTime) -> Result<Option<Loaded>, Error> {
+    /// What lies in a folder. Only what has our record is ours to delete: it is written first and deleted last.
+    async fn instance(&self, folder: &Folder, now: ProgramTime) -> Result<Found, Error> {
         let bytes = match self.objects.get(&folder.record()).await {
             Ok(got) => got.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(object_store::Error::NotFound { .. }) => return Ok(Found::Foreign),
             Err(error) => return Err(error.into()),
         };
         let record: InstanceRecord = serde_json::from_slice(&bytes)?;
         let in_place = Folder::new(&record.feed.id, &record.instance) == *folder;
         if record.form != FORM || !in_place {
-            return Ok(None);
+            return Ok(Found::Foreign);
         }
         let mut found = BTreeMap::new();
         for rendition in &record.renditions {
@@ -89,18 +100,18 @@ impl Dvr {
         }
         let complete =
             InstanceRecord { complete: record.complete || record.over.is_some(), ..record.clone() };
-        let Some(restored) = record::restore(&complete, &found, now) else { return Ok(None) };
+        let Some(restored) = record::restore(&complete, &found, now) else { return Ok(Found::Old) };
         let window = i64::try_from(record.feed.settings.window.as_nanos()).unwrap_or(i64::MAX);
         let since = record.over.unwrap_or(restored.newest);
         if now - since >= window {
-            return Ok(None);
+            return Ok(Found::Old);
         }
         let over = record.over;
-        Ok(Some(Loaded { restored, keeper: Keeper::found(record, &found), over }))
+        Ok(Found::Here(Box::new(Loaded { restored, keeper: Keeper::found(record, &found), over })))
     }
 
-    async fn rendition(&self, folder: &Folder, name: &str) -> Result<Found, Error> {
-        let mut found = Found::default();
+    async fn rendition(&self, folder: &Folder, name: &str) -> Result<record::Found, Error> {
+        let mut found = record::Found::default();
         let here = folder.0.clone().join(name);
         let objects: Vec<_> = self.objects.list(Some(&here)).try_collect().await?;
         for object in objects {
