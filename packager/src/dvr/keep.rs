@@ -212,6 +212,10 @@ impl KeepTask {
 
     /// The playlists have begun anew: those before are marked as over, and kept while they are served.
     async fn leave_instance(&mut self, snapshot: &FeedSnapshot, info: Option<&FeedInfo>) {
+        // Nothing is published yet of a feed that goes on.
+        if snapshot.instance.is_empty() {
+            return;
+        }
         let Some(name) = self.keeper.name().filter(|name| *name != snapshot.instance).map(str::to_owned)
         else {
             return;

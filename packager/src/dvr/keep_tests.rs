@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -160,4 +160,25 @@ async fn what_nobody_can_ask_for_any_more_is_deleted() {
     rig.kept.forget().await;
     let left = rig.disk.disk.list_with_delimiter(None).await.unwrap();
     assert!(left.common_prefixes.is_empty() && left.objects.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_process_before_has_left_stays_until_it_is_published_again() {
+    let rig = Rig::new(io::ErrorKind::StorageFull);
+    rig.give_room(1 << 20);
+    tokio::time::sleep(RETRY * 2).await;
+    let Rig { disk, kept, store, .. } = rig;
+    kept.hold().await;
+    let objects = || async { disk.disk.list(None).collect::<Vec<_>>().await.len() };
+    let left = objects().await;
+    let (dvr, id) = (Dvr { objects: disk.clone(), _lock: None }, "demo".parse().unwrap());
+    let entry = store.begin(&id, Duration::from_secs(60));
+    let keeper = Keeper::found(record(&snapshot(0, 10)), &BTreeMap::new());
+    let again = KeptFeed::begin(dvr, (id, None), entry.clone(), keeper);
+    tokio::time::sleep(SWEEP * 2).await;
+    assert_eq!(objects().await, left);
+    store.publish(&entry, snapshot(0, 11));
+    tokio::time::sleep(RETRY).await;
+    assert_eq!(objects().await, left + 1, "and goes on");
+    again.hold().await;
 }
