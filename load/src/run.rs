@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bicast_shared::clock;
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
@@ -48,14 +49,8 @@ pub struct Void(pub Vec<String>);
 #[expect(clippy::needless_pass_by_value, reason = "a command consumes its arguments")]
 pub fn run(args: Args) -> anyhow::Result<()> {
     settle_down(args.cpu, args.threads)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the async runtime")?;
-    let summary = runtime.block_on(load(&args))?;
-    if args.json {
-        print(&serde_json::to_string(&serde_json::json!({ "summary": summary }))?);
-    } else {
-        print(&format!("\n{}", summary.table().trim_end()));
-    }
+    let summary = block_on(load(&args))?;
+    print_summary(args.json, &summary, &summary.table())?;
     anyhow::ensure!(summary.connected > 0, "no viewer connected{}", first_reason(&summary));
     if summary.void.is_empty() { Ok(()) } else { Err(Void(summary.void).into()) }
 }
@@ -77,6 +72,22 @@ pub(crate) fn settle_down(cpu: Option<u32>, threads: u32) -> anyhow::Result<()> 
 
 fn first_reason(summary: &Summary) -> String {
     summary.failed.keys().next().map_or_else(String::new, |why| format!(": {why}"))
+}
+
+/// Makes a measurement on this thread.
+pub(crate) fn block_on<S>(measured: impl Future<Output = anyhow::Result<S>>) -> anyhow::Result<S> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the async runtime")?.block_on(measured)
+}
+
+/// Prints what came of a run: its `table` to people, all of it to programs.
+pub(crate) fn print_summary(json: bool, summary: &impl Serialize, table: &str) -> anyhow::Result<()> {
+    if json {
+        print(&serde_json::to_string(&serde_json::json!({ "summary": summary }))?);
+    } else {
+        print(&format!("\n{}", table.trim_end()));
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are the product")]

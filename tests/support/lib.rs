@@ -16,6 +16,7 @@
 //! | [`playback`] | sends a clip with chosen clocks, sender reports and starts |
 //! | [`cmaf`] | samples of CMAF fragments with their presentation times |
 //! | [`hls`] | playlists, and all frames that a feed's window holds |
+//! | [`figures`] | what the programs that measure have in common |
 //! | [`barcode`] | the frame number in the picture, read by decoding with ffmpeg |
 //! | [`wait`] | waiting for a condition with a generous deadline |
 
@@ -24,6 +25,7 @@ pub mod clip;
 pub mod cmaf;
 pub mod connection;
 pub mod edge;
+pub mod figures;
 pub mod hls;
 pub mod http;
 pub mod numbers;

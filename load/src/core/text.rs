@@ -27,17 +27,23 @@ impl Second {
         if let Some(latency) = &self.latency {
             let _ = write!(line, "  latency {:.2}/{:.2} ms", latency.p50, latency.p99);
         }
-        if let Some(busy) = self.generator_busy {
-            let _ = write!(line, "  generator {:.0} %", busy * 100.0);
-        }
-        if let Some(cores) = self.server_cores {
-            let _ = write!(line, "  server {:.0} %", cores * 100.0);
-        }
-        if let Some(bytes) = self.server_bytes {
-            let _ = write!(line, " {:.0} MiB", bytes as f64 / 1_048_576.0);
-        }
-        line
+        line + &used(self.generator_busy, self.server_cores, self.server_bytes)
     }
+}
+
+/// What a second cost: the share of the generator's core, the server's cores and its memory, as far as each is known.
+pub(crate) fn used(generator: Option<f64>, cores: Option<f64>, bytes: Option<u64>) -> String {
+    let mut text = String::new();
+    if let Some(busy) = generator {
+        let _ = write!(text, "  generator {:.0} %", busy * 100.0);
+    }
+    if let Some(cores) = cores {
+        let _ = write!(text, "  server {:.0} %", cores * 100.0);
+    }
+    if let Some(bytes) = bytes {
+        let _ = write!(text, " {:.0} MiB", bytes as f64 / 1_048_576.0);
+    }
+    text
 }
 
 impl Summary {

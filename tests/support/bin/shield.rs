@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use bicast_shared::clock;
 use bicast_tests::connection::{Http2, Pair};
 use bicast_tests::edge::Edge;
+use bicast_tests::figures::{print, quantile};
 use bicast_tests::hls;
 use bicast_tests::server::Server;
 use clap::Parser;
@@ -208,15 +209,4 @@ fn milliseconds(before: Instant, after: Instant) -> f64 {
     let later = after.saturating_duration_since(before).as_secs_f64();
     let earlier = before.saturating_duration_since(after).as_secs_f64();
     (later - earlier) * 1_000.0
-}
-
-/// Of sorted values, none of which may be missing.
-fn quantile(sorted: &[f64], percent: usize) -> f64 {
-    let index = (sorted.len().saturating_sub(1)) * percent / 100;
-    sorted.get(index).copied().unwrap_or(f64::NAN)
-}
-
-#[expect(clippy::print_stdout, reason = "the report is the product")]
-fn print(text: &str) {
-    println!("{text}");
 }

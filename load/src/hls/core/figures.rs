@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::board::{Counts, Standing};
 use crate::core::report::{Phase, Times};
-use crate::core::text::{grouped, spread};
+use crate::core::text::{grouped, spread, used};
 
 /// How clients learn of what is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -124,16 +124,7 @@ impl Second {
         if let Some(times) = &self.delivery {
             let _ = write!(line, "  delivery {:.1}/{:.1} ms", times.p50, times.p99);
         }
-        if let Some(busy) = self.generator_busy {
-            let _ = write!(line, "  generator {:.0} %", busy * 100.0);
-        }
-        if let Some(cores) = self.server_cores {
-            let _ = write!(line, "  server {:.0} %", cores * 100.0);
-        }
-        if let Some(bytes) = self.server_bytes {
-            let _ = write!(line, " {:.0} MiB", bytes as f64 / 1_048_576.0);
-        }
-        line
+        line + &used(self.generator_busy, self.server_cores, self.server_bytes)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::hls::core::board::Board;
 use crate::hls::core::edge::Address;
 use crate::hls::core::figures::{Clients, Summary};
 use crate::procfs;
-use crate::run::{Void, print, settle_down};
+use crate::run::{Void, block_on, print, print_summary, settle_down};
 
 /// How long the last clients are waited for.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -34,14 +34,8 @@ const SETTLE: Duration = Duration::from_secs(10);
 #[expect(clippy::needless_pass_by_value, reason = "a command consumes its arguments")]
 pub fn bench_hls(args: HlsArgs) -> anyhow::Result<()> {
     settle_down(args.cpu, args.threads)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the async runtime")?;
-    let summary = runtime.block_on(load(&args))?;
-    if args.json {
-        print(&serde_json::to_string(&serde_json::json!({ "summary": summary }))?);
-    } else {
-        print(&format!("\n{}", summary.table().trim_end()));
-    }
+    let summary = block_on(load(&args))?;
+    print_summary(args.json, &summary, &summary.table())?;
     let why = summary.failed.keys().next().map_or_else(String::new, |why| format!(": {why}"));
     anyhow::ensure!(summary.connected > 0, "no client got an answer{why}");
     if summary.void.is_empty() { Ok(()) } else { Err(Void(summary.void).into()) }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bicast_load::procfs;
 use bicast_shared::clock;
+use bicast_tests::figures::quantile;
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::nginx::Nginx;
 use super::pool::Pool;
-use super::{Args, Target, quantile};
+use super::{Args, Target};
 use crate::delivery::{Steady, request};
 
 /// How long one server has its turn.

@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bicast_load::core::stamp;
 use bicast_shared::clock;
+use bicast_tests::figures::quantile;
 use bicast_tests::hls;
 use serde::Serialize;
 
 use super::answers::playlist_request;
 use super::bare::Bare;
 use super::pool::Pool;
-use super::{Args, Target, quantile};
+use super::{Args, Target};
 
 /// Every request has been with the server for so long before the part is complete: else its round does not count.
 const AHEAD_NANOS: u64 = 200_000_000;

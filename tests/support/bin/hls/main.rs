@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use bicast_load::procfs;
+use bicast_tests::figures::print;
 use bicast_tests::hls;
 use bicast_tests::raw::RawPublisher;
 use bicast_tests::server::Server;
@@ -122,15 +123,4 @@ async fn run(args: Args) -> anyhow::Result<String> {
 
 fn table(report: &Report) -> String {
     format!("{}\n\n{}", report.answers.text(), report.delivery.text())
-}
-
-/// Of sorted values, none of which may be missing.
-fn quantile(sorted: &[f64], percent: usize) -> f64 {
-    let index = (sorted.len().saturating_sub(1)) * percent / 100;
-    sorted.get(index).copied().unwrap_or(f64::NAN)
-}
-
-#[expect(clippy::print_stdout, reason = "the report is the product")]
-fn print(text: &str) {
-    println!("{text}");
 }

@@ -1,0 +1,14 @@
+//! What the programs that measure have in common.
+
+/// Of sorted values, none of which may be missing; NaN where there are none.
+#[must_use]
+pub fn quantile(sorted: &[f64], percent: usize) -> f64 {
+    let index = (sorted.len().saturating_sub(1)) * percent / 100;
+    sorted.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// Prints a report.
+#[expect(clippy::print_stdout, reason = "the report is the product")]
+pub fn print(text: &str) {
+    println!("{text}");
+}
