@@ -23,6 +23,7 @@ use crate::http::listen::listen;
 use crate::http::pages::Pages;
 use crate::http::server::Server;
 use crate::http::tls::{Tls, TlsError};
+use crate::load;
 use crate::metrics::Metrics;
 use crate::openapi;
 
@@ -124,8 +125,15 @@ impl Gateway {
         let sfu = Arc::new(Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?);
         let packager = Packager::start(config.packager.clone(), bus.clone()).await?;
         let packaged = packager.status();
-        let signaling = Signaling::new(config.signaling, bus.clone(), sfu.status(), packager.status())
-            .ask_about_viewers(sfu.viewers());
+        let signaling = Signaling::new(
+            &config.signaling,
+            bus.clone(),
+            sfu.status(),
+            packager.status(),
+            Some(sfu.viewers()),
+        );
+        let viewers = signaling.viewers();
+        sfu.ask_at_the_door(viewers.door());
 
         let (http, https) = (addresses(&listeners)?, addresses(&secure)?);
         let tls = if https.is_empty() { None } else { Some(Tls::new(&config.http.tls, &https)?) };
@@ -140,7 +148,8 @@ impl Gateway {
             readiness: readiness.clone(),
             request_timeout: Duration::from_secs_f64(config.http.request_timeout),
         };
-        tokio::spawn(auth.clone().sweep(sfu.clone(), finish.clone()));
+        tokio::spawn(auth.clone().sweep(sfu.clone(), viewers.clone(), finish.clone()));
+        tokio::spawn(load::follow(viewers, finish.clone()));
         let app = app(auth.guard(routes), Pages::new(&config.http.web_root), rules);
         let server = Server::start(listeners, tls.map(|tls| (tls, secure)), app, &config.http);
         let drain = Duration::from_secs_f64(config.http.drain);

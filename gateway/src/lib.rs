@@ -20,6 +20,7 @@ mod doctor;
 mod files;
 pub mod gateway;
 mod http;
+mod load;
 mod logs;
 mod metrics;
 mod openapi;

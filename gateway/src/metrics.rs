@@ -75,6 +75,25 @@ fn describe() {
     describe_counter!("bicast_dvr_written_bytes_total", Unit::Bytes, "Bytes of media stored on disk");
     describe_counter!("bicast_dvr_reads_total", "Requests answered from the disk");
     describe_counter!("bicast_dvr_errors_total", "Failed writes and deletions of the DVR: full, failed");
+    describe_gauge!("bicast_viewers_joined", "Viewers that have joined, on both paths");
+    describe_gauge!("bicast_viewers_waiting", "Viewers that wait for room on the realtime path");
+    describe_counter!("bicast_viewer_decisions_total", "Decisions about viewers, by path and reason");
+    describe_counter!(
+        "bicast_viewer_switches_total",
+        "Viewers moved to the other path, by that path and reason"
+    );
+    describe_histogram!(
+        "bicast_viewer_latency_seconds",
+        Unit::Seconds,
+        "Ingest to glass as players report it, by feed, path and tier"
+    );
+    describe_counter!("bicast_viewer_messages_refused_total", "Players' messages that could not be read");
+    describe_counter!("bicast_viewer_messages_flood_total", "Players' messages that were too many");
+    describe_counter!("bicast_viewer_values_refused_total", "Values in players' reports that cannot be");
+    describe_counter!(
+        "bicast_channels_dropped_total",
+        "Event channels closed because of their readers: slow"
+    );
     describe_counter!("bicast_auth_refusals_total", "Requests refused for their tokens, by act and reason");
     describe_counter!(
         "bicast_auth_sessions_ended_total",

@@ -90,6 +90,7 @@ impl Fanout {
             bus,
             port,
             identity: Identity::generate()?,
+            door: std::sync::OnceLock::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -210,6 +211,7 @@ fn insert(
         etag: String::new(),
         remote_ufrag: String::new(),
         grant: None,
+        label: None,
     };
     let seat = seats.take(clock::now(), &shared.config.limits, id.clone(), session);
     let (seat, _) = seat.map_err(|_| failed("no seat is left"))?;

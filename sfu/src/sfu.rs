@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::id::FeedId;
-use bicast_shared::status::{SfuStatus, ViewerSource, ViewerStatus};
+use bicast_shared::status::{RealtimeDoor, SfuStatus, ViewerSource, ViewerStatus};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -86,6 +86,7 @@ impl Sfu {
             bus,
             port,
             identity: Identity::generate()?,
+            door: OnceLock::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -134,7 +135,12 @@ impl Sfu {
 
     /// Who can be asked about viewers one by one.
     pub fn viewers(&self) -> Arc<dyn ViewerSource> {
-        Arc::new(Viewers { bus: self.shared.bus.clone(), workers: self.whep.workers.clone() })
+        Arc::new(Viewers(self.whep.clone()))
+    }
+
+    /// Who is asked from now on before a viewer's session begins. The first one that is set stays.
+    pub fn ask_at_the_door(&self, door: Arc<dyn RealtimeDoor>) {
+        let _ = self.shared.door.set(door);
     }
 
     /// The UDP addresses it listens on.
@@ -177,14 +183,11 @@ impl Sfu {
 }
 
 /// Asks the workers.
-struct Viewers {
-    bus: FeedBus,
-    workers: Arc<[mpsc::Sender<Command>]>,
-}
+struct Viewers(Whep);
 
 impl ViewerSource for Viewers {
     fn viewers(&self, feed: &FeedId) -> Pin<Box<dyn Future<Output = Vec<ViewerStatus>> + Send>> {
-        let (feed, workers) = (self.bus.feed(feed), self.workers.clone());
+        let (feed, workers) = (self.0.shared.bus.feed(feed), self.0.workers.clone());
         Box::pin(async move {
             let Some(feed) = feed else { return Vec::new() };
             let mut all = Vec::new();
@@ -196,6 +199,11 @@ impl ViewerSource for Viewers {
             }
             all
         })
+    }
+
+    fn end(&self, viewer: &str) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+        let (whep, viewer) = (self.0.clone(), viewer.to_owned());
+        Box::pin(async move { whep.end_named(&viewer).await })
     }
 }
 

@@ -1,8 +1,9 @@
 //! What all parts of the room hold: configuration, bus, port, and the process's DTLS identity.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bicast_shared::feed::bus::FeedBus;
+use bicast_shared::status::RealtimeDoor;
 use rtc::crypto::{self, RTCCryptoProvider, SignatureScheme};
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) bus: FeedBus,
     pub(crate) port: Port,
     pub(crate) identity: Identity,
+    /// Who decides about viewers beside their tokens; nobody until it is set.
+    pub(crate) door: OnceLock<Arc<dyn RealtimeDoor>>,
     /// Cancelled when the room closes: every peer says goodbye.
     pub(crate) closing: CancellationToken,
     /// Tasks that the closing room waits for.

@@ -24,15 +24,24 @@ pub(crate) struct WorkerReport {
 pub(crate) struct FeedReport {
     pub(crate) viewers: u32,
     pub(crate) sent_bytes: u64,
+    pub(crate) sent_packets: u64,
     pub(crate) repaired: u64,
 }
 
 /// Puts the status together and measures egress between two calls.
 pub(crate) struct StatusBoard {
     reports: Vec<Arc<Mutex<WorkerReport>>>,
-    /// Bytes sent at the last measurement, and the rate of the one before.
-    measured: BTreeMap<FeedId, (u64, u64)>,
+    measured: BTreeMap<FeedId, Egress>,
     since: Option<Instant>,
+}
+
+/// What was sent of a feed until the last measurement, and how much that had been a second.
+#[derive(Debug, Clone, Copy, Default)]
+struct Egress {
+    bytes: u64,
+    packets: u64,
+    bps: u64,
+    packets_per_second: u64,
 }
 
 /// Rates over less time than this say nothing.
@@ -54,18 +63,29 @@ impl StatusBoard {
             {
                 total.viewers += report.viewers;
                 total.sent_bytes += report.sent_bytes;
+                total.sent_packets += report.sent_packets;
                 total.repaired += report.repaired;
             }
-            let measured = self.measured.entry(info.id.clone()).or_insert((total.sent_bytes, 0));
+            let measured = self.measured.entry(info.id.clone()).or_insert(Egress {
+                bytes: total.sent_bytes,
+                packets: total.sent_packets,
+                ..Egress::default()
+            });
             if let Some(elapsed) = elapsed.filter(|_| measure) {
-                let bits = total.sent_bytes.saturating_sub(measured.0).saturating_mul(8);
                 let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
-                *measured = (total.sent_bytes, bits.saturating_mul(1_000_000) / micros);
+                let rate =
+                    |now: u64, before: u64| now.saturating_sub(before).saturating_mul(1_000_000) / micros;
+                *measured = Egress {
+                    bytes: total.sent_bytes,
+                    packets: total.sent_packets,
+                    bps: rate(total.sent_bytes.saturating_mul(8), measured.bytes.saturating_mul(8)),
+                    packets_per_second: rate(total.sent_packets, measured.packets),
+                };
             }
-            let egress_bps = measured.1;
             let feed = SfuFeedStatus {
                 viewers: total.viewers,
-                egress_bps,
+                egress_bps: measured.bps,
+                packets_per_second: measured.packets_per_second,
                 live_edge: *live_edge,
                 refused: refused(info),
                 retransmitted: total.repaired,
@@ -137,7 +157,7 @@ mod tests {
             |ticks: i64| LiveEdge { media_time: MediaTime(ticks), program_time: ProgramTime::default() };
         let reports: Vec<Arc<Mutex<WorkerReport>>> = (0..2).map(|_| Arc::default()).collect();
         let set = |index: usize, sent_bytes| {
-            let report = FeedReport { viewers: 3, sent_bytes, repaired: 2 };
+            let report = FeedReport { viewers: 3, sent_bytes, sent_packets: sent_bytes / 1_000, repaired: 2 };
             reports[index].lock().feeds.insert("demo".parse().unwrap(), report);
         };
         let mut board = StatusBoard::new(reports.clone());

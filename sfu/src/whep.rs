@@ -1,6 +1,7 @@
 //! The WHEP routes: `POST /whep/{feed}` begins a session, `PATCH` trickles or restarts ICE, `DELETE` ends it
 //! (draft-ietf-wish-whep, with RFC 9725 where it says the same). `?playout=` at the POST is ours: what that viewer's
-//! player is asked to optimise; and `?rid=`: which encoding of the picture it gets, where the publisher sends several.
+//! player is asked to optimise; `?rid=`: which encoding of the picture it gets, where the publisher sends several; and `?viewer=`: who it is,
+//! where it has joined (`POST /v1/feeds/{feed}/viewers`).
 
 use std::sync::Arc;
 
@@ -67,11 +68,15 @@ async fn watch(
 ) -> Result<Response, Problem> {
     let query = query.as_deref().unwrap_or_default();
     let asked_playout = playout(query)?;
+    let label = viewer(query)?;
     let id: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
     let feed = whep.shared.bus.feed(&id).ok_or_else(|| Problem::unknown_feed(&feed))?;
     let info = feed.info();
     if info.state == FeedState::Ended {
         return Err(Problem::unknown_feed(id.as_str()));
+    }
+    if let Some(door) = whep.shared.door.get() {
+        door.may_begin(&id, label.as_deref()).map_err(|problem| *problem)?;
     }
     let text = read_text(&headers, SDP, body).await?;
     let offer = Offer::parse(&text).map_err(|error| bad_offer(&error))?;
@@ -106,6 +111,7 @@ async fn watch(
             etag: tag.clone(),
             remote_ufrag: agreement.remote_ufrag.clone(),
             grant: grant.map(|Extension(grant)| grant),
+            label: label.clone(),
         },
     );
     let (seat, evicted) = match taken {
@@ -138,8 +144,16 @@ async fn watch(
     };
     let answer = answer::write(&offer, &agreement, &end);
     let registration = whep.shared.port.register(&ufrag, Owner::Worker(worker));
-    let joining =
-        Joining { id: session.clone(), feed, agreement, ufrag: ufrag.clone(), pwd, registration, seat };
+    let joining = Joining {
+        id: session.clone(),
+        feed,
+        agreement,
+        ufrag: ufrag.clone(),
+        pwd,
+        registration,
+        seat,
+        label,
+    };
     // The worker must know the viewer before its first check can come.
     whep.ask(worker, |done| Command::Join(Box::new(joining), done))
         .await
@@ -189,8 +203,17 @@ async fn leave(
 impl Whep {
     /// Ends sessions whose viewers' rights have ended, and tells how many.
     pub(crate) async fn end(&self, ended: impl Fn(&Grant) -> bool) -> u64 {
+        self.end_those(|session| session.grant.as_ref().is_some_and(|grant| ended(grant))).await
+    }
+
+    /// Ends the sessions of a viewer by the name that they came under, and tells how many.
+    pub(crate) async fn end_named(&self, viewer: &str) -> u64 {
+        self.end_those(|session| session.label.as_deref() == Some(viewer)).await
+    }
+
+    async fn end_those(&self, meant: impl Fn(&Session) -> bool) -> u64 {
         let mut count = 0;
-        for (session, worker) in self.seats.whose(ended) {
+        for (session, worker) in self.seats.which(meant) {
             let here = self.ask(worker, |done| Command::Leave { session, done }).await;
             count += u64::from(here == Some(true));
         }
@@ -260,6 +283,18 @@ fn rendition(query: &str, info: &FeedInfo) -> Result<Option<RenditionId>, Proble
             .with("feed", info.id.as_str())
             .with("rids", rids)
     })
+}
+
+/// The viewer's name that a request comes under (`?viewer=ID`), if it does.
+#[expect(clippy::result_large_err, reason = "a problem is made once a request, at its end")]
+fn viewer(query: &str) -> Result<Option<Arc<str>>, Problem> {
+    let Some(name) = asked(query, "viewer") else { return Ok(None) };
+    let fits = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fits {
+        return Ok(Some(name.into()));
+    }
+    Err(Problem::new(400, "bad-viewer", "Bad viewer", "A viewer's id is 1 to 64 letters and digits.")
+        .hint("Use the address that POST /v1/feeds/{feed}/viewers gave, or leave viewer out."))
 }
 
 /// The playout mode that a request asks for (`?playout=lip-sync`), if it asks for one.

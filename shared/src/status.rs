@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{FeedId, SegmentNumber};
+use crate::problem::Problem;
 use crate::time::{MediaTime, ProgramTime};
 
 /// What the SFU reports, once a second and when a viewer comes or goes.
@@ -22,6 +24,8 @@ pub struct SfuFeedStatus {
     pub viewers: u32,
     /// Bits per second sent to all viewers together.
     pub egress_bps: u64,
+    /// Packets per second sent to all viewers together.
+    pub packets_per_second: u64,
     /// The newest video frame (audio where there is no video) that was forwarded.
     pub live_edge: Option<LiveEdge>,
     /// Why this feed cannot be watched over WebRTC, in words with the next step; none when it can.
@@ -34,6 +38,18 @@ pub struct SfuFeedStatus {
 pub trait ViewerSource: Send + Sync {
     /// All viewers of a feed over WebRTC, in no order.
     fn viewers(&self, feed: &FeedId) -> Pin<Box<dyn Future<Output = Vec<ViewerStatus>> + Send>>;
+
+    /// Ends the sessions that came under a viewer's name ([`ViewerStatus::viewer`]), and tells how many.
+    fn end(&self, viewer: &str) -> Pin<Box<dyn Future<Output = u64> + Send>>;
+}
+
+/// Who is asked whether a viewer may join over WebRTC, beside its token.
+pub trait RealtimeDoor: Send + Sync {
+    /// Whether a session may begin; `viewer` is the name it comes under, if it has joined before.
+    ///
+    /// # Errors
+    /// What it is told instead: where it is served, and what to do.
+    fn may_begin(&self, feed: &FeedId, viewer: Option<&str>) -> Result<(), Box<Problem>>;
 }
 
 /// What a viewer over WebRTC is doing.
@@ -55,6 +71,8 @@ pub enum ViewerState {
 pub struct ViewerStatus {
     /// Its name here. Not its session's id, which is as good as a key.
     pub id: String,
+    /// The name that it came under (`?viewer=`), where it has joined before.
+    pub viewer: Option<Arc<str>>,
     /// What it is doing.
     pub state: ViewerState,
     /// Seconds since it asked to join.
@@ -83,6 +101,12 @@ pub struct ViewerStatus {
     pub playout_delay_ms: u64,
     /// Packets that wait to be sent to it.
     pub queue: u64,
+    /// Receiver reports so far: what they say is new when this has grown.
+    pub reports: u64,
+    /// Whether an authentic connectivity check has come.
+    pub checked: bool,
+    /// Milliseconds since anything authentic came from it: a check or RTCP. Since it joined, where nothing has.
+    pub silent_ms: u64,
 }
 
 /// What the packager reports, with every part.

@@ -6,6 +6,10 @@ use bicast_shared::media;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub mod audience;
+pub mod channel;
+pub mod viewers;
+
 /// The feeds that are known here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -408,67 +412,4 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "GET /v1/feeds lists the feeds.")]
     pub hint: Option<String>,
-}
-/// Viewers of a feed over WebRTC, a page at a time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Viewers {
-    /// How many there are in all.
-    #[schema(minimum = 0)]
-    pub total: usize,
-    /// Sorted by id.
-    pub viewers: Vec<Viewer>,
-    /// What to give as `after` for those that follow; null where none do.
-    pub next: Option<String>,
-}
-
-/// One viewer over WebRTC.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Viewer {
-    /// Its name here; constant for its session.
-    #[schema(example = "8c6976e5b5410415")]
-    pub id: String,
-    /// What it is doing.
-    pub state: ViewerState,
-    /// Seconds since it asked to join.
-    pub seconds: f64,
-    /// The worker thread that serves it.
-    pub worker: u32,
-    /// Bits per second that it was sent in the last second, RTP and SRTP included.
-    pub bitrate_bps: u64,
-    /// Packets that it was sent.
-    pub packets: u64,
-    /// Bytes that it was sent.
-    pub bytes: u64,
-    /// Packets that it was sent again.
-    pub retransmitted: u64,
-    /// Packets that it asked for again (NACK).
-    pub nacks: u64,
-    /// Keyframes that it asked for (PLI, FIR).
-    pub keyframe_requests: u64,
-    /// Lost of what it was sent lately, 0 to 1, by its last receiver report.
-    pub loss_ratio: f64,
-    /// Interarrival jitter in milliseconds, by its last receiver report.
-    pub jitter_ms: f64,
-    /// Round trip in milliseconds; null before it is known.
-    pub round_trip_ms: Option<f64>,
-    /// How long its player is asked to hold pictures back so that lost packets can be repaired, in milliseconds; 0 on a good line.
-    pub playout_delay_ms: u64,
-    /// Packets that wait to be sent to it.
-    pub queue: u64,
-}
-
-/// What a viewer is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ViewerState {
-    /// Its handshake is not complete.
-    Connecting,
-    /// It has no picture until a keyframe comes.
-    Waiting,
-    /// It is given stored packets, or some that were lost.
-    CatchingUp,
-    /// It gets what comes as it comes.
-    Live,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bicast_shared::clock;
 use bicast_shared::feed::bus::{Feed, FeedBus};
-use bicast_shared::feed::info::FeedInfo;
+use bicast_shared::feed::info::{FeedInfo, FeedState};
 use bicast_shared::id::FeedId;
 use bicast_shared::status::{PackagerStatus, SfuStatus};
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::api;
 use crate::core::ended::EndedFeeds;
+use crate::core::roster::FeedFacts;
 use crate::core::view::{self, Reports};
 
 /// Answers what the API asks about feeds. Cloning gives another handle.
@@ -75,6 +76,58 @@ impl Directory {
     /// Tells a feed's standby publisher to take over. None where there is no such feed, false where nobody stands by.
     pub(crate) fn promote(&self, id: &FeedId) -> Option<bool> {
         self.bus.promote(id)
+    }
+
+    /// What a feed is like for its viewers; none where it is not there, or over.
+    pub(crate) fn facts(&self, id: &FeedId) -> Option<FeedFacts> {
+        let info = self.bus.feed(id)?.info();
+        if info.state == FeedState::Ended {
+            return None;
+        }
+        let (sfu, packager) = (self.sfu.borrow().clone(), self.packager.borrow().clone());
+        let reports = Reports { sfu: sfu.feeds.get(id), packager: packager.feeds.get(id) };
+        Some(view::facts(&info, &reports))
+    }
+
+    /// What a feed's tracks are coded as: another text means that sessions made for it have to be made anew. None before there are any.
+    pub(crate) fn codecs(&self, id: &FeedId) -> Option<String> {
+        let info = self.bus.feed(id)?.info();
+        let tracks = info.tracks.iter().map(|track| track.codec.to_string());
+        Some(tracks.collect::<Vec<_>>().join(" with ")).filter(|text| !text.is_empty())
+    }
+
+    /// What the lowest encoding of a feed's picture and its sound need together, in bits per second.
+    pub(crate) fn lowest_bps(&self, id: &FeedId) -> Option<f64> {
+        let packager = self.packager.borrow().clone();
+        view::lowest_bps(packager.feeds.get(id)?)
+    }
+
+    /// What all realtime viewers are sent together, in bits and packets per second, and the feeds that have any.
+    pub(crate) fn egress(&self) -> (u64, u64, Vec<FeedId>) {
+        let sfu = self.sfu.borrow().clone();
+        let (mut bps, mut packets) = (0, 0);
+        for feed in sfu.feeds.values() {
+            bps += feed.egress_bps;
+            packets += feed.packets_per_second;
+        }
+        let watched = sfu.feeds.iter().filter(|(_, feed)| feed.viewers > 0).map(|(id, _)| id.clone());
+        (bps, packets, watched.collect())
+    }
+
+    /// Feeds by state.
+    pub(crate) fn count(&self) -> BTreeMap<String, usize> {
+        let mut count = BTreeMap::new();
+        for feed in self.feeds() {
+            let state =
+                serde_json::to_value(feed.state).ok().and_then(|state| Some(state.as_str()?.to_owned()));
+            *count.entry(state.unwrap_or_default()).or_default() += 1;
+        }
+        count
+    }
+
+    /// WebRTC viewers that are connected, over all feeds.
+    pub(crate) fn sessions(&self) -> u32 {
+        self.sfu.borrow().feeds.values().map(|feed| feed.viewers).sum()
     }
 
     fn view(&self, info: &FeedInfo) -> api::Feed {

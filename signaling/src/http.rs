@@ -1,12 +1,15 @@
 //! The routes of the REST API.
 
+pub(crate) mod channel;
+pub(crate) mod viewers;
+
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::Json;
 use axum::Router;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, OriginalUri, Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, OriginalUri, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,11 +18,11 @@ use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
-use bicast_shared::status::ViewerSource;
 use bicast_shared::time::ProgramTime;
 
+use crate::admission::Budget;
 use crate::api;
-use crate::core::viewers::{PAGE, page};
+use crate::desk::Desk;
 use crate::directory::Directory;
 use crate::openapi::Description;
 
@@ -27,7 +30,9 @@ use crate::openapi::Description;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) directory: Directory,
-    pub(crate) viewers: Option<Arc<dyn ViewerSource>>,
+    pub(crate) desk: Desk,
+    /// When this server began.
+    pub(crate) since: ProgramTime,
     pub(crate) description: Description,
 }
 
@@ -37,7 +42,16 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/feeds", get(list_feeds))
         .route("/v1/feeds/{id}", get(show_feed).delete(end_feed))
         .route("/v1/feeds/{id}/takeover", post(take_over))
-        .route("/v1/feeds/{id}/viewers", get(list_viewers))
+        .route("/v1/feeds/{id}/audience", get(viewers::audience))
+        .route("/v1/feeds/{id}/viewers", get(viewers::list).post(viewers::join))
+        .route(
+            "/v1/feeds/{id}/viewers/{viewer}",
+            get(viewers::show).patch(viewers::change).delete(viewers::end),
+        )
+        .route("/v1/feeds/{id}/viewers/{viewer}/events", get(channel::open))
+        .route("/v1/feeds/{id}/viewers/{viewer}/reports", post(viewers::report))
+        .route("/v1/admission", get(show_admission).patch(set_admission))
+        .route("/v1/status", get(show_status))
         .route("/v1/time", get(show_time))
         .route("/v1/openapi.json", get(show_openapi))
         .method_not_allowed_fallback(method_not_allowed)
@@ -145,56 +159,67 @@ pub(crate) async fn take_over(State(shared): State<Shared>, FeedInPath(id): Feed
     }
 }
 
-/// Which page of a list.
-#[derive(Debug, serde::Deserialize)]
-pub(crate) struct Page {
-    after: Option<String>,
-    limit: Option<usize>,
+/// Show what there is room for
+///
+/// What realtime viewers may use of this server together, what they use, and who waits.
+#[utoipa::path(
+    get, path = "/v1/admission", tag = "server", operation_id = "showAdmission",
+    responses((status = 200, description = "Limits and use", body = api::audience::Admission,
+        example = json!(crate::openapi::example("admission")))),
+)]
+pub(crate) async fn show_admission(State(shared): State<Shared>) -> Response {
+    fresh(Json(shared.desk.admission()))
 }
 
-/// List a feed's viewers
+/// Set what there is room for
 ///
-/// Those over WebRTC, one by one, with what each is sent and how it arrives. Viewers over HLS come through caches and are
-/// only counted.
+/// Until the next start: the configuration (`signaling.admission`) is as it was. What is left out has no limit. Nobody who is served over
+/// WebRTC loses it for a lower limit.
 #[utoipa::path(
-    get, path = "/v1/feeds/{id}/viewers", tag = "feeds", operation_id = "listViewers",
-    params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
-        ("after" = Option<String>, Query, description = "Only viewers behind this one: `next` of the page before"),
-        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Viewers on a page; 100 if not said"),
-    ),
+    patch, path = "/v1/admission", tag = "server", operation_id = "setAdmission",
+    request_body(content = Budget, example = json!({"viewers": 500, "egress_bps": 1_000_000_000})),
     responses(
-        (status = 200, description = "The viewers, sorted by id", body = api::Viewers,
-            example = json!(crate::openapi::example("viewers"))),
-        (status = 400, description = "The id cannot be one, or the query is wrong", body = api::Problem,
+        (status = 200, description = "Limits and use", body = api::audience::Admission,
+            example = json!(crate::openapi::example("admission"))),
+        (status = 400, description = "The body is wrong", body = api::Problem,
             content_type = "application/problem+json"),
-        (status = 404, description = "There is no such feed", body = api::Problem,
-            content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
+        (status = 413, description = "The body is too long", body = api::Problem,
+            content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn list_viewers(
-    State(shared): State<Shared>,
-    FeedInPath(id): FeedInPath,
-    query: Result<Query<Page>, QueryRejection>,
-) -> Response {
-    let wanted = match query {
-        Ok(Query(wanted)) if wanted.limit.is_none_or(|limit| (1..=PAGE.1).contains(&limit)) => wanted,
-        Ok(_) => return bad_query(&format!("limit is 1 to {}", PAGE.1)).into_response(),
-        Err(error) => return bad_query(&error.body_text()).into_response(),
+pub(crate) async fn set_admission(State(shared): State<Shared>, body: axum::body::Bytes) -> Response {
+    let budget: Budget = match viewers::read(&body) {
+        Ok(Some(budget)) => budget,
+        Ok(None) => return viewers::bad_body("it is empty: say the limits").into_response(),
+        Err(problem) => return (*problem).into_response(),
     };
-    if shared.directory.feed(&id).is_none() {
-        return Problem::unknown_feed(id.as_str()).into_response();
+    if let Err(wrong) = budget.check() {
+        return viewers::bad_body(&wrong.to_string()).into_response();
     }
-    let all = match &shared.viewers {
-        Some(source) => source.viewers(&id).await,
-        None => Vec::new(),
-    };
-    fresh(Json(page(all, wanted.after.as_deref(), wanted.limit.unwrap_or(PAGE.0))))
+    tracing::info!(?budget, "admission limits are set by request");
+    shared.desk.set_budget(budget);
+    fresh(Json(shared.desk.admission()))
 }
 
-fn bad_query(why: &str) -> Problem {
-    Problem::new(400, "bad-query", "Bad query", format!("The query cannot be used: {why}."))
-        .hint("after is a viewer's id, limit a number.")
+/// Show this server's state
+///
+/// Feeds by state, viewers, and room on the realtime path.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "server", operation_id = "showStatus",
+    responses((status = 200, description = "How it is", body = api::audience::Status,
+        example = json!(crate::openapi::example("status")))),
+)]
+pub(crate) async fn show_status(State(shared): State<Shared>) -> Response {
+    let (viewers, most_viewers) = shared.desk.count();
+    fresh(Json(api::audience::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        since: shared.since.rfc3339(),
+        feeds: shared.directory.count(),
+        viewers,
+        most_viewers,
+        sessions: shared.directory.sessions(),
+        admission: shared.desk.admission(),
+    }))
 }
 
 /// Tell the time

@@ -7,7 +7,9 @@
 //! | `core` | pure: a feed's snapshot and both rooms' reports in, the API's view of it out; what is remembered of ended feeds |
 //! | [`policy`] | pure: over which path each viewer is served, and why |
 //! | [`admission`] | pure: for whom the server has room on the realtime path |
+//! | `core::roster` | pure: the viewers that have joined; brings the policy, the admission and what is told to each together |
 //! | `directory` | follows the bus |
+//! | `desk` | the shell around the roster |
 //! | `http` | the routes |
 //! | `openapi` | their description |
 //!
@@ -17,6 +19,7 @@
 pub mod api;
 mod config;
 mod core;
+mod desk;
 mod directory;
 mod http;
 mod openapi;
@@ -24,13 +27,17 @@ mod openapi;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bicast_shared::auth::Grant;
+use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
-use bicast_shared::status::{PackagerStatus, SfuStatus, ViewerSource};
+use bicast_shared::status::{PackagerStatus, RealtimeDoor, SfuStatus, ViewerSource};
+use bicast_shared::time::ProgramTime;
 use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 
 pub use crate::config::Config;
 pub use crate::core::{admission, policy};
+use crate::desk::Desk;
 use crate::directory::Directory;
 use crate::http::Shared;
 use crate::openapi::Description;
@@ -38,29 +45,54 @@ use crate::openapi::Description;
 /// The room.
 pub struct Signaling {
     directory: Directory,
-    viewers: Option<Arc<dyn ViewerSource>>,
+    desk: Desk,
+    since: ProgramTime,
     others: Vec<OpenApi>,
 }
 
+/// What of the room others hold: viewers whose rights end, a processor's load, the realtime path's door.
+#[derive(Clone)]
+pub struct Viewers(Desk);
+
+impl Viewers {
+    /// Ends the viewers whose right has ended, and tells how many.
+    pub async fn end_those(&self, ended: impl Fn(&Grant) -> bool) -> u64 {
+        self.0.end_those(ended).await
+    }
+
+    /// How much of all cores this process uses, 0 to 1: to be told each second.
+    pub fn set_cpu_share(&self, share: f64) {
+        self.0.set_cpu_share(share);
+    }
+
+    /// Who decides whether a session may begin.
+    #[must_use]
+    pub fn door(&self) -> Arc<dyn RealtimeDoor> {
+        Arc::new(self.0.clone())
+    }
+}
+
 impl Signaling {
-    /// Begins to follow the bus and the reports. Must be called inside a tokio runtime.
+    /// Begins to follow the bus and the reports. `source` is asked about viewers one by one; without it no feed has any over WebRTC. Must
+    /// be called inside a tokio runtime.
     #[must_use]
     pub fn new(
-        config: Config,
+        config: &Config,
         bus: FeedBus,
         sfu: watch::Receiver<Arc<SfuStatus>>,
         packager: watch::Receiver<Arc<PackagerStatus>>,
+        source: Option<Arc<dyn ViewerSource>>,
     ) -> Self {
         let retention = Duration::from_secs(config.ended_retention);
         let directory = Directory::start(bus, sfu, packager, retention);
-        Self { directory, viewers: None, others: Vec::new() }
+        let desk = Desk::start(config, directory.clone(), source);
+        Self { directory, desk, since: clock::utc(), others: Vec::new() }
     }
 
-    /// Whom to ask about viewers one by one. Without it no feed has any.
+    /// The viewers that have joined.
     #[must_use]
-    pub fn ask_about_viewers(mut self, source: Arc<dyn ViewerSource>) -> Self {
-        self.viewers = Some(source);
-        self
+    pub fn viewers(&self) -> Viewers {
+        Viewers(self.desk.clone())
     }
 
     /// Adds other rooms' routes to the description at `/v1/openapi.json`.
@@ -73,7 +105,8 @@ impl Signaling {
     /// The routes under `/v1`: feeds, their viewers, the time, the description of all this.
     pub fn router(&self) -> axum::Router {
         let description = Description::new(self.others.clone());
-        http::router(Shared { directory: self.directory.clone(), viewers: self.viewers.clone(), description })
+        let (directory, desk) = (self.directory.clone(), self.desk.clone());
+        http::router(Shared { directory, desk, since: self.since, description })
     }
 }
 

@@ -30,3 +30,4 @@ mod shield;
 mod shutdown;
 mod takeover;
 mod tokens;
+mod viewers;

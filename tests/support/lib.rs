@@ -21,6 +21,7 @@
 //! | [`wait`] | waiting for a condition with a generous deadline |
 
 pub mod barcode;
+pub mod channel;
 pub mod clip;
 pub mod cmaf;
 pub mod connection;

@@ -42,10 +42,14 @@ fn known(method: &Method, route: &str) -> Option<Door> {
         _ if begins("/whep/{feed}") => Door::Feed(Act::WatchRealtime),
         _ if begins("/hls/{feed}") => Door::Feed(Act::WatchHls),
         "/v1/feeds/{id}" if reads => Door::Feed(Act::Read),
-        "/v1/feeds/{id}" | "/v1/feeds/{id}/takeover" | "/v1/feeds/{id}/viewers" => {
-            Door::Feed(Act::Administer)
-        }
-        "/v1/feeds" => Door::All(Act::Administer),
+        "/v1/feeds/{id}/viewers" if *method == Method::POST => Door::Feed(Act::Join),
+        // A viewer's address is its key: nobody can guess it, and who joined was asked for a token.
+        _ if begins("/v1/feeds/{id}/viewers/{viewer}") => Door::Open,
+        "/v1/feeds/{id}"
+        | "/v1/feeds/{id}/audience"
+        | "/v1/feeds/{id}/takeover"
+        | "/v1/feeds/{id}/viewers" => Door::Feed(Act::Administer),
+        "/v1/feeds" | "/v1/admission" | "/v1/status" => Door::All(Act::Administer),
         "/v1/tokens/{jti}" | "/v1/viewers/{sub}/tokens" => Door::All(Act::TakeBack),
         _ => return None,
     })

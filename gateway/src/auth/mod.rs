@@ -127,7 +127,12 @@ impl Auth {
     }
 
     /// Ends WebRTC sessions whose right has ended, until `finish`: their media comes without another request that could be refused.
-    pub(crate) async fn sweep(self, sfu: Arc<bicast_sfu::Sfu>, finish: CancellationToken) {
+    pub(crate) async fn sweep(
+        self,
+        sfu: Arc<bicast_sfu::Sfu>,
+        viewers: bicast_signaling::Viewers,
+        finish: CancellationToken,
+    ) {
         if !self.is_on() {
             return;
         }
@@ -139,6 +144,10 @@ impl Auth {
                 _ = ticks.tick() => {}
             }
             let ended = sfu.end_sessions(|grant| self.has_ended(grant)).await;
+            let told = viewers.end_those(|grant| self.has_ended(grant)).await;
+            if told > 0 {
+                tracing::info!(viewers = told, "ended: their tokens have expired or were taken back");
+            }
             if ended > 0 {
                 metrics::counter!("bicast_auth_sessions_ended_total").increment(ended);
                 tracing::info!(sessions = ended, "ended: their tokens have expired or were taken back");

@@ -64,6 +64,10 @@ struct MintArgs {
     #[arg(long, value_name = "COUNT", requires = "viewer", value_parser = clap::value_parser!(u32).range(1..))]
     viewers: Option<u32>,
 
+    /// Before whom its holder comes where there is too little room over WebRTC for all: a higher one first
+    #[arg(long, value_name = "0-255", default_value_t = 0)]
+    priority: u8,
+
     /// The token's own id, by which it can be taken back [default: a random one]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -154,6 +158,7 @@ fn mint(args: MintArgs) -> anyhow::Result<ExitCode> {
         tier,
         rights: rights.collect(),
         viewers: args.viewers,
+        priority: args.priority,
         delay: None,
     };
     let token = signer.sign(&claims)?;

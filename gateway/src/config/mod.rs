@@ -92,7 +92,15 @@ impl Config {
         in_range("packager.memory_seconds", self.packager.memory_seconds, 20, 86_400, " s")?;
         let stored = self.packager.dvr.max_megabytes_per_feed;
         in_range("packager.dvr.max_megabytes_per_feed", stored, 1, u32::MAX, "")?;
-        in_range("signaling.ended_retention", self.signaling.ended_retention, 0, 86_400, " s")
+        in_range("signaling.ended_retention", self.signaling.ended_retention, 0, 86_400, " s")?;
+        in_range("signaling.viewers", self.signaling.viewers, 1, 10_000_000, "")?;
+        in_range("signaling.viewer_timeout", self.signaling.viewer_timeout, 5, 3_600, " s")?;
+        let bad = |section: &str, bad: &bicast_signaling::policy::BadSetting| Invalid {
+            key: format!("signaling.{section}.{}", bad.key()).into(),
+            message: bad.to_string(),
+        };
+        self.signaling.admission.check().map_err(|wrong| bad("admission", &wrong))?;
+        self.signaling.failover.check().map_err(|wrong| bad("failover", &wrong))
     }
 
     /// How each feed is treated.

@@ -220,7 +220,7 @@ where
     });
     let stall_after = serving.stall_after;
     let io = TokioIo::new(Guarded::new(stream, serving.open_within, stall_after, pace.clone()));
-    let mut connection = pin!(serving.builder.serve_connection(io, service));
+    let mut connection = pin!(serving.builder.serve_connection_with_upgrades(io, service));
     let mut looks = tokio::time::interval(stall_after / LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut finishing = false;

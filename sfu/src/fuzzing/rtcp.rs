@@ -155,6 +155,7 @@ impl Rig {
             etag: String::new(),
             remote_ufrag: String::new(),
             grant: None,
+            label: None,
         };
         let seat = Seats::default()
             .take(bicast_shared::clock::now(), &Limits::default(), "viewer".into(), session)

@@ -62,6 +62,7 @@ impl Rig {
             bus: FeedBus::new(settings_of_feeds, RingLimits::default()),
             port,
             identity: Identity::generate().unwrap(),
+            door: std::sync::OnceLock::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });

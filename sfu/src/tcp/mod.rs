@@ -302,6 +302,7 @@ mod tests {
             bus: FeedBus::new(FeedSettings::default(), RingLimits::default()),
             port: Port::new(Vec::new(), Vec::new(), Vec::new(), Vec::new()),
             identity: Identity::generate().unwrap(),
+            door: std::sync::OnceLock::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });

@@ -116,6 +116,7 @@ impl Worker {
     pub(super) fn checked(&mut self, now: Instant, slot: usize, path: Path) {
         let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
         viewer.heard = now;
+        viewer.spoke = now;
         if path.replaces(viewer.path.as_ref(), viewer.connection.is_established()) {
             viewer.take_path(path);
             if viewer.is_behind() {
@@ -150,6 +151,7 @@ impl Worker {
 
     fn rtcp(&mut self, now: Instant, slot: usize, compound: &[u8]) {
         let Some(viewer) = self.viewers.get_mut(slot).and_then(Option::as_mut) else { return };
+        viewer.spoke = now;
         let mut answers = Vec::new();
         let feed = self.feeds.get(&viewer.feed);
         let rate = viewer.rate(|key| feed.and_then(|feed| feed.history(key)));

@@ -31,6 +31,7 @@ pub(crate) struct WorkerFeed {
     /// Viewers that are connected.
     connected: u32,
     sent_bytes: u64,
+    sent_packets: u64,
     repaired: u64,
 }
 
@@ -56,7 +57,15 @@ impl Drop for Stream {
 impl WorkerFeed {
     pub(crate) fn new(feed: Feed) -> Self {
         let info = feed.info();
-        Self { feed, info, streams: BTreeMap::new(), connected: 0, sent_bytes: 0, repaired: 0 }
+        Self {
+            feed,
+            info,
+            streams: BTreeMap::new(),
+            connected: 0,
+            sent_bytes: 0,
+            sent_packets: 0,
+            repaired: 0,
+        }
     }
 
     /// Whether it is this feed, and not another one under its id.
@@ -98,6 +107,7 @@ impl WorkerFeed {
 
     pub(crate) fn count(&mut self, sent: &Sent, repaired: u64) {
         self.sent_bytes += sent.bytes;
+        self.sent_packets += sent.packets;
         self.repaired += repaired;
     }
 
@@ -111,7 +121,12 @@ impl WorkerFeed {
     }
 
     pub(crate) fn report(&self) -> FeedReport {
-        FeedReport { viewers: self.connected, sent_bytes: self.sent_bytes, repaired: self.repaired }
+        FeedReport {
+            viewers: self.connected,
+            sent_bytes: self.sent_bytes,
+            sent_packets: self.sent_packets,
+            repaired: self.repaired,
+        }
     }
 
     /// Whether pictures with B-frames keep this stream off WebRTC.

@@ -79,6 +79,8 @@ pub(crate) struct Joining {
     pub(crate) pwd: String,
     pub(crate) registration: Registration,
     pub(crate) seat: Seat,
+    /// The name that the viewer comes under.
+    pub(crate) label: Option<Arc<str>>,
 }
 
 /// The state of a worker. Its thread's tasks borrow it in turn.
@@ -151,7 +153,7 @@ impl Worker {
 
     /// Takes a viewer in. Tells whether the feed is new to this worker, so that somebody has to follow it.
     pub(crate) fn join(&mut self, now: Instant, joining: Joining) -> bool {
-        let Joining { id, feed, agreement, ufrag, pwd, registration, seat } = joining;
+        let Joining { id, feed, agreement, ufrag, pwd, registration, seat, label } = joining;
         let credentials = Credentials::new(&ufrag, &pwd, &agreement.remote_ufrag);
         let connection = Connection::new(registration, credentials, agreement.fingerprint);
         let is_new = self.begin_feed(now, &feed);
@@ -161,6 +163,7 @@ impl Worker {
         }
         let mut viewer = Viewer::new(id, feed.id().clone(), connection, agreement.tracks, ufrag, seat, now);
         viewer.missing = agreement.missing;
+        viewer.label = label;
         self.insert(viewer);
         is_new
     }

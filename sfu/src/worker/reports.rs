@@ -33,7 +33,7 @@ impl Viewer {
         if let Some(round_trip) = round_trip {
             metrics::histogram!("bicast_viewer_rtt_seconds").record(round_trip);
         }
-        self.counters.report(block, track.agreed.clock_rate.hz(), round_trip);
+        self.counters.report(now, block, track.agreed.clock_rate.hz(), round_trip);
     }
 
     /// The sender reports that are due, one compound per stream.

@@ -47,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) remote_ufrag: String,
     /// What its viewer may do, and until when; none where everybody may.
     pub(crate) grant: Option<Arc<Grant>>,
+    /// The name that it came under.
+    pub(crate) label: Option<Arc<str>>,
 }
 
 impl Session {
@@ -114,11 +116,10 @@ impl Seats {
         self.0.sessions.lock().by_id.get(id).cloned()
     }
 
-    /// Sessions whose viewers' rights have ended, and their workers.
-    pub(crate) fn whose(&self, ended: impl Fn(&Grant) -> bool) -> Vec<(String, usize)> {
+    /// The sessions that are meant, and their workers.
+    pub(crate) fn which(&self, meant: impl Fn(&Session) -> bool) -> Vec<(String, usize)> {
         let sessions = self.0.sessions.lock();
-        let ended = |session: &Session| session.grant.as_ref().is_some_and(|grant| ended(grant));
-        let found = sessions.by_id.iter().filter(|(_, session)| ended(session));
+        let found = sessions.by_id.iter().filter(|(_, session)| meant(session));
         found.map(|(id, session)| (id.clone(), session.worker)).collect()
     }
 
@@ -200,7 +201,7 @@ mod tests {
 
     fn session(worker: usize) -> Session {
         let feed = "demo".parse().unwrap();
-        Session { feed, worker, etag: "e".into(), remote_ufrag: "r".into(), grant: None }
+        Session { feed, worker, etag: "e".into(), remote_ufrag: "r".into(), grant: None, label: None }
     }
 
     #[test]
@@ -243,6 +244,7 @@ mod tests {
                 issued,
                 expires,
                 viewers: Some(2),
+                priority: 0,
                 delay,
             };
             Some(Arc::new(grant))
@@ -255,10 +257,11 @@ mod tests {
         let _b = take("b", "anna", 20).unwrap();
         assert_eq!(take("c", "anna", 30).err(), Some(Full::Viewer(2)));
         let _d = take("d", "bea", 30).unwrap();
-        assert_eq!(seats.whose(|grant| grant.expires < 15), [("a".to_owned(), 1)]);
+        let expires = |session: &Session| session.grant.as_ref().map(|grant| grant.expires);
+        assert_eq!(seats.which(|session| expires(session) < Some(15)), [("a".to_owned(), 1)]);
         drop(a);
         let _c = take("c", "anna", 30).unwrap();
-        assert_eq!(seats.whose(|grant| grant.expires < 25), [("b".to_owned(), 1)]);
+        assert_eq!(seats.which(|session| expires(session) < Some(25)), [("b".to_owned(), 1)]);
         assert_eq!(seats.0.sessions.lock().by_viewer.len(), 2);
     }
 

@@ -16,13 +16,16 @@ pub(crate) struct Counters {
     pub(crate) repaired: u64,
     pub(crate) nacks: u64,
     pub(crate) keyframe_requests: u64,
-    /// Of the last report about any stream, in 256ths.
+    /// The highest of any stream that the last report tells of, in 256ths.
     fraction_lost: u8,
     /// Of the last report about video (about audio where there is no video).
     jitter: Duration,
     round_trip: Option<Duration>,
     measured: Option<(Instant, u64)>,
     bps: u64,
+    /// Receiver reports, each of which may tell of several streams, and when the last one came.
+    reports: u64,
+    reported: Option<Instant>,
 }
 
 impl Counters {
@@ -41,8 +44,20 @@ impl Counters {
     }
 
     /// What the viewer says of a stream of this clock rate.
-    pub(crate) fn report(&mut self, block: &ReportBlock, clock_rate: u32, round_trip: Option<Duration>) {
-        self.fraction_lost = block.fraction_lost;
+    pub(crate) fn report(
+        &mut self,
+        now: Instant,
+        block: &ReportBlock,
+        clock_rate: u32,
+        round_trip: Option<Duration>,
+    ) {
+        if self.reported == Some(now) {
+            self.fraction_lost = self.fraction_lost.max(block.fraction_lost);
+        } else {
+            self.fraction_lost = block.fraction_lost;
+            self.reports += 1;
+            self.reported = Some(now);
+        }
         self.jitter = Duration::from_secs_f64(f64::from(block.jitter) / f64::from(clock_rate.max(1)));
         self.round_trip = round_trip.or(self.round_trip);
     }
@@ -71,6 +86,7 @@ impl Worker {
             };
             ViewerStatus {
                 id: public_name(&viewer.id),
+                viewer: viewer.label.clone(),
                 state,
                 seconds: now.saturating_duration_since(viewer.started).as_secs_f64(),
                 worker: u32::try_from(self.index).unwrap_or(u32::MAX),
@@ -85,6 +101,10 @@ impl Worker {
                 round_trip_ms: counters.round_trip.map(|time| time.as_secs_f64() * 1_000.0),
                 playout_delay_ms: u64::try_from(viewer.smoothing.delay().as_millis()).unwrap_or(u64::MAX),
                 queue: viewer.queue(|key| streams.history(key)),
+                reports: counters.reports,
+                checked: viewer.path.is_some(),
+                silent_ms: u64::try_from(now.saturating_duration_since(viewer.spoke).as_millis())
+                    .unwrap_or(u64::MAX),
             }
         });
         status.collect()
@@ -106,8 +126,13 @@ mod tests {
         counters.tick(start + Duration::from_secs(2));
         assert_eq!(counters.bps, 0);
         let block = ReportBlock { ssrc: 1, fraction_lost: 64, jitter: 900, last_report: 0, delay: 0 };
-        counters.report(&block, 90_000, Some(Duration::from_millis(20)));
-        counters.report(&ReportBlock { fraction_lost: 0, ..block }, 90_000, None);
+        counters.report(start, &block, 90_000, Some(Duration::from_millis(20)));
+        counters.report(
+            start + Duration::from_secs(1),
+            &ReportBlock { fraction_lost: 0, ..block },
+            90_000,
+            None,
+        );
         assert_eq!((counters.fraction_lost, counters.jitter), (0, Duration::from_millis(10)));
         assert_eq!(counters.round_trip, Some(Duration::from_millis(20)), "the last one known");
     }

@@ -55,6 +55,7 @@ impl Rig {
             bus,
             port: Port::new(vec![socket.duplicate().unwrap()], Vec::new(), Vec::new(), Vec::new()),
             identity: Identity::generate().unwrap(),
+            door: std::sync::OnceLock::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -86,6 +87,7 @@ impl Rig {
             etag: String::new(),
             remote_ufrag: agreement.remote_ufrag.clone(),
             grant: None,
+            label: None,
         };
         let limits = &self.worker.shared.config.limits;
         let (seat, _) = self.seats.take(self.now, limits, id.into(), session).unwrap();
@@ -126,6 +128,7 @@ impl Rig {
             pwd: "p".repeat(32),
             registration,
             seat,
+            label: None,
         };
         self.worker.join(self.now, joining);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bicast_shared::feed::info::{CadenceRule, FeedInfo, FeedState};
@@ -33,6 +34,8 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// A viewer.
 pub(crate) struct Viewer {
     pub(crate) id: String,
+    /// The name that it came under.
+    pub(crate) label: Option<Arc<str>>,
     pub(crate) feed: FeedId,
     pub(crate) connection: Connection,
     /// None where its TCP connection broke: until its next check.
@@ -57,6 +60,8 @@ pub(crate) struct Viewer {
     pub(crate) attached: bool,
     /// When its last authentic check came.
     pub(crate) heard: Instant,
+    /// When anything authentic came last: RTCP counts here, too.
+    pub(crate) spoke: Instant,
     /// When the worker will look at it again.
     pub(crate) scheduled: Option<Instant>,
     pub(crate) report_due: Instant,
@@ -120,6 +125,7 @@ impl Viewer {
     ) -> Self {
         Self {
             id,
+            label: None,
             feed,
             connection,
             path: None,
@@ -134,6 +140,7 @@ impl Viewer {
             established: None,
             attached: false,
             heard: now,
+            spoke: now,
             scheduled: None,
             report_due: now,
             counters: Counters::default(),

@@ -39,6 +39,9 @@ pub struct Claims {
     /// How many its holder may be at the same time on each path; any number where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub viewers: Option<u32>,
+    /// Before whom its holder comes where there is too little room over WebRTC for all (0 to 255): a higher one first; 0 where it does not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u8,
     /// How far behind its holder has to stay, by the name of a delay class; not at all where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<String>,
@@ -133,6 +136,11 @@ fn date<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     }
     #[expect(clippy::cast_possible_truncation, reason = "in range")]
     Ok(seconds.floor() as i64)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(priority: &u8) -> bool {
+    *priority == 0
 }
 
 fn some_date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {

@@ -36,6 +36,8 @@ pub struct Policy {
 pub enum Act {
     /// Send a feed in (WHIP).
     Publish,
+    /// Join a feed as a viewer of either path (REST).
+    Join,
     /// Watch over WebRTC (WHEP).
     WatchRealtime,
     /// Watch over HLS.
@@ -54,6 +56,7 @@ impl Act {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
+            Self::Join => "join",
             Self::WatchRealtime => "watch-realtime",
             Self::WatchHls => "watch-hls",
             Self::Read => "read",
@@ -66,7 +69,7 @@ impl Act {
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Publish => "publish",
-            Self::WatchRealtime | Self::WatchHls => "watch",
+            Self::Join | Self::WatchRealtime | Self::WatchHls => "watch",
             Self::Read => "read about feeds",
             Self::Administer => "list or end feeds and viewers",
             Self::TakeBack => "take tokens back",
@@ -77,7 +80,7 @@ impl Act {
     pub(super) const fn rights(self) -> &'static [Right] {
         match self {
             Self::Publish => &[Right::Publish],
-            Self::WatchRealtime | Self::WatchHls => &[Right::Watch],
+            Self::Join | Self::WatchRealtime | Self::WatchHls => &[Right::Watch],
             // Who publishes is told there what to set, and who administers sees it in the list.
             Self::Read => &[Right::Publish, Right::Watch, Right::Admin],
             Self::Administer | Self::TakeBack => &[Right::Admin],
@@ -104,6 +107,8 @@ pub struct Grant {
     pub expires: i64,
     /// How many its holder may be at the same time on each path.
     pub viewers: Option<u32>,
+    /// Before whom its holder comes where there is too little room.
+    pub priority: u8,
     /// The delay class.
     pub delay: Option<String>,
 }
@@ -234,6 +239,7 @@ impl Grant {
             issued: claims.iat,
             expires: claims.exp,
             viewers: claims.viewers,
+            priority: claims.priority,
             delay: claims.delay,
         })
     }
@@ -252,7 +258,7 @@ impl Grant {
         match act {
             Act::WatchRealtime if self.tier < Tier::Vip => Err(Refusal::Tier(self.tier)),
             // No path here stays behind: whoever has to must not reach the live edge by any.
-            Act::WatchRealtime | Act::WatchHls => {
+            Act::Join | Act::WatchRealtime | Act::WatchHls => {
                 self.delay.clone().map_or(Ok(()), |class| Err(Refusal::Delayed(class)))
             }
             Act::TakeBack if !self.feed.is_all() => Err(Refusal::Some(self.feed.clone())),

@@ -79,6 +79,7 @@ mod tests {
             issued,
             expires: i64::MAX,
             viewers: None,
+            priority: 0,
             delay: None,
         }
     }

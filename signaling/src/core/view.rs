@@ -6,7 +6,10 @@ use bicast_shared::media::{TrackInfo, TrackKind};
 use bicast_shared::status::{self, PackagedRendition, PackagerFeedStatus, SfuFeedStatus};
 use bicast_shared::time::{ClockRate, ProgramTime};
 
+use crate::admission::Cost;
 use crate::api;
+use crate::core::policy;
+use crate::core::roster::FeedFacts;
 use crate::core::warnings;
 
 /// What a feed that no room has reported on yet is taken to be: not refused, watched by nobody.
@@ -39,6 +42,39 @@ pub(crate) fn feed(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>) -> 
         paths: api::Paths { realtime: realtime(info, reports.sfu), hls: hls(info, reports.packager) },
         warnings: warnings::warnings(now, info, reports),
     }
+}
+
+/// Payload bytes of a full packet of video, on average.
+const PACKET_BYTES: u64 = 1_100;
+
+/// What the feed is like for its viewers.
+pub(crate) fn facts(info: &FeedInfo, reports: &Reports<'_>) -> FeedFacts {
+    let state = policy::FeedState {
+        realtime: !info.b_frames && reports.sfu.is_none_or(|sfu| sfu.refused.is_none()),
+        hls: reports.packager.is_none_or(|packager| packager.refused.is_none()),
+        live: info.state == FeedState::Live,
+    };
+    let of = |kind: &str| {
+        let renditions = reports.packager.map(|p| p.renditions.as_slice()).unwrap_or_default();
+        let rates = renditions.iter().filter(|r| r.name.starts_with(kind)).map(|r| r.bandwidth);
+        rates.max().unwrap_or(0)
+    };
+    // A viewer may be sent the best of what there is.
+    let egress_bps = of("video") + of("audio");
+    let cost = Cost { egress_bps, packets_per_second: egress_bps / 8 / PACKET_BYTES, cpu_share: 0.0 };
+    FeedFacts { state, cost }
+}
+
+/// What the lowest encoding of the picture and the sound need together.
+pub(crate) fn lowest_bps(packaged: &PackagerFeedStatus) -> Option<f64> {
+    let rate = |kind: &str| {
+        let of_kind = packaged.renditions.iter().filter(|r| r.name.starts_with(kind) && r.bandwidth > 0);
+        of_kind.map(|r| r.bandwidth).min()
+    };
+    let (video, audio) = (rate("video"), rate("audio"));
+    #[expect(clippy::cast_precision_loss, reason = "rates below 2^53")]
+    let sum = (video.or(audio)? + video.and(audio).unwrap_or(0)) as f64;
+    Some(sum)
 }
 
 fn publisher(info: &PublisherInfo) -> api::Publisher {

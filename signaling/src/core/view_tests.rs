@@ -81,6 +81,7 @@ fn sfu_report(info: &FeedInfo) -> SfuFeedStatus {
     SfuFeedStatus {
         viewers: 1,
         egress_bps: 2_564_000,
+        packets_per_second: 280,
         live_edge: Some(edge(info, 7_173_000)),
         refused: None,
         retransmitted: 0,

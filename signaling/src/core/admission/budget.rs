@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bicast_shared::feed::settings::seconds;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::core::policy::{BadSetting, in_range};
 
 /// What all realtime viewers together may use. What is left out has no limit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
     /// Bits per second sent, SRTP included (100,000 to 10^12): what the uplink carries, less what HLS needs.
@@ -26,12 +27,15 @@ pub struct Budget {
     /// How long there has to have been room before a waiting viewer is offered it, in seconds (0.1 to 600). 5: longer than the bursts of a
     /// keyframe or of a few joins, so that nobody is called back to where there is no room again.
     #[serde(with = "seconds")]
+    #[schema(value_type = f64)]
     pub free_for: Duration,
     /// How long an offer stands, in seconds (1 to 120). 10: as long as a page may take to begin to connect.
     #[serde(with = "seconds")]
+    #[schema(value_type = f64)]
     pub offer_for: Duration,
     /// How long a measurement of what is used holds, in seconds (1 to 60). 5: it comes every second.
     #[serde(with = "seconds")]
+    #[schema(value_type = f64)]
     pub fresh_for: Duration,
     /// Viewers that may wait (0 to 1,000,000). 10,000. Who is not on the list is served over HLS as well, and may ask again.
     pub waiting: u32,
@@ -145,7 +149,7 @@ fn millionths(share: f64) -> u64 {
 }
 
 /// Which budget is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shortage {
     /// Bits per second.

@@ -167,6 +167,30 @@ impl<K: Ord + Clone> Ledger<K> {
         Answer::Waiting(shortage)
     }
 
+    /// Somebody is there already and uses what it uses: it has a slot, whether or not there is room.
+    pub fn force(&mut self, now: Instant, viewer: &K, cost: Cost) {
+        self.advance(now);
+        self.strike(viewer);
+        if !self.slots.contains_key(viewer) {
+            self.give(viewer.clone(), cost.amounts(), None);
+        }
+    }
+
+    /// Whether somebody who does not wait could come now, before nobody who does.
+    ///
+    /// # Errors
+    /// What is short.
+    pub fn room_for(&mut self, now: Instant, cost: Cost) -> Result<(), Shortage> {
+        self.advance(now);
+        self.first_shortage().map_or_else(|| cost.amounts().fits(self.room()), Err)
+    }
+
+    /// What the first of those who wait waits for; none where nobody does.
+    #[must_use]
+    pub fn first_shortage(&self) -> Option<Shortage> {
+        self.waiting.first_key_value().map(|(_, first)| first.shortage)
+    }
+
     /// The viewer is connected: an offer cannot expire any more.
     pub fn take_up(&mut self, viewer: &K) {
         if let Some(slot) = self.slots.get_mut(viewer) {

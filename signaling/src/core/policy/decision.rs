@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::observation::Measured;
 use crate::core::admission::Shortage;
 
 /// How a viewer is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Path {
     /// Over WebRTC.
@@ -18,8 +19,19 @@ pub enum Path {
     Hls,
 }
 
+impl Path {
+    /// Its name in the API and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Realtime => "realtime",
+            Self::Hls => "hls",
+        }
+    }
+}
+
 /// Why a viewer is served as it is. The names are part of the API, of events and of metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReasonCode {
     /// Realtime: its tier has it, and nothing speaks against it.
@@ -68,11 +80,13 @@ pub enum ReasonCode {
     Available,
     /// The line is good again, and the viewer, who had stayed, may have more again.
     Recovered,
+    /// Somebody said so: the viewer itself or an operator. The policy is not asked until that is taken back.
+    Ordered,
 }
 
 impl ReasonCode {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Entitled,
         Self::TierFree,
         Self::FeedWithoutRealtime,
@@ -96,6 +110,7 @@ impl ReasonCode {
         Self::Trial,
         Self::Available,
         Self::Recovered,
+        Self::Ordered,
     ];
 
     /// Its name in the API, in events and metrics.
@@ -125,6 +140,7 @@ impl ReasonCode {
             Self::Trial => "trial",
             Self::Available => "available",
             Self::Recovered => "recovered",
+            Self::Ordered => "ordered",
         }
     }
 }
@@ -147,7 +163,7 @@ impl From<Shortage> for ReasonCode {
 }
 
 /// What speaks against a viewer's line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signal {
     /// It never began to connect.
@@ -202,7 +218,7 @@ pub struct Decision {
 }
 
 /// What led to a decision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// What spoke against the line; none where nothing did.

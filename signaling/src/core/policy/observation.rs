@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Something new about a viewer, from either end or both.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -63,7 +64,7 @@ pub struct PlayerReport {
 }
 
 /// How a viewer's ICE connection stands (W3C webrtc-pc, 5.6.4, from the server's end).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum IceState {
     /// A session is there, and no check has come.
@@ -82,7 +83,7 @@ pub enum IceState {
 
 /// The values that a judgement rests on: fresh, in range, the server's where it has one. An operator's page shows them beside each
 /// decision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Measured {
     /// How the connection stands.

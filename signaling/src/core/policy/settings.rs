@@ -159,6 +159,16 @@ pub enum BadSetting {
     },
 }
 
+impl BadSetting {
+    /// Its name.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::OutOfRange { key, .. } | Self::Unordered { key, .. } => key,
+        }
+    }
+}
+
 /// A value within its range; anything that compares with nothing is outside.
 pub(crate) fn in_range(key: &'static str, value: f64, least: f64, most: f64) -> Result<(), BadSetting> {
     if (least..=most).contains(&value) {

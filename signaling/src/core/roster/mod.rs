@@ -1,0 +1,550 @@
+//! The viewers that have joined. Pure: who comes and goes, what the SFU and the players say and what feeds can be watched over in; for
+//! each viewer where it is served and why out, as messages with sequence numbers.
+//!
+//! The failover [policy](crate::policy) decides for each viewer by itself and the [ledger](crate::admission) for whom there is room. This
+//! brings both together, lets somebody's word stand before the policy's, and remembers what a viewer has not been told yet.
+
+mod audience;
+mod entry;
+mod log;
+mod session;
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bicast_shared::auth::{Grant, Tier};
+use bicast_shared::id::FeedId;
+use bicast_shared::status::ViewerStatus;
+use bicast_shared::time::ProgramTime;
+
+pub(crate) use self::entry::Entry;
+use self::entry::Said;
+use self::session::best_sessions;
+use crate::api;
+use crate::api::channel::{EndReason, PlayerMessage, ServerMessage};
+use crate::api::viewers::Wish;
+use crate::core::admission::{Budget, Cost, Event, Ledger, Occupancy, Request, Shortage, Usage};
+use crate::core::policy::{Capacity, FeedState, Path, Policy, PolicySettings, ReasonCode};
+
+/// A viewer's name: unguessable, and so as good as a key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ViewerId(pub(crate) Arc<str>);
+
+impl ViewerId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ViewerId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ViewerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A moment on both clocks: decisions are made by the one and told by the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    pub(crate) utc: ProgramTime,
+}
+
+/// What a feed is like for its viewers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FeedFacts {
+    /// What it can be watched over.
+    pub(crate) state: FeedState,
+    /// What one viewer of it is expected to use.
+    pub(crate) cost: Cost,
+}
+
+/// Who comes.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) feed: FeedId,
+    pub(crate) tier: Tier,
+    pub(crate) agent: Option<String>,
+    /// What its token allows; none where everybody may watch.
+    pub(crate) grant: Option<Arc<Grant>>,
+}
+
+/// How many may be here, and for how long without a word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) viewers: usize,
+    pub(crate) silent_after: Duration,
+}
+
+/// Why something that was asked for a viewer cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// As many as may have joined.
+    Full,
+    /// It is not here.
+    Unknown,
+    /// It was, and has ended.
+    Gone(EndReason),
+    /// Its tier has no WebRTC.
+    Tier,
+    /// Its feed cannot be watched over this path.
+    Feed,
+    /// There is no room on the realtime path.
+    NoRoom(Shortage),
+    /// It says too much.
+    Flood,
+}
+
+/// How long an ended viewer can still be told so.
+const TOLD_FOR: Duration = Duration::from_secs(30);
+
+/// All viewers that have joined.
+pub(crate) struct Roster {
+    policy: Policy,
+    ledger: Ledger<ViewerId>,
+    limits: Limits,
+    viewers: BTreeMap<ViewerId, Entry>,
+    /// Sessions of nobody that has joined, by the names that they have in the ledger.
+    strangers: BTreeSet<ViewerId>,
+    feeds: BTreeMap<FeedId, OfFeed>,
+    /// Viewers with something new in their logs.
+    rung: BTreeSet<ViewerId>,
+    /// Viewers whose sessions have no right to be there any more.
+    evicted: Vec<ViewerId>,
+    /// Decisions that have not been counted for the metrics yet.
+    decided: Vec<Decided>,
+    here: usize,
+    /// Messages that could not be used, or were too many.
+    refused_messages: u64,
+}
+
+struct OfFeed {
+    facts: FeedFacts,
+    /// Decisions about its viewers, by their reasons.
+    decisions: BTreeMap<&'static str, u64>,
+}
+
+/// A decision, to be counted: the path, the reason, and whether somebody was moved by it.
+pub(crate) type Decided = (Path, ReasonCode, bool);
+
+impl Roster {
+    /// Nobody is here yet. Settings and budget have passed their checks.
+    pub(crate) fn new(now: Instant, policy: PolicySettings, budget: Budget, limits: Limits) -> Self {
+        Self {
+            policy: Policy::new(policy),
+            ledger: Ledger::new(now, budget),
+            limits,
+            viewers: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            feeds: BTreeMap::new(),
+            rung: BTreeSet::new(),
+            evicted: Vec::new(),
+            decided: Vec::new(),
+            here: 0,
+            refused_messages: 0,
+        }
+    }
+
+    /// A viewer joins a feed of which these are the facts.
+    pub(crate) fn join(
+        &mut self,
+        at: Moment,
+        id: ViewerId,
+        arrival: Arrival,
+        facts: FeedFacts,
+    ) -> Result<(), Refused> {
+        if self.here >= self.limits.viewers {
+            return Err(Refused::Full);
+        }
+        let of_feed = self.feeds.entry(arrival.feed.clone());
+        let of_feed = of_feed.or_insert_with(|| OfFeed { facts, decisions: BTreeMap::new() });
+        of_feed.facts = facts;
+        let wants = arrival.tier == Tier::Vip && facts.state.realtime && facts.state.live;
+        let capacity = if wants {
+            let request = Request { priority: priority(&arrival), since: at.now, cost: facts.cost };
+            capacity(self.ledger.ask(at.now, &id, &request))
+        } else {
+            Capacity::Granted
+        };
+        let state = self.policy.join(at.now, arrival.tier, facts.state, capacity);
+        let entry = Entry::new(at, arrival, state);
+        *of_feed.decisions.entry(entry.reason().name()).or_default() += 1;
+        self.decided.push((entry.path(), entry.reason(), false));
+        self.here += 1;
+        self.rung.insert(id.clone());
+        self.viewers.insert(id, entry);
+        Ok(())
+    }
+
+    /// The viewer, if it is here and watches this feed.
+    pub(crate) fn get(&self, feed: &FeedId, id: &str) -> Result<&Entry, Refused> {
+        let entry = self.viewers.get(id).filter(|entry| entry.feed == *feed).ok_or(Refused::Unknown)?;
+        entry.ended.map_or(Ok(entry), |(_, reason)| Err(Refused::Gone(reason)))
+    }
+
+    fn get_mut(&mut self, feed: &FeedId, id: &str) -> Result<&mut Entry, Refused> {
+        self.get(feed, id)?;
+        self.viewers.get_mut(id).ok_or(Refused::Unknown)
+    }
+
+    /// The viewers of a feed, by id.
+    pub(crate) fn of_feed<'a>(
+        &'a self,
+        feed: &'a FeedId,
+    ) -> impl Iterator<Item = (&'a ViewerId, &'a Entry)> + use<'a> {
+        self.viewers.iter().filter(move |(_, entry)| entry.feed == *feed && entry.ended.is_none())
+    }
+
+    /// Feeds that somebody watches.
+    pub(crate) fn feeds(&self) -> Vec<FeedId> {
+        self.feeds.keys().cloned().collect()
+    }
+
+    /// For what a viewer waits, and how many are before it.
+    pub(crate) fn place(&self, now: Instant, id: &ViewerId) -> Option<api::viewers::Waiting> {
+        let (shortage, since, ahead) = self.ledger.place(id)?;
+        let seconds = now.saturating_duration_since(since).as_secs_f64();
+        Some(api::viewers::Waiting { shortage, ahead, seconds: (seconds * 10.0).round() / 10.0 })
+    }
+
+    /// Somebody asked for the viewer, or holds its channel: it is not forgotten.
+    pub(crate) fn touch(&mut self, now: Instant, feed: &FeedId, id: &str) -> Result<(), Refused> {
+        self.get_mut(feed, id)?.heard = now;
+        Ok(())
+    }
+
+    /// A channel of the viewer is open (`true`) or closes.
+    pub(crate) fn channel(&mut self, now: Instant, id: &str, open: bool) {
+        if let Some(entry) = self.viewers.get_mut(id) {
+            entry.channels = if open { entry.channels + 1 } else { entry.channels.saturating_sub(1) };
+            entry.heard = now;
+        }
+    }
+
+    /// What the viewer is told behind `after`, also when it has ended; and how many messages are lost to it.
+    pub(crate) fn news(&self, id: &str, after: u64) -> Option<(Vec<ServerMessage>, u64)> {
+        self.viewers.get(id).map(|entry| entry.log.after(after))
+    }
+
+    /// A player says something.
+    pub(crate) fn said(
+        &mut self,
+        at: Moment,
+        feed: &FeedId,
+        id: &str,
+        message: &PlayerMessage,
+    ) -> Result<(), Refused> {
+        let said = self.get_mut(feed, id)?.said(at.now, message);
+        match said {
+            Said::Taken => Ok(()),
+            Said::TooMuch => {
+                self.refused_messages += 1;
+                Err(Refused::Flood)
+            }
+        }
+    }
+
+    /// A player said what cannot be read.
+    pub(crate) fn could_not_read(&mut self) {
+        self.refused_messages += 1;
+    }
+
+    /// Somebody's word about a viewer: the path it is kept on, and how far below the highest layer.
+    pub(crate) fn order(
+        &mut self,
+        at: Moment,
+        feed: &FeedId,
+        id: &str,
+        change: api::viewers::Change,
+    ) -> Result<(), Refused> {
+        let facts = self.feeds.get(feed).map(|of_feed| of_feed.facts).ok_or(Refused::Unknown)?;
+        let (tier, ordered) = self.get(feed, id).map(|entry| (entry.tier, entry.ordered))?;
+        let (key, _) = self.viewers.get_key_value(id).ok_or(Refused::Unknown)?;
+        let key = key.clone();
+        match change.path {
+            Some(Wish::Hls) if !facts.state.hls => return Err(Refused::Feed),
+            Some(Wish::Realtime) if tier != Tier::Vip => return Err(Refused::Tier),
+            Some(Wish::Realtime) if !facts.state.realtime => return Err(Refused::Feed),
+            Some(Wish::Realtime) => {
+                let entry = self.get(feed, id)?;
+                let request =
+                    Request { priority: priority(&entry.arrival()), since: at.now, cost: facts.cost };
+                if let Some(shortage) = self.ledger.ask(at.now, &key, &request).shortage() {
+                    // It did not ask to wait.
+                    self.ledger.leave(at.now, &key);
+                    return Err(Refused::NoRoom(shortage));
+                }
+                self.ledger.take_up(&key);
+            }
+            Some(Wish::Hls) => self.ledger.leave(at.now, &key),
+            Some(Wish::Auto) | None => {}
+        }
+        let fresh = match (change.path, ordered) {
+            // What the policy knew is of before the order.
+            (Some(Wish::Auto), Some(_)) => {
+                let entry = self.get(feed, id)?;
+                let wants = tier == Tier::Vip && facts.state.realtime && facts.state.live;
+                let capacity = if wants {
+                    let request =
+                        Request { priority: priority(&entry.arrival()), since: at.now, cost: facts.cost };
+                    capacity(self.ledger.ask(at.now, &key, &request))
+                } else {
+                    self.ledger.leave(at.now, &key);
+                    Capacity::Granted
+                };
+                Some(self.policy.join(at.now, tier, facts.state, capacity))
+            }
+            _ => None,
+        };
+        let entry = self.get_mut(feed, id)?;
+        if let Some(state) = fresh {
+            entry.state = state;
+        }
+        match change.path {
+            Some(Wish::Auto) => entry.ordered = None,
+            Some(Wish::Realtime) => entry.ordered = Some(Path::Realtime),
+            Some(Wish::Hls) => entry.ordered = Some(Path::Hls),
+            None => {}
+        }
+        entry.layer_cap = change.layer_cap.unwrap_or(entry.layer_cap);
+        self.decide(at, &key);
+        Ok(())
+    }
+
+    /// A viewer leaves, or has to.
+    pub(crate) fn end(
+        &mut self,
+        at: Moment,
+        feed: &FeedId,
+        id: &str,
+        reason: EndReason,
+    ) -> Result<(), Refused> {
+        self.get(feed, id)?;
+        self.finish(at, id, reason);
+        Ok(())
+    }
+
+    /// Ends the viewers whose right has ended, and tells how many.
+    pub(crate) fn end_those(&mut self, at: Moment, ended: impl Fn(&Grant) -> bool) -> u64 {
+        let meant = |entry: &Entry| entry.ended.is_none() && entry.grant.as_deref().is_some_and(&ended);
+        let ids: Vec<_> =
+            self.viewers.iter().filter(|(_, entry)| meant(entry)).map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            self.finish(at, id.as_str(), EndReason::RightEnded);
+        }
+        ids.len() as u64
+    }
+
+    fn finish(&mut self, at: Moment, id: &str, reason: EndReason) {
+        let Some((key, _)) = self.viewers.get_key_value(id) else { return };
+        let key = key.clone();
+        if let Some(entry) = self.viewers.get_mut(id).filter(|entry| entry.ended.is_none()) {
+            entry.ended = Some((at.now, reason));
+            entry.log.end(reason);
+            self.here -= 1;
+            self.ledger.leave(at.now, &key);
+            self.evicted.push(key.clone());
+            self.rung.insert(key);
+        }
+    }
+
+    /// What a feed is like now; none where it is over.
+    pub(crate) fn set_feed(&mut self, at: Moment, feed: &FeedId, facts: Option<FeedFacts>) {
+        match facts {
+            Some(facts) => {
+                if let Some(of_feed) = self.feeds.get_mut(feed) {
+                    of_feed.facts = facts;
+                }
+                for entry in self.viewers.values_mut().filter(|entry| entry.feed == *feed) {
+                    entry.state.set_feed(at.now, facts.state);
+                }
+            }
+            None => {
+                let ids: Vec<_> = self.of_feed(feed).map(|(id, _)| id.clone()).collect();
+                for id in ids {
+                    self.finish(at, id.as_str(), EndReason::FeedEnded);
+                }
+            }
+        }
+    }
+
+    /// What a realtime viewer's session was made for has changed.
+    pub(crate) fn join_again(&mut self, feed: &FeedId, why: &str) {
+        for (id, entry) in self.viewers.iter_mut().filter(|(_, entry)| entry.feed == *feed && entry.is_here())
+        {
+            if entry.told.path == Path::Realtime {
+                entry.log.join_again(why);
+                self.rung.insert(id.clone());
+            }
+        }
+    }
+
+    /// The WebRTC sessions of a feed as the SFU sees them, all of them. Those of nobody that has joined take their places, too.
+    pub(crate) fn sessions(
+        &mut self,
+        at: Moment,
+        feed: &FeedId,
+        statuses: &[ViewerStatus],
+        lowest_bps: Option<f64>,
+    ) {
+        let named = best_sessions(statuses);
+        for (id, entry) in self.viewers.iter_mut().filter(|(_, entry)| entry.feed == *feed && entry.is_here())
+        {
+            entry.see(at.now, named.get(id.as_str()).copied(), lowest_bps);
+        }
+    }
+
+    /// The sessions of nobody that has joined, over all feeds: they use what is there, too, and have what they have.
+    pub(crate) fn set_strangers(&mut self, now: Instant, sessions: impl Iterator<Item = (String, Cost)>) {
+        let mut here = BTreeSet::new();
+        for (name, cost) in sessions {
+            // No viewer that has joined can have a colon in its name.
+            let key = ViewerId(format!("session:{name}").into());
+            if self.ledger.has_slot(&key) {
+                self.ledger.take_up(&key);
+            } else {
+                self.ledger.force(now, &key, cost);
+            }
+            here.insert(key);
+        }
+        for gone in self.strangers.difference(&here) {
+            self.ledger.leave(now, gone);
+        }
+        self.strangers = here;
+    }
+
+    /// Whether somebody who has not joined may have a session.
+    pub(crate) fn room_for_a_stranger(&mut self, now: Instant, cost: Cost) -> Result<(), Shortage> {
+        self.ledger.room_for(now, cost)
+    }
+
+    /// Whether the viewer may have a WebRTC session: it is served over it, or it is measured to see whether it could be.
+    pub(crate) fn may_begin(&self, feed: &FeedId, id: &str) -> Result<bool, Refused> {
+        let entry = self.get(feed, id)?;
+        if entry.tier != Tier::Vip {
+            return Err(Refused::Tier);
+        }
+        Ok(entry.told.path == Path::Realtime || entry.state.wants_probe())
+    }
+
+    /// What all realtime viewers use.
+    pub(crate) fn measure(&mut self, now: Instant, usage: &Usage) {
+        self.ledger.measure(now, usage);
+    }
+
+    /// Another budget. Nobody loses a place for it.
+    pub(crate) fn set_budget(&mut self, now: Instant, budget: Budget) {
+        self.ledger.set_budget(now, budget);
+    }
+
+    /// How full it is.
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        self.ledger.occupancy()
+    }
+
+    /// Viewers that are here.
+    pub(crate) const fn here(&self) -> usize {
+        self.here
+    }
+
+    /// Values that cannot be and messages that could not be used, so far.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        let values = self.viewers.values().map(|entry| entry.state.refused_values()).sum();
+        (values, self.refused_messages)
+    }
+
+    /// Decides for everybody. To be called five times a second.
+    pub(crate) fn tick(&mut self, at: Moment) {
+        while let Some(event) = self.ledger.poll(at.now) {
+            // What is offered is taken up below, what has expired is asked for anew.
+            let (Event::Offered(_) | Event::Expired(_)) = event;
+        }
+        let ids: Vec<ViewerId> = self.viewers.keys().cloned().collect();
+        for id in &ids {
+            self.tick_viewer(at, id);
+        }
+        let viewers = &self.viewers;
+        self.feeds.retain(|feed, _| viewers.values().any(|entry| entry.feed == *feed));
+    }
+
+    fn tick_viewer(&mut self, at: Moment, id: &ViewerId) {
+        let Some(entry) = self.viewers.get_mut(id) else { return };
+        if let Some((since, _)) = entry.ended {
+            if at.now.saturating_duration_since(since) > TOLD_FOR && entry.channels == 0 {
+                self.viewers.remove(id);
+            }
+            return;
+        }
+        if entry.channels > 0 || entry.has_session() {
+            entry.heard = at.now;
+        }
+        if at.now.saturating_duration_since(entry.heard) > self.limits.silent_after {
+            return self.finish(at, id.as_str(), EndReason::Silent);
+        }
+        if entry.ordered.is_none() {
+            let cost = self.feeds.get(&entry.feed).map_or(Cost::default(), |of_feed| of_feed.facts.cost);
+            entry.tick(at, id, &mut self.ledger, cost);
+        }
+        self.decide(at, id);
+    }
+
+    fn decide(&mut self, at: Moment, id: &ViewerId) {
+        let Some(entry) = self.viewers.get_mut(id) else { return };
+        if let Some(decided) = entry.decide(at) {
+            self.rung.insert(id.clone());
+            self.decided.push(decided);
+            if let Some(of_feed) = self.feeds.get_mut(&entry.feed) {
+                *of_feed.decisions.entry(decided.1.name()).or_default() += 1;
+            }
+        }
+        if entry.overstays(at.now) {
+            self.evicted.push(id.clone());
+        }
+    }
+
+    /// Viewers with news since this was asked last.
+    pub(crate) fn take_rung(&mut self) -> BTreeSet<ViewerId> {
+        std::mem::take(&mut self.rung)
+    }
+
+    /// Viewers whose sessions have to end, since this was asked last.
+    pub(crate) fn take_evicted(&mut self) -> Vec<ViewerId> {
+        std::mem::take(&mut self.evicted)
+    }
+
+    /// Decisions since this was asked last.
+    pub(crate) fn take_decided(&mut self) -> Vec<Decided> {
+        std::mem::take(&mut self.decided)
+    }
+
+    /// A feed's viewers together.
+    pub(crate) fn audience(&self, now: Instant, feed: &FeedId) -> api::audience::Audience {
+        let decisions = self.feeds.get(feed).map(|of_feed| &of_feed.decisions);
+        let waiting = self.of_feed(feed).filter(|(id, _)| self.ledger.place(id).is_some()).count();
+        audience::audience(now, self.of_feed(feed).map(|(_, entry)| entry), decisions, waiting)
+    }
+
+    /// What the one who waits longest waits for.
+    pub(crate) fn shortage(&self) -> Option<Shortage> {
+        self.ledger.first_shortage()
+    }
+}
+
+fn capacity(answer: crate::core::admission::Answer) -> Capacity {
+    answer.shortage().map_or(Capacity::Granted, Capacity::Refused)
+}
+
+fn priority(arrival: &Arrival) -> u8 {
+    arrival.grant.as_ref().map_or(0, |grant| grant.priority)
+}
+
+#[cfg(test)]
+mod tests;

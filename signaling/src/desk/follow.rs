@@ -1,0 +1,106 @@
+//! Follows what feeds and sessions do, and lets decisions be made.
+
+use std::collections::HashMap;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use bicast_shared::clock;
+use bicast_shared::id::FeedId;
+use bicast_shared::status::{ViewerState, ViewerStatus};
+use tokio::time::MissedTickBehavior;
+
+use super::{Desk, Inner, moment};
+use crate::admission::{Cost, Usage};
+use crate::api::audience::Used;
+
+/// How often decisions are made: what the bar of two seconds leaves beside the policy's own 1.8.
+const TICK: Duration = Duration::from_millis(200);
+/// How often it is measured what all sessions use together.
+const MEASURE: Duration = Duration::from_secs(1);
+
+/// Until all handles are gone.
+pub(super) async fn follow(desk: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut codecs: HashMap<FeedId, String> = HashMap::new();
+    let mut measured: Option<Instant> = None;
+    loop {
+        ticks.tick().await;
+        let Some(desk) = desk.upgrade().map(Desk) else { return };
+        let feeds = desk.0.state.lock().roster.feeds();
+        codecs.retain(|feed, _| feeds.contains(feed));
+        for feed in &feeds {
+            let statuses = desk.statuses(feed).await;
+            let facts = desk.facts(feed);
+            let changed = desk.0.directory.codecs(feed).and_then(|now| {
+                let before = codecs.insert(feed.clone(), now.clone())?;
+                (before != now).then(|| format!("The feed was {before} and is {now} now."))
+            });
+            let lowest = desk.0.directory.lowest_bps(feed);
+            desk.with(|roster, at| {
+                roster.set_feed(at, feed, facts);
+                roster.sessions(at, feed, &statuses, lowest);
+                if let Some(why) = changed {
+                    roster.join_again(feed, &why);
+                }
+            });
+        }
+        if measured.is_none_or(|at| clock::now().saturating_duration_since(at) >= MEASURE) {
+            measured = Some(clock::now());
+            desk.measure().await;
+        }
+        desk.with(|roster, at| roster.tick(at));
+        desk.0.state.lock().tidy();
+        desk.close_sessions().await;
+    }
+}
+
+impl Desk {
+    async fn statuses(&self, feed: &FeedId) -> Vec<ViewerStatus> {
+        match &self.0.source {
+            Some(source) => source.viewers(feed).await,
+            None => Vec::new(),
+        }
+    }
+
+    /// Tells the ledger what is used, and by whom that has not joined.
+    async fn measure(&self) {
+        let (egress_bps, packets_per_second, feeds) = self.0.directory.egress();
+        let mut strangers: Vec<(String, Cost)> = Vec::new();
+        let limited = {
+            let state = self.0.state.lock();
+            let budget = &state.budget;
+            budget.viewers.is_some()
+                || budget.egress_bps.is_some()
+                || budget.packets_per_second.is_some()
+                || budget.cpu_share.is_some()
+        };
+        // Without a limit nobody needs to know who they are.
+        for feed in feeds.iter().filter(|_| limited) {
+            let cost = self.facts(feed).map_or(Cost::default(), |facts| facts.cost);
+            let unknown = self.statuses(feed).await.into_iter().filter(|status| {
+                // Who only makes the beginning of a handshake takes nobody's place.
+                status.viewer.is_none() && status.state != ViewerState::Connecting
+            });
+            strangers.extend(unknown.map(|status| (status.id, cost)));
+        }
+        let mut state = self.0.state.lock();
+        let cpu_share = state.used.cpu_share;
+        state.used = Used { egress_bps, packets_per_second, cpu_share };
+        #[expect(clippy::cast_precision_loss, reason = "rates below 2^53")]
+        let usage = Usage {
+            egress_bps: Some(egress_bps as f64),
+            packets_per_second: Some(packets_per_second as f64),
+            cpu_share,
+        };
+        let now = moment().now;
+        state.roster.measure(now, &usage);
+        state.roster.set_strangers(now, strangers.into_iter());
+        let occupancy = state.roster.occupancy();
+        metrics::gauge!("bicast_viewers_joined").set(u32::try_from(state.roster.here()).unwrap_or(u32::MAX));
+        metrics::gauge!("bicast_viewers_waiting").set(u32::try_from(occupancy.waiting).unwrap_or(u32::MAX));
+        let (values, messages) = state.roster.refused();
+        metrics::counter!("bicast_viewer_values_refused_total").absolute(values);
+        metrics::counter!("bicast_viewer_messages_flood_total").absolute(messages);
+    }
+}
