@@ -34,11 +34,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(config: Config) -> Self {
+    fn new(config: &Config) -> Self {
         let bus = FeedBus::new(FeedSettings::default(), RingLimits::default());
         let (sfu, packager) = (watch::Sender::default(), watch::Sender::default());
         let signaling =
-            Signaling::new(&config, bus.clone(), sfu.subscribe(), packager.subscribe(), Some(Arc::new(Two)));
+            Signaling::new(config, bus.clone(), sfu.subscribe(), packager.subscribe(), Some(Arc::new(Two)));
         Self { bus, router: signaling.router(), sfu, packager }
     }
 
@@ -81,7 +81,7 @@ async fn body(response: Response) -> Vec<u8> {
 
 #[tokio::test]
 async fn feeds_come_and_go() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     assert_eq!(bench.json("GET", "/v1/feeds").await.1, serde_json::json!({"feeds": []}));
     let publisher = bench.publish("b");
     let _other = bench.publish("a");
@@ -104,7 +104,7 @@ async fn feeds_come_and_go() {
 
 #[tokio::test]
 async fn a_standby_publisher_is_shown_and_told_to_take_over() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     let takeover = "/v1/feeds/x/takeover";
     assert_eq!(bench.json("POST", takeover).await.0, 404);
     let _publisher = bench.publish("x");
@@ -142,7 +142,7 @@ impl ViewerSource for Two {
 
 #[tokio::test]
 async fn viewers_are_listed_a_page_at_a_time() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     assert_eq!(bench.json("GET", "/v1/feeds/x/viewers").await.0, 404);
     let _publisher = bench.publish("x");
     let (status, viewers) = bench.json("GET", "/v1/feeds/x/viewers?limit=1").await;
@@ -162,7 +162,7 @@ async fn viewers_are_listed_a_page_at_a_time() {
 
 #[tokio::test]
 async fn an_ended_feed_is_forgotten_at_once_where_that_is_set() {
-    let bench = Bench::new(Config { ended_retention: 0, ..Config::default() });
+    let bench = Bench::new(&Config { ended_retention: 0, ..Config::default() });
     let _publisher = bench.publish("x");
     assert_eq!(bench.ask("DELETE", "/v1/feeds/x").await.status(), 204);
     assert_eq!(bench.ask("GET", "/v1/feeds/x").await.status(), 404);
@@ -171,7 +171,7 @@ async fn an_ended_feed_is_forgotten_at_once_where_that_is_set() {
 
 #[tokio::test]
 async fn reports_of_the_rooms_are_shown_as_they_come() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     let _publisher = bench.publish("x");
     let id: FeedId = "x".parse().unwrap();
     let sfu = SfuFeedStatus { viewers: 7, ..SfuFeedStatus::default() };
@@ -186,7 +186,7 @@ async fn reports_of_the_rooms_are_shown_as_they_come() {
 
 #[tokio::test]
 async fn an_unknown_feed_is_a_problem_that_names_it() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     for method in ["GET", "DELETE"] {
         let response = bench.ask(method, "/v1/feeds/nosuch").await;
         assert_eq!(response.status(), 404);
@@ -198,7 +198,7 @@ async fn an_unknown_feed_is_a_problem_that_names_it() {
 
 #[tokio::test]
 async fn an_id_that_cannot_be_one_is_said_to_be_so() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     for bad in
         ["/v1/feeds/a%20b", "/v1/feeds/.hidden", "/v1/feeds/%ff", &format!("/v1/feeds/{}", "x".repeat(65))]
     {
@@ -210,7 +210,7 @@ async fn an_id_that_cannot_be_one_is_said_to_be_so() {
 
 #[tokio::test]
 async fn other_methods_are_refused_with_what_is_allowed() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     let response = bench.ask("POST", "/v1/feeds/x").await;
     assert_eq!(response.status(), 405);
     let allow = response.headers()[header::ALLOW].to_str().unwrap().to_owned();
@@ -221,7 +221,7 @@ async fn other_methods_are_refused_with_what_is_allowed() {
 
 #[tokio::test]
 async fn head_is_get_without_the_body() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     let response = bench.ask("HEAD", "/v1/feeds").await;
     assert_eq!(response.status(), 200);
     assert!(response.headers().contains_key(header::CONTENT_LENGTH));
@@ -230,7 +230,7 @@ async fn head_is_get_without_the_body() {
 
 #[tokio::test]
 async fn the_time_is_now_and_never_stored() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     let before = clock::utc().unix_millis();
     let response = bench.ask("GET", "/v1/time").await;
     assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
@@ -241,7 +241,7 @@ async fn the_time_is_now_and_never_stored() {
 
 #[tokio::test]
 async fn the_description_has_every_route_and_resolves() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     let (status, document) = bench.json("GET", "/v1/openapi.json").await;
     assert_eq!(status, 200);
     for (path, methods) in [
@@ -262,7 +262,7 @@ async fn the_description_has_every_route_and_resolves() {
 
 #[tokio::test]
 async fn the_description_has_the_fields_and_values_that_are_sent() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(&Config::default());
     let (_, document) = bench.json("GET", "/v1/openapi.json").await;
     let schemas = &document["components"]["schemas"];
     let sent = crate::openapi::example("feed-live");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bicast_tests::channel::{self, Viewer};
 use bicast_tests::edge::Edge;
 use bicast_tests::http::{self, Response};
 use bicast_tests::process::{self, Process};
@@ -72,7 +73,7 @@ fn kind(answer: &Response) -> anyhow::Result<String> {
 }
 
 /// The doors, each with a request that gets past them, though not further: there is no such feed, or no offer.
-const DOORS: [(Method, &str); 9] = [
+const DOORS: [(Method, &str); 12] = [
     (Method::POST, "/whip/test"),
     (Method::DELETE, "/whip/test/session"),
     (Method::POST, "/whep/test"),
@@ -82,6 +83,9 @@ const DOORS: [(Method, &str); 9] = [
     (Method::GET, "/v1/feeds/test"),
     (Method::GET, "/v1/feeds"),
     (Method::DELETE, "/v1/feeds/test"),
+    (Method::POST, "/v1/feeds/test/viewers"),
+    (Method::GET, "/v1/feeds/test/viewers"),
+    (Method::GET, "/v1/feeds/test/audience"),
 ];
 
 fn publisher(server: &Server, token: &str) -> anyhow::Result<Process> {
@@ -186,6 +190,9 @@ async fn a_right_opens_its_own_doors_only() -> anyhow::Result<()> {
         ["right", "", "", "right"],
         ["right", "", "", "right"],
         ["", "", "", ""],
+        ["right", "right", "right", ""],
+        ["right", "right", "right", ""],
+        ["right", "", "", "right"],
         ["right", "right", "right", ""],
         ["right", "right", "right", ""],
     ];
@@ -323,6 +330,44 @@ async fn a_right_that_ends_ends_both_paths() -> anyhow::Result<()> {
     let answer = ask(&server, Method::POST, &format!("/whip/{FEED}"), Some(&sends)).await?;
     assert_eq!(kind(&answer)?, "revoked");
     assert_eq!(server.metric("bicast_auth_sessions_ended_total").await?, 5.0);
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_viewer_that_has_joined_ends_with_its_right_and_is_told() -> anyhow::Result<()> {
+    let server = start(&[]).await?;
+    let _publisher = publisher(&server, &mint(&["--feed", FEED, "--rights", "publish"])?)?;
+    let token = |tier: &str, viewer: &str| {
+        mint(&["--feed", FEED, "--rights", "watch", "--tier", tier, "--viewer", viewer])
+    };
+    let (free, vip) = (token("free", "bea")?, token("vip", "anna")?);
+    plays(&server, &vip).await?;
+    let refused = channel::join(&server, FEED, r#"{"tier": "vip"}"#, Some(&free)).await?;
+    assert_eq!((refused.status, refused.json()?["type"].as_str()), (403, Some("/problems/tier")));
+
+    let bea = Viewer::join(&server, FEED, "", Some(&free)).await?;
+    assert_eq!(bea.joined["viewer"]["decision"]["reason"], "tier-free");
+    assert!(bea.joined["urls"]["whep"].is_null(), "its tier has no WebRTC");
+    let anna = Viewer::join(&server, FEED, "", Some(&vip)).await?;
+    assert_eq!(anna.joined["viewer"]["path"], "realtime");
+    let mut channel = anna.listen(&server, "").await?;
+    assert_eq!(channel.until("hello").await?["viewer"]["subject"], "anna");
+
+    // One's address is no key to another's, nor to what only administrators see.
+    let guessed = anna.path.replace(anna.id(), &"0".repeat(32));
+    assert_eq!(http::get(&server.url(&guessed)).await?.status, 404);
+
+    let admin = mint(&["--feed", "*", "--rights", "admin"])?;
+    let revoked = ask(&server, Method::DELETE, "/v1/viewers/anna/tokens", Some(&admin)).await?;
+    assert_eq!(revoked.status, 204);
+    assert_eq!(channel.until("end").await?["reason"], "right-ended");
+    assert_eq!(http::get(&server.url(&anna.path)).await?.status, 410);
+    assert_eq!(http::get(&server.url(&bea.path)).await?.status, 200, "nobody else's");
+    assert_eq!(kind(&channel::join(&server, FEED, "", Some(&vip)).await?)?, "revoked");
+
+    let of_one = mint(&["--feed", FEED, "--rights", "admin"])?;
+    assert_eq!(ask(&server, Method::GET, "/v1/admission", Some(&of_one)).await?.status, 403);
+    assert_eq!(ask(&server, Method::GET, "/v1/admission", Some(&admin)).await?.status, 200);
     server.check_unharmed().await
 }
 

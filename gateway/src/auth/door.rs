@@ -49,7 +49,8 @@ fn known(method: &Method, route: &str) -> Option<Door> {
         | "/v1/feeds/{id}/audience"
         | "/v1/feeds/{id}/takeover"
         | "/v1/feeds/{id}/viewers" => Door::Feed(Act::Administer),
-        "/v1/feeds" | "/v1/admission" | "/v1/status" => Door::All(Act::Administer),
+        "/v1/feeds" => Door::All(Act::Administer),
+        "/v1/admission" | "/v1/status" => Door::All(Act::Govern),
         "/v1/tokens/{jti}" | "/v1/viewers/{sub}/tokens" => Door::All(Act::TakeBack),
         _ => return None,
     })
@@ -145,6 +146,11 @@ mod tests {
             (Method::HEAD, "/v1/feeds/{id}", Door::Feed(Act::Read)),
             (Method::DELETE, "/v1/feeds/{id}", Door::Feed(Act::Administer)),
             (Method::GET, "/v1/feeds/{id}/viewers", Door::Feed(Act::Administer)),
+            (Method::POST, "/v1/feeds/{id}/viewers", Door::Feed(Act::Join)),
+            (Method::GET, "/v1/feeds/{id}/audience", Door::Feed(Act::Administer)),
+            (Method::DELETE, "/v1/feeds/{id}/viewers/{viewer}", Door::Open),
+            (Method::GET, "/v1/feeds/{id}/viewers/{viewer}/events", Door::Open),
+            (Method::PATCH, "/v1/admission", Door::All(Act::Govern)),
             (Method::GET, "/v1/feeds", Door::All(Act::Administer)),
             (Method::DELETE, "/v1/tokens/{jti}", Door::All(Act::TakeBack)),
             (Method::GET, "/v1/new", Door::All(Act::Administer)),

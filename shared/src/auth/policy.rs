@@ -46,6 +46,8 @@ pub enum Act {
     Read,
     /// List, end (REST).
     Administer,
+    /// See and set what this server has room for (REST): it is for all feeds.
+    Govern,
     /// Take back what others were given (REST): it may have been for any feed.
     TakeBack,
 }
@@ -61,6 +63,7 @@ impl Act {
             Self::WatchHls => "watch-hls",
             Self::Read => "read",
             Self::Administer => "administer",
+            Self::Govern => "govern",
             Self::TakeBack => "take-back",
         }
     }
@@ -72,6 +75,7 @@ impl Act {
             Self::Join | Self::WatchRealtime | Self::WatchHls => "watch",
             Self::Read => "read about feeds",
             Self::Administer => "list or end feeds and viewers",
+            Self::Govern => "see or set what this server has room for",
             Self::TakeBack => "take tokens back",
         }
     }
@@ -83,7 +87,7 @@ impl Act {
             Self::Join | Self::WatchRealtime | Self::WatchHls => &[Right::Watch],
             // Who publishes is told there what to set, and who administers sees it in the list.
             Self::Read => &[Right::Publish, Right::Watch, Right::Admin],
-            Self::Administer | Self::TakeBack => &[Right::Admin],
+            Self::Administer | Self::Govern | Self::TakeBack => &[Right::Admin],
         }
     }
 }
@@ -261,8 +265,8 @@ impl Grant {
             Act::Join | Act::WatchRealtime | Act::WatchHls => {
                 self.delay.clone().map_or(Ok(()), |class| Err(Refusal::Delayed(class)))
             }
-            Act::TakeBack if !self.feed.is_all() => Err(Refusal::Some(self.feed.clone())),
-            Act::Publish | Act::Read | Act::Administer | Act::TakeBack => Ok(()),
+            Act::Govern | Act::TakeBack if !self.feed.is_all() => Err(Refusal::Some(self.feed.clone())),
+            Act::Publish | Act::Read | Act::Administer | Act::Govern | Act::TakeBack => Ok(()),
         }
     }
 
