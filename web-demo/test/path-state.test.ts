@@ -1,118 +1,170 @@
 import { describe, expect, it } from "vitest";
 import type { Path } from "../src/bicast/leg";
 import {
+  type Bridge,
+  type BridgeAct,
   type BridgeEvent,
-  type BridgeState,
   bridge,
   chosenPath,
   comingPath,
+  IDLE,
+  runningPaths,
   visiblePath,
 } from "../src/bicast/path-state";
 
-/** Runs events one after the other; the acts are written as `start:hls`. */
-function run(events: readonly BridgeEvent[]): { state: BridgeState; acts: string[] } {
-  let state: BridgeState = "idle";
+const START: BridgeEvent = { type: "start", path: "realtime" };
+const LEAVE: BridgeEvent = { type: "leave", now: false };
+const AT_ONCE: BridgeEvent = { type: "leave", now: true };
+const JUMP: BridgeEvent = { type: "return", how: "jump", alive: true };
+const JUMP_FROM_DEAD: BridgeEvent = { type: "return", how: "jump", alive: false };
+const CATCH_UP: BridgeEvent = { type: "return", how: "catch-up", alive: false };
+const event = (type: "trouble" | "calm" | "warmed" | "cut" | "follow" | "edge" | "arrived" | "stop") =>
+  ({ type }) as BridgeEvent;
+const lost = (path: Path, alive: boolean): BridgeEvent => ({ type: "lost", path, alive });
+
+const write = (step: BridgeAct) => ("path" in step ? `${step.act}:${step.path}` : step.act);
+
+/** Runs events one after the other; acts are written as `start:hls`. */
+function run(...events: BridgeEvent[]): { state: Bridge; acts: string[]; last: string[] } {
+  let state = IDLE;
+  let last: string[] = [];
   const acts: string[] = [];
-  for (const event of events) {
-    const next = bridge(state, event);
+  for (const one of events) {
+    const next = bridge(state, one);
     state = next.state;
-    acts.push(...next.acts.map(({ act, path }) => `${act}:${path}`));
+    last = next.acts.map(write);
+    acts.push(...last);
   }
-  return { state, acts };
+  return { state, acts, last };
 }
 
 describe("bridge", () => {
-  it("makes the new path before it breaks the old one", () => {
-    const { state, acts } = run([
-      { type: "start", path: "realtime" },
-      { type: "switch", to: "hls" },
-      { type: "arrived", path: "hls" },
-      { type: "switch", to: "realtime" },
-      { type: "arrived", path: "realtime" },
-    ]);
-    expect(state).toBe("live");
+  it("leaves WebRTC by way of HLS that is warm and a picture that is held, and goes back underneath", () => {
+    const { state, acts } = run(START, LEAVE, event("warmed"), event("cut"), JUMP, event("arrived"));
+    expect(state.at).toBe("live");
     expect(acts).toEqual([
-      "start:realtime",
-      "reveal:realtime",
-      "start:hls",
-      "reveal:hls",
-      "stop:realtime",
-      "start:realtime",
-      "reveal:realtime",
-      "stop:hls",
+      ...["start:realtime", "show:realtime"],
+      ...["warm", "hold", "cut", "show:hls", "stop:realtime"],
+      ...["start:realtime", "show:realtime", "stop:hls"],
     ]);
   });
 
-  it("holds the old picture while the new one is on its way", () => {
-    const { state } = run([
-      { type: "start", path: "realtime" },
-      { type: "switch", to: "hls" },
-    ]);
-    expect(state).toBe("holding");
-    expect([visiblePath(state), comingPath(state), chosenPath(state)]).toEqual(["realtime", "hls", "hls"]);
+  it("plays on until HLS holds media, unless the picture has to stop at once", () => {
+    const waiting = run(START, LEAVE).state;
+    expect([waiting.at, visiblePath(waiting), chosenPath(waiting)]).toEqual(["warming", "realtime", "hls"]);
+    expect(run(START, AT_ONCE).last).toEqual(["warm", "hold", "cut"]);
+    expect(run(START, event("trouble"), AT_ONCE).last).toEqual(["hold", "cut"]);
   });
 
-  it("stays where it is when the other path does not come", () => {
-    const { state, acts } = run([
-      { type: "start", path: "hls" },
-      { type: "switch", to: "realtime" },
-      { type: "gave-up", path: "realtime" },
-    ]);
-    expect(state).toBe("hls");
-    expect(acts.at(-1)).toBe("stop:realtime");
+  it("loads HLS at the first sign of trouble and not before, and lets it go when the trouble has passed", () => {
+    expect(runningPaths(run(START).state)).toEqual(["realtime"]);
+    const warm = run(START, event("trouble"));
+    expect([warm.state.at, comingPath(warm.state)]).toEqual(["warming", null]);
+    expect(run(START, event("trouble"), event("warmed")).state.at).toBe("warming");
+    expect(run(START, event("trouble"), event("calm")).last).toEqual(["stop:hls"]);
+    // A switch that was ordered is not called off by calm.
+    expect(run(START, LEAVE, event("calm")).state.next).toBe("hls");
   });
 
-  it("changes its mind without showing anything else", () => {
-    const { state, acts } = run([
-      { type: "start", path: "realtime" },
-      { type: "switch", to: "hls" },
-      { type: "switch", to: "realtime" },
-      { type: "arrived", path: "hls" },
+  it("changes its mind while a switch is under way", () => {
+    expect(run(START, LEAVE, JUMP).state).toEqual({ at: "warming", next: null });
+    const back = run(START, AT_ONCE, JUMP);
+    expect([back.state.at, back.last]).toEqual(["live", ["release", "show:realtime", "stop:hls"]]);
+    expect(run(START, AT_ONCE, event("cut"), JUMP, LEAVE).last).toEqual(["stop:realtime"]);
+  });
+
+  it("does not go back to a dead picture: HLS first, then WebRTC anew", () => {
+    const held = run(START, AT_ONCE, JUMP_FROM_DEAD);
+    expect([held.state.at, chosenPath(held.state), visiblePath(held.state)]).toEqual([
+      ...["holding", "realtime", "realtime"],
     ]);
-    expect(state).toBe("live");
-    expect(acts.at(-1)).toBe("stop:hls");
+    expect(run(START, AT_ONCE, JUMP_FROM_DEAD, event("cut")).last).toEqual([
+      ...["show:hls", "stop:realtime", "start:realtime"],
+    ]);
+    expect(run(START, AT_ONCE, JUMP_FROM_DEAD, LEAVE, event("cut")).state.at).toBe("hls");
+  });
+
+  it("keeps the picture that is held where HLS does not come and WebRTC is gone", () => {
+    expect(run(START, AT_ONCE, lost("hls", false)).state.at).toBe("holding");
+    expect(run(START, AT_ONCE, lost("hls", true)).last).toEqual(["release", "show:realtime", "stop:hls"]);
+    expect(run(START, LEAVE, lost("hls", true)).state.at).toBe("live");
+  });
+
+  it("stays on HLS where WebRTC does not come", () => {
+    const { state, last } = run({ type: "start", path: "hls" }, JUMP, lost("realtime", false));
+    expect([state.at, last]).toEqual(["hls", ["stop:realtime"]]);
+  });
+
+  it("catches up first and jumps over what is left", () => {
+    const begun = run({ type: "start", path: "hls" }, CATCH_UP);
+    expect([begun.state.at, comingPath(begun.state), begun.last]).toEqual([
+      "catching-up",
+      "realtime",
+      ["pace"],
+    ]);
+    const edge = run({ type: "start", path: "hls" }, CATCH_UP, event("edge"));
+    expect([edge.state.at, edge.last]).toEqual(["returning", ["pace", "start:realtime"]]);
+    const impatient = run({ type: "start", path: "hls" }, CATCH_UP, JUMP);
+    expect(impatient.state.at).toBe("returning");
+    const stays = run({ type: "start", path: "hls" }, event("follow"), event("edge"));
+    expect([stays.state.at, stays.last]).toEqual(["hls", ["pace"]]);
   });
 
   it("keeps its promises whatever happens in whatever order", () => {
     const events: BridgeEvent[] = [
-      ...(["realtime", "hls"] as const).flatMap((path): BridgeEvent[] => [
-        { type: "start", path },
-        { type: "switch", to: path },
-        { type: "arrived", path },
-        { type: "gave-up", path },
-      ]),
-      { type: "stop" },
+      START,
+      { type: "start", path: "hls" },
+      ...[LEAVE, AT_ONCE, JUMP, JUMP_FROM_DEAD, CATCH_UP],
+      ...(["trouble", "calm", "warmed", "cut", "follow", "edge", "arrived", "stop"] as const).map(event),
+      ...(["realtime", "hls"] as const).flatMap((path) => [lost(path, true), lost(path, false)]),
     ];
     let seed = 42;
     const random = () => {
       seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
       return seed / 2 ** 31;
     };
-    let state: BridgeState = "idle";
+    let state = IDLE;
     const running = new Set<Path>();
+    const reached = new Set<string>();
     let front: Path | null = null;
+    let held = false;
     for (let step = 0; step < 50_000; step += 1) {
-      const event = events[Math.floor(random() * events.length)] as BridgeEvent;
-      const next = bridge(state, event);
-      for (const { act, path } of next.acts) {
-        if (act === "start") running.add(path);
-        if (act === "stop") running.delete(path);
-        // What is brought to the front has been started, and what was in front before still runs at that moment.
-        if (act === "reveal") {
-          expect(running.has(path)).toBe(true);
-          if (front !== null && state !== "idle") expect(running.has(front)).toBe(true);
-          front = path;
+      const next = bridge(state, events[Math.floor(random() * events.length)] as BridgeEvent);
+      for (const one of next.acts) {
+        if (one.act === "start" || one.act === "warm") {
+          const path = one.act === "warm" ? "hls" : one.path;
+          expect(running.has(path)).toBe(false);
+          running.add(path);
         }
+        // Stopping at the end of all is allowed to be too much.
+        if (one.act === "stop") {
+          if (next.state.at !== "idle") expect(front).not.toBe(one.path);
+          running.delete(one.path);
+        }
+        if (one.act === "show") {
+          // What comes to the front runs, and so does what was there: it is never black.
+          expect(running.has(one.path)).toBe(true);
+          if (front !== null) expect(running.has(front)).toBe(true);
+          front = one.path;
+          held = false;
+        }
+        if (one.act === "hold") {
+          expect(front).toBe("realtime");
+          held = true;
+        }
+        // HLS is brought to a frame only under a picture that is held.
+        if (one.act === "cut") expect(held).toBe(true);
       }
       state = next.state;
-      if (state === "idle") {
-        expect(running.size).toBe(0);
+      reached.add(state.at);
+      if (state.at === "idle") {
         front = null;
-      } else {
-        expect(visiblePath(state)).toBe(front);
-        const expected = new Set([visiblePath(state), comingPath(state)].filter((path) => path !== null));
-        expect(running).toEqual(expected);
+        held = false;
       }
+      expect(visiblePath(state)).toBe(front);
+      expect(held).toBe(state.at === "holding");
+      expect([...running].sort()).toEqual([...runningPaths(state)].sort());
     }
+    expect(reached.size).toBe(7);
   });
 });

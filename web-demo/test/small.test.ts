@@ -76,6 +76,7 @@ describe("legState", () => {
     feed: "live",
     unknown: false,
     audioOnly: false,
+    held: false,
     lastFrameAt: null,
     now: 10_000,
   } as const;
@@ -92,6 +93,7 @@ describe("legState", () => {
     expect(legState({ ...facts, audioOnly: true, link: "connecting" })).toBe("connecting");
     expect(legState({ ...facts, lastFrameAt: 10_000 - STALL_MS })).toBe("stalled");
     expect(legState({ ...facts, feed: "offline", lastFrameAt: 1 })).toBe("waiting");
+    expect(legState({ ...facts, held: true, lastFrameAt: 1 })).toBe("live");
     expect(legState({ ...facts, feed: "ended", lastFrameAt: 1 })).toBe("ended");
     expect(legState({ ...facts, feed: null, link: "retrying" })).toBe("retrying");
     expect(legState({ ...facts, feed: null, link: "retrying", unknown: true })).toBe("waiting");

@@ -35,6 +35,7 @@ const FILES = {
   '/': ['../bare/index.html', 'text/html'],
   '/peers.js': ['../bare/peers.js', 'text/javascript'],
   '/barcode.js': ['../bare/barcode.js', 'text/javascript'],
+  '/player': ['../bare/player.html', 'text/html'],
   '/hls.js': [createRequire(import.meta.url).resolve('hls.js/dist/hls.min.js'), 'text/javascript'],
 };
 
@@ -57,6 +58,7 @@ export async function barePages() {
       await page.waitForFunction(() => window.ready);
       return page;
     },
+    origin,
     close: () => new Promise((resolve) => server.close(resolve)),
   };
 }

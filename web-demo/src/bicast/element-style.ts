@@ -5,9 +5,10 @@ export const ELEMENT_CSS = `
 :host { display: block; position: relative; aspect-ratio: 16 / 9; color: #fff; background: #06080c;
   border-radius: var(--bicast-radius, 12px); overflow: hidden; contain: content; font: 14px/1.4 system-ui, sans-serif; }
 :host([hidden]) { display: none; }
-.stage, video { position: absolute; inset: 0; width: 100%; height: 100%; }
-video { object-fit: contain; background: transparent; }
-.overlay { position: absolute; inset: 0; z-index: 3; display: grid; place-items: center; padding: 16px 16px 56px;
+.stage, video, canvas { position: absolute; inset: 0; width: 100%; height: 100%; }
+video, canvas { object-fit: contain; background: transparent; }
+canvas { z-index: 3; visibility: hidden; }
+.overlay { position: absolute; inset: 0; z-index: 4; display: grid; place-items: center; padding: 16px 16px 56px;
   text-align: center; background: #06080ce0; opacity: 0; visibility: hidden; transition: opacity .2s, visibility .2s; }
 .overlay[data-shown=true] { opacity: 1; visibility: visible; }
 .overlay[data-over=picture] { background: #06080cd0; }
@@ -15,7 +16,7 @@ video { object-fit: contain; background: transparent; }
 p { margin: 0; }
 .title { font-size: 17px; font-weight: 650; }
 .detail { margin-top: 6px; color: #c6ccd8; }
-.bar { position: absolute; inset: auto 0 0 0; z-index: 4; display: flex; align-items: center; gap: 10px; padding: 28px 10px 10px;
+.bar { position: absolute; inset: auto 0 0 0; z-index: 5; display: flex; align-items: center; gap: 10px; padding: 28px 10px 10px;
   background: linear-gradient(transparent, #000c); }
 .status { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: #d5dae4; font-size: 13px; }
 .latency { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }

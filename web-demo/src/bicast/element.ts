@@ -17,6 +17,7 @@ import { ELEMENT_CSS } from "./element-style";
 import { FeedWatcher } from "./feed-watcher";
 import type { Path } from "./leg";
 import { PathPlayer } from "./path-player";
+import type { Stage } from "./player-types";
 import { localNow } from "./server-clock";
 import { pathName, span, tellLeg } from "./words";
 
@@ -91,8 +92,7 @@ export class BicastPlayerElement extends HTMLElement {
       this.#own = watcher;
       watcher.start();
     }
-    const { realtime, hls } = this.#parts.videos;
-    const player = new PathPlayer({ realtime, hls }, watcher, this.getAttribute("token"));
+    const player = new PathPlayer(this.#parts.stage, watcher, this.getAttribute("token"));
     this.#player = player;
     player.on("state", (detail) => {
       this.#render();
@@ -148,7 +148,7 @@ export function defineBicastPlayer(): void {
 }
 
 interface Parts {
-  readonly videos: { readonly realtime: HTMLVideoElement; readonly hls: HTMLVideoElement };
+  readonly stage: Stage;
   readonly paths: Readonly<Record<Path, HTMLButtonElement>>;
   readonly overlay: HTMLElement;
   readonly title: HTMLElement;
@@ -167,8 +167,9 @@ function build(root: ShadowRoot): Parts {
   root.adoptedStyleSheets = [sheet];
   root.innerHTML = `
     <div class="stage">
-      <video part="video" id="hls" playsinline muted autoplay aria-label="LL-HLS picture"></video>
-      <video part="video" id="realtime" playsinline muted autoplay aria-label="WebRTC picture"></video>
+      <video part="video" id="hls" playsinline muted aria-label="LL-HLS picture"></video>
+      <video part="video" id="realtime" playsinline muted aria-label="WebRTC picture"></video>
+      <canvas part="still" id="still" aria-hidden="true"></canvas>
       <div class="overlay" data-shown="false" role="status" aria-live="polite">
         <div class="words"><p class="title"></p><p class="detail"></p><button class="retry" type="button" hidden>Try again</button></div>
       </div>
@@ -190,7 +191,7 @@ function build(root: ShadowRoot): Parts {
     return found;
   };
   return {
-    videos: { realtime: find("#realtime"), hls: find("#hls") },
+    stage: { realtime: find("#realtime"), hls: find("#hls"), still: find("#still") },
     paths: { realtime: find("[data-path=realtime]"), hls: find("[data-path=hls]") },
     overlay: find(".overlay"),
     title: find(".title"),

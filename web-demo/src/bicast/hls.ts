@@ -9,7 +9,15 @@ import { Backoff } from "./backoff";
 import { Emitter } from "./emitter";
 import { BicastError, localProblem, parseProblem, toBicastError, unreachable } from "./problem";
 import type { LinkState } from "./rtc-link";
-import { type Anchor, HlsTimeMap, type MediaTime, programTime, toMediaTime } from "./timeline";
+import {
+  type Anchor,
+  HlsTimeMap,
+  MEDIA_RATE,
+  type MediaTime,
+  programTime,
+  toMediaTime,
+  toProgramTime,
+} from "./timeline";
 
 /** What hls.js's statistics cannot say by themselves. */
 export interface HlsLinkStats {
@@ -25,6 +33,17 @@ export interface HlsLinkStats {
 
 interface Events {
   state: LinkState;
+  /** Media came into the buffer. */
+  media: undefined;
+}
+
+/** How the player stands to the live edge: follows it, plays behind it at the viewer's will, or loads without playing. */
+export type HlsMode = "follow" | "behind" | "warm";
+
+/** One encoding that can be chosen. */
+export interface HlsLevel {
+  readonly height: number | null;
+  readonly bitrateBps: number;
 }
 
 /**
@@ -34,10 +53,7 @@ interface Events {
 const CONFIG: Partial<HlsConfig> = {
   lowLatencyMode: true,
   liveSyncDuration: 1.0,
-  maxLiveSyncPlaybackRate: 1.1,
   liveSyncOnStallIncrease: 0.1,
-  // Farther behind than this (a sleeping laptop, a background tab) it jumps: catching up at 1.1 would take minutes.
-  liveMaxLatencyDuration: 10,
   // A rewind of some seconds must not cost a request.
   backBufferLength: 30,
   maxBufferLength: 10,
@@ -59,6 +75,13 @@ const CONFIG: Partial<HlsConfig> = {
   },
 };
 
+/** Who follows the edge plays a little faster where that is needed. Farther behind than 10 s (a sleeping laptop, a background tab) it
+ * jumps: catching up at 1.1 would take minutes. Who is behind on purpose is left there. */
+const PACE: Readonly<Record<"follow" | "behind", Partial<HlsConfig>>> = {
+  follow: { maxLiveSyncPlaybackRate: 1.1, liveMaxLatencyDuration: 10 },
+  behind: { maxLiveSyncPlaybackRate: 1, liveMaxLatencyDuration: Number.POSITIVE_INFINITY },
+};
+
 /** Loaded parts that the bitrate is measured over. */
 const MEASURED_SECONDS = 4;
 /** A media error this soon after a recovery is not cured by another one. */
@@ -77,6 +100,7 @@ export class HlsClient extends Emitter<Events> {
   #loaded: { readonly kind: string; readonly bytes: number; readonly seconds: number }[] = [];
   readonly #backoff = new Backoff(300, 5_000);
   readonly #map = new HlsTimeMap();
+  #mode: HlsMode = "follow";
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -100,9 +124,54 @@ export class HlsClient extends Emitter<Events> {
     return this.#hls !== null;
   }
 
-  /** The wall clock target that hls.js steers to, in seconds. */
-  get targetLatency(): number | null {
-    return this.#hls?.targetLatency ?? null;
+  /** How it stands to the live edge. It begins to play by itself unless it is to be `warm`. */
+  get mode(): HlsMode {
+    return this.#mode;
+  }
+
+  set mode(mode: HlsMode) {
+    this.#mode = mode;
+    if (this.#hls) Object.assign(this.#hls.config, PACE[mode === "follow" ? "follow" : "behind"]);
+    if (mode !== "follow") this.video.playbackRate = 1;
+  }
+
+  /** Whether it holds media whose place on the timeline is known. */
+  get ready(): boolean {
+    return this.video.buffered.length > 0 && (this.#hls === null || this.#map.known);
+  }
+
+  /** What can be loaded, in seconds of the element; null before the playlist is here. */
+  get window(): { readonly start: number; readonly end: number } | null {
+    const details = this.#hls?.latestLevelDetails;
+    if (details) return { start: details.fragmentStart, end: details.edge };
+    const { seekable } = this.video;
+    return seekable.length === 0
+      ? null
+      : { start: seekable.start(0), end: seekable.end(seekable.length - 1) };
+  }
+
+  /** Where a player that follows the edge would be, in seconds of the element. */
+  get livePosition(): number | null {
+    return this.#hls?.liveSyncPosition ?? this.window?.end ?? null;
+  }
+
+  /** The encodings, and the one that is played (-1: whichever fits). */
+  get levels(): { readonly list: readonly HlsLevel[]; readonly chosen: number; readonly playing: number } {
+    const hls = this.#hls;
+    const list = (hls?.levels ?? []).map(({ height, bitrate }) => ({
+      height: height || null,
+      bitrateBps: bitrate,
+    }));
+    return {
+      list,
+      chosen: hls?.autoLevelEnabled === false ? hls.currentLevel : -1,
+      playing: hls?.currentLevel ?? -1,
+    };
+  }
+
+  /** Plays this encoding from the next segment on; -1 for whichever fits. */
+  chooseLevel(index: number): void {
+    if (this.#hls) this.#hls.nextLevel = index;
   }
 
   /** Loads and plays. */
@@ -136,9 +205,24 @@ export class HlsClient extends Emitter<Events> {
     return toMediaTime(anchor, programTime(start + seconds * 1000));
   }
 
-  /** The element's time at which a media time is shown; null before it is known. */
-  secondsOf(time: MediaTime): number | null {
-    return this.#map.toSeconds(time);
+  /**
+   * The element's time at which a media time is shown; null before it is known. Exact for what has been loaded. Behind a
+   * discontinuity whose media was not loaded yet only the playlist's dates say where it lies: near enough to load it there.
+   */
+  secondsOf(time: MediaTime, anchor: Anchor | null): number | null {
+    if (this.#hls === null) {
+      const zero = this.mediaTimeAt(0, anchor);
+      return zero === null ? null : (time - zero) / MEDIA_RATE;
+    }
+    const seconds = this.#map.toSeconds(time);
+    const fragments = this.#hls.latestLevelDetails?.fragments;
+    if (anchor === null || !fragments || seconds === null) return seconds;
+    const date = toProgramTime(anchor, time);
+    const dated = fragments.findLast(
+      ({ programDateTime }) => programDateTime !== null && programDateTime <= date,
+    );
+    if (!dated || dated.programDateTime === null || this.#map.knows(dated.cc)) return seconds;
+    return dated.start + Math.min((date - dated.programDateTime) / 1000, dated.duration);
   }
 
   /** Current figures. */
@@ -180,7 +264,7 @@ export class HlsClient extends Emitter<Events> {
   }
 
   #playWith(Library: typeof Hls): void {
-    const hls = new Library(CONFIG);
+    const hls = new Library({ ...CONFIG, ...PACE[this.#mode === "follow" ? "follow" : "behind"] });
     this.#hls = hls;
     this.#map.clear();
     const { Events: Name } = Library;
@@ -192,8 +276,11 @@ export class HlsClient extends Emitter<Events> {
       this.#backoff.reset();
       this.#problem = null;
       if (this.#state === "connecting") this.#setState("connected");
+      this.emit("media", undefined);
     });
-    hls.on(Name.MANIFEST_PARSED, () => void this.video.play().catch(() => {}));
+    hls.on(Name.MANIFEST_PARSED, () => {
+      if (this.#mode === "follow") void this.video.play().catch(() => {});
+    });
     hls.on(Name.BUFFER_EOS, () => this.#watchForEnd(hls));
     hls.on(Name.ERROR, (_, data) => {
       if (data.fatal && this.#hls === hls) this.#onFatal(hls, data, Library);
@@ -213,7 +300,8 @@ export class HlsClient extends Emitter<Events> {
       () => current() && this.#fail(unreachable(this.url, this.video.error)),
       { once: true },
     );
-    void this.video.play().catch(() => {});
+    this.video.addEventListener("progress", () => current() && this.emit("media", undefined));
+    if (this.#mode === "follow") void this.video.play().catch(() => {});
   }
 
   /** ENDLIST came and everything is in the buffer; it is over when the last frame was shown. */

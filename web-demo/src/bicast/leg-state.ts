@@ -26,6 +26,8 @@ export interface LegFacts {
   readonly unknown: boolean;
   /** Whether the feed has no picture: then the connection is all there is to go by. */
   readonly audioOnly: boolean;
+  /** Whether the picture stands still because the player or the viewer wants it to. */
+  readonly held: boolean;
   /** When the newest frame was shown; null before the first. */
   readonly lastFrameAt: number | null;
   readonly now: number;
@@ -35,8 +37,9 @@ export interface LegFacts {
 export const STALL_MS = 1_500;
 
 /** The state that the facts mean. Frames on the screen count for more than anything that is said about them. */
-export function legState({ link, feed, unknown, audioOnly, lastFrameAt, now }: LegFacts): LegState {
+export function legState({ link, feed, unknown, audioOnly, held, lastFrameAt, now }: LegFacts): LegState {
   if (link === "idle") return "idle";
+  if (held && (lastFrameAt !== null || link === "connected")) return "live";
   if (lastFrameAt !== null && now - lastFrameAt < STALL_MS) return "live";
   if (link === "ended" || feed === "ended") return "ended";
   if (audioOnly && link === "connected" && feed === "live") return "live";

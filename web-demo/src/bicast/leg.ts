@@ -31,10 +31,13 @@ export interface LegStats {
   readonly rttMs: number | null;
   readonly codec: string | null;
   readonly packetsLost: number | null;
+  readonly packetsReceived: number | null;
   readonly nacks: number | null;
   readonly decodeMs: number | null;
   /** Times the picture stood still. */
   readonly freezes: number | null;
+  /** Milliseconds that it stood still in all. */
+  readonly frozenMs: number | null;
   readonly playbackRate: number;
 }
 
@@ -64,9 +67,11 @@ const NO_STATS: LegStats = {
   rttMs: null,
   codec: null,
   packetsLost: null,
+  packetsReceived: null,
   nacks: null,
   decodeMs: null,
   freezes: null,
+  frozenMs: null,
   playbackRate: 1,
 };
 
@@ -80,6 +85,8 @@ const GOES_ON_MS = 4_000;
 /** What both paths share: life cycle, state, frames. */
 export abstract class Leg extends Emitter<LegEvents> {
   abstract readonly path: Path;
+  /** Whether the picture stands still on purpose: then stillness is no fault, and nobody is asked to press play. */
+  held = false;
   /** Which frames were shown. */
   readonly frames: FrameWatch;
   /** When it was last started, by `localNow()`. */
@@ -148,12 +155,13 @@ export abstract class Leg extends Emitter<LegEvents> {
     this.frames.stop();
     this.link.stop();
     this.#stats = NO_STATS;
+    this.held = false;
     this.#look();
   }
 
   /** Whether the browser refuses to play before the user asks for it (some do even for muted video, to save power). */
   get blocked(): boolean {
-    return this.link.state === "connected" && this.video.paused && !this.video.ended;
+    return !this.held && this.link.state === "connected" && this.video.paused && !this.video.ended;
   }
 
   /** Whether the feed has sound and no picture. */
@@ -184,7 +192,8 @@ export abstract class Leg extends Emitter<LegEvents> {
     const lastFrameAt = this.frames.last?.shownAt ?? this.frames.firstAt;
     const { state: link, problem } = this.link;
     const unknown = problem?.problem.status === 404;
-    const state = legState({ link, feed, unknown, audioOnly: this.audioOnly, lastFrameAt, now });
+    const { audioOnly, held } = this;
+    const state = legState({ link, feed, unknown, audioOnly, held, lastFrameAt, now });
     this.#heal(state, now);
     if (state === this.#state) return;
     this.#state = state;
@@ -206,7 +215,7 @@ export abstract class Leg extends Emitter<LegEvents> {
       this.link.restart();
     }
     if (state === "live") this.#patience = RESTART_AFTER_MS;
-    if (this.blocked) this.#aliveAt = now;
+    if (this.blocked || this.held) this.#aliveAt = now;
     const hopeless = state === "stalled" || (state === "connecting" && this.link.state === "connected");
     if (!hopeless || !this.feed.flowing || this.feed.problem !== null) {
       this.#aliveAt = now;
@@ -244,22 +253,40 @@ export class RealtimeLeg extends Leg {
     this.link = new WhepClient({ url: feed.api.url(`whep/${encodeURIComponent(feed.id)}`), token });
     this.link.onStream = (stream) => {
       video.srcObject = stream;
-      void video.play().catch(() => {});
+      this.onStream(stream);
+      if (!this.held) void video.play().catch(() => {});
     };
+  }
+
+  /** Called with each new connection's stream. */
+  onStream: (stream: MediaStream | null) => void = () => {};
+
+  /** How the connection itself stands. */
+  get linkState(): LinkState {
+    return this.link.state;
+  }
+
+  /** What ICE says; null without a connection. */
+  get iceState(): RTCIceConnectionState | null {
+    return this.link.peer?.iceConnectionState ?? null;
+  }
+
+  /** The place on the timeline that an RTP timestamp means. */
+  timeOf(rtp: number): MediaTime {
+    // Without the anchor (the first 100 ms of a page) the newest position known, or the wire's own number, is near enough.
+    return unwrapRtp(rtp, this.feed.nearLive() ?? this.frames.last?.mediaTime ?? mediaTime(rtp));
   }
 
   override stop(): void {
     super.stop();
     this.video.srcObject = null;
+    this.onStream(null);
     this.#report = null;
   }
 
   protected override locate(metadata: VideoFrameCallbackMetadata) {
     const { rtpTimestamp } = metadata;
-    if (rtpTimestamp === undefined) return null;
-    // Without the anchor (the first 100 ms of a page) the newest position known, or the wire's own number, is near enough.
-    const near = this.feed.nearLive() ?? this.frames.last?.mediaTime ?? mediaTime(rtpTimestamp);
-    return { time: unwrapRtp(rtpTimestamp, near), raw: rtpTimestamp };
+    return rtpTimestamp === undefined ? null : { time: this.timeOf(rtpTimestamp), raw: rtpTimestamp };
   }
 
   protected override async measure(): Promise<Partial<LegStats>> {
@@ -276,9 +303,11 @@ export class RealtimeLeg extends Leg {
       rttMs: stats.rttMs,
       codec: stats.codec,
       packetsLost: stats.packetsLost,
+      packetsReceived: stats.packetsReceived,
       nacks: stats.nacks,
       decodeMs: stats.decodeMs,
       freezes: stats.freezes,
+      frozenMs: stats.frozenMs,
     };
   }
 }
@@ -286,7 +315,7 @@ export class RealtimeLeg extends Leg {
 /** The LL-HLS leg. */
 export class HlsLeg extends Leg {
   override readonly path = "hls";
-  protected override readonly link: HlsClient;
+  override readonly link: HlsClient;
   #stalls = 0;
 
   constructor(video: HTMLVideoElement, feed: FeedWatcher) {
@@ -305,6 +334,11 @@ export class HlsLeg extends Leg {
   /** The media time shown at `seconds` of the element's clock; null before it is known. */
   mediaTimeAt(seconds: number): MediaTime | null {
     return this.link.mediaTimeAt(seconds, this.feed.anchor);
+  }
+
+  /** The element's second of a media time; null before it is known. */
+  secondsOf(time: MediaTime): number | null {
+    return this.link.secondsOf(time, this.feed.anchor);
   }
 
   protected override locate(metadata: VideoFrameCallbackMetadata) {

@@ -32,6 +32,9 @@ export interface ViewerRtcStats {
   readonly framesDecoded: number | null;
   readonly framesDropped: number | null;
   readonly freezes: number | null;
+  /** Milliseconds that the picture stood still in all. */
+  readonly frozenMs: number | null;
+  readonly packetsReceived: number | null;
   readonly packetsLost: number | null;
   readonly nacks: number | null;
   readonly plis: number | null;
@@ -76,6 +79,8 @@ export function viewerStats(now: readonly RtcStat[], before: readonly RtcStat[] 
     framesDecoded: video.value("framesDecoded"),
     framesDropped: video.value("framesDropped"),
     freezes: video.value("freezeCount"),
+    frozenMs: ms(video.value("totalFreezesDuration")),
+    packetsReceived: video.value("packetsReceived"),
     packetsLost: video.value("packetsLost"),
     nacks: video.value("nackCount"),
     plis: video.value("pliCount"),

@@ -104,6 +104,16 @@ export class HlsTimeMap {
     return held === undefined ? null : at(held.shift);
   }
 
+  /** Whether anything is known. */
+  get known(): boolean {
+    return this.#shifts.length > 0;
+  }
+
+  /** Whether the media of discontinuity `cc` was loaded and is placed. */
+  knows(cc: number): boolean {
+    return this.#shifts.some((shift) => shift.cc === cc);
+  }
+
   /** Forgets everything: a new hls.js instance begins anew. */
   clear(): void {
     this.#shifts = [];

@@ -3,8 +3,9 @@
 import { type BicastPlayerElement, defineBicastPlayer } from "../../bicast/element";
 import type { FeedWatcher } from "../../bicast/feed-watcher";
 import type { Leg, Path } from "../../bicast/leg";
-import type { PathPlayer, PathSwitch } from "../../bicast/path-player";
+import type { PathPlayer } from "../../bicast/path-player";
 import { otherPath } from "../../bicast/path-state";
+import type { PathSwitch } from "../../bicast/player-types";
 import type { BicastError } from "../../bicast/problem";
 import { localNow } from "../../bicast/server-clock";
 import { pathName } from "../../bicast/words";

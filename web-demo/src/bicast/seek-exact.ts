@@ -1,0 +1,146 @@
+/**
+ * Brings a paused HLS element to one frame and makes sure that it shows it. `seeked` and frame callbacks alone say too little: the
+ * first also fires under an older picture, the second can fail to come for an element that is covered. So the picture itself is asked.
+ */
+
+import { aheadOf, compareFrames, SAME_FRAME, SEEK_MARGIN, stretches } from "./cut-math";
+
+/** What a seek came to. */
+export interface SeekResult {
+  /** The frame that is shown, in seconds of the element; null where the browser cannot say. */
+  readonly shown: number | null;
+  readonly wanted: number;
+  /** Whether it is the one that was wanted. */
+  readonly exact: boolean;
+  readonly tries: number;
+}
+
+/** What is to be shown. */
+export interface SeekTarget {
+  /** The frame's time in seconds of the element, asked anew for each try: a new player has another clock. Null while unknown. */
+  wanted(): number | null;
+  /** How far the frame may lie from it; by default it must be that very frame. */
+  readonly within?: number;
+  /** Where in the frame the element's clock is put: 1 ms behind its beginning, unless the frame's own time is not known. */
+  readonly aim?: number;
+  /** Whether the browser can say which frame it shows. */
+  readonly verify: boolean;
+  /** The oldest and the newest second that can be loaded; null while unknown. */
+  window(): { readonly start: number; readonly end: number } | null;
+}
+
+const POLL_MS = 12;
+const SEEKED_PATIENCE_MS = 400;
+/** The right picture follows `seeked` within two frames, if it comes at all. */
+const PICTURE_PATIENCE_MS = 150;
+/** After so long it is tried with less behind the target than is safe: the feed may have ended or stand still there. */
+const MARGIN_PATIENCE_MS = 2_500;
+/** A seek out of the buffer makes hls.js load there; asking again sooner would begin that anew. */
+const LOAD_AGAIN_MS = 1_500;
+/** Frames that CMAF does not have (a hole that was filled with the picture before): then the next ones are as good. */
+const LATER_STEPS = [0, 0, 0.02, 0.04, 0.08, 0.16, 0.32];
+
+/** The time of the picture in the element, in its own seconds; null where there is none or the browser cannot say. */
+export function pictureSeconds(video: HTMLVideoElement): number | null {
+  if (typeof VideoFrame === "undefined" || video.readyState < 2) return null;
+  try {
+    const frame = new VideoFrame(video);
+    const seconds = frame.timestamp / 1e6;
+    frame.close();
+    return seconds;
+  } catch {
+    return null;
+  }
+}
+
+/** Seeks until the wanted frame is shown, or one behind it where there is no such frame. Ends only so, or by `signal`. */
+export async function seekExact(
+  video: HTMLVideoElement,
+  target: SeekTarget,
+  signal: AbortSignal,
+): Promise<SeekResult | null> {
+  const within = target.within ?? SAME_FRAME;
+  const aim = target.aim ?? 0.001;
+  const began = performance.now();
+  let loadAskedAt = Number.NEGATIVE_INFINITY;
+  let tries = 0;
+  while (!signal.aborted) {
+    const wanted = target.wanted();
+    const window = target.window();
+    const at = wanted === null ? null : Math.max(wanted, window?.start ?? wanted);
+    const ahead = at === null ? null : aheadOf(stretches(video.buffered), at);
+    if (at === null || wanted === null || ahead === null) {
+      const there = at !== null && window !== null && at <= window.end;
+      if (there && performance.now() - loadAskedAt > LOAD_AGAIN_MS) {
+        loadAskedAt = performance.now();
+        video.currentTime = at;
+      }
+      await pause(POLL_MS, signal);
+      continue;
+    }
+    const patient = performance.now() - began < MARGIN_PATIENCE_MS;
+    if (ahead < SEEK_MARGIN && patient && !atEnd(video, at)) {
+      await pause(POLL_MS, signal);
+      continue;
+    }
+    const later = LATER_STEPS[Math.min(tries, LATER_STEPS.length - 1)] ?? 0;
+    tries += 1;
+    await seek(video, at + aim + later, signal);
+    if (!target.verify) return { shown: null, wanted, exact: false, tries };
+    const shown = await pictureNear(video, at, within, signal);
+    if (shown === null) continue;
+    const found = compareFrames(shown, at, within);
+    if (found === "same") return { shown, wanted, exact: at === wanted, tries };
+    // Going back would show frames again that were seen already; a little ahead loses only what there is not.
+    if (found === "late" && tries > 2) return { shown, wanted, exact: false, tries };
+    if (tries > LATER_STEPS.length) await pause(200, signal);
+  }
+  return null;
+}
+
+/** The frame that is shown once it is the wanted one, or the last one seen in the time that it may take to come. */
+async function pictureNear(
+  video: HTMLVideoElement,
+  wanted: number,
+  within: number,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const until = performance.now() + PICTURE_PATIENCE_MS;
+  for (;;) {
+    const shown = pictureSeconds(video);
+    if (signal.aborted || (shown !== null && compareFrames(shown, wanted, within) === "same")) return shown;
+    if (performance.now() > until) return shown;
+    await pause(POLL_MS, signal);
+  }
+}
+
+async function seek(video: HTMLVideoElement, seconds: number, signal: AbortSignal): Promise<void> {
+  const seeked = once(video, "seeked", signal);
+  video.currentTime = seconds;
+  await Promise.race([seeked, pause(SEEKED_PATIENCE_MS, signal)]);
+}
+
+/** Whether nothing can come behind `at` any more. */
+function atEnd(video: HTMLVideoElement, at: number): boolean {
+  return Number.isFinite(video.duration) && at + SEEK_MARGIN >= video.duration;
+}
+
+function once(video: HTMLVideoElement, name: string, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    video.addEventListener(name, () => resolve(), { once: true, signal });
+  });
+}
+
+/** Waits, not longer than until it is called off. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}
