@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { aheadOf, beforeFirstLoss, compareFrames, usualFrameTicks } from "../src/bicast/cut-math";
+import { aheadOf, beforeFirstLoss, compareFrames, nextHeld, usualFrameTicks } from "../src/bicast/cut-math";
 import type { ShownFrame } from "../src/bicast/frames";
 import { ReturnRule } from "../src/bicast/return-rule";
 import { mediaTime } from "../src/bicast/timeline";
@@ -28,7 +28,11 @@ describe("the cut's arithmetic", () => {
     ];
     expect(aheadOf(buffer, 2)).toBe(1);
     expect(aheadOf(buffer, 3.5)).toBeNull();
-    expect(aheadOf(buffer, 3.96)).toBeCloseTo(5.04);
+    expect(aheadOf(buffer, 3.996)).toBeCloseTo(5.004);
+    expect(nextHeld(buffer, 2, 0)).toBe(2);
+    expect(nextHeld(buffer, 3.5, 1)).toBe(4);
+    expect(nextHeld(buffer, 3.5, 0.3)).toBeNull();
+    expect(nextHeld(buffer, 9, 10)).toBeNull();
     expect(aheadOf(buffer, 9)).toBeNull();
     expect(aheadOf([], 0)).toBeNull();
   });

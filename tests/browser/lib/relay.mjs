@@ -1,7 +1,7 @@
 // A bad network between one viewer and bicast: a relay of UDP in user space, for kernels without netem.
 
 import dgram from 'node:dgram';
-import { createServer } from 'node:http';
+import { createServer, request as httpRequest } from 'node:http';
 
 /** Reproducible chance (mulberry32). */
 function chance(seed) {
@@ -36,8 +36,21 @@ function through(sdp, port) {
   return { target, answer: lines.join('\r\n') };
 }
 
+/** Passes a request on to another origin, as it is. */
+function pass(request, response, origin) {
+  const { method, headers } = request;
+  const onward = httpRequest(new URL(request.url, origin), { method, headers }, (answer) => {
+    response.writeHead(answer.statusCode, answer.headers);
+    answer.pipe(response);
+  });
+  onward.on('error', () => response.destroy());
+  response.on('close', () => onward.destroy());
+  request.pipe(onward);
+}
+
 /**
- * Stands between a viewer and `whep`, an address of WHEP: `url` takes the offers, the media goes through here.
+ * Stands between a viewer and `whep`, an address of WHEP: `url` takes the offers, the media goes through here. What is asked for
+ * under another path than `/` is passed on to the same server, a POST to WHEP there included: a page may use it as its server.
  * `network()` says, at any moment, how it is: `loss` is the share of datagrams lost each way, `delay` their time each way in ms.
  */
 export async function relay(whep, network, seed = 1) {
@@ -47,7 +60,7 @@ export async function relay(whep, network, seed = 1) {
   const timers = new Set();
   let viewer;
   let target;
-  const pass = (way, send) => {
+  const forward = (way, send) => {
     const { loss, delay } = network();
     counts[way]++;
     if (random() < loss) {
@@ -62,13 +75,15 @@ export async function relay(whep, network, seed = 1) {
   };
   front.on('message', (data, { port, address }) => {
     viewer = { port, address };
-    if (target) pass('toServer', () => back.send(data, target, '127.0.0.1'));
+    if (target) forward('toServer', () => back.send(data, target, '127.0.0.1'));
   });
   back.on('message', (data) => {
-    if (viewer) pass('toViewer', () => front.send(data, viewer.port, viewer.address));
+    if (viewer) forward('toViewer', () => front.send(data, viewer.port, viewer.address));
   });
   const http = createServer(async (request, response) => {
     const cors = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*', 'Access-Control-Expose-Headers': '*' };
+    const offer = request.method === 'POST' && ['/', new URL(whep).pathname].includes(request.url);
+    if (!offer && request.url !== '/') return pass(request, response, whep);
     if (request.method !== 'POST') return response.writeHead(request.method === 'OPTIONS' ? 204 : 405, cors).end();
     let body = '';
     for await (const text of request) body += text;

@@ -17,13 +17,20 @@ export function stretches(buffered: TimeRanges): Stretch[] {
   }));
 }
 
-/** A paused element's clock may lie this far before the first frame that it holds. */
-const EDGE_SLACK = 0.05;
+/** What hls.js, the buffer and the decoder make of a frame's time differs by rounding only. */
+export const SAME_FRAME = 0.005;
 
 /** How much media lies without a break behind `at`; null where there is none at `at`. */
 export function aheadOf(buffer: readonly Stretch[], at: number): number | null {
-  const held = buffer.find(({ start, end }) => at >= start - EDGE_SLACK && at < end);
+  const held = buffer.find(({ start, end }) => at >= start - SAME_FRAME && at < end);
   return held === undefined ? null : held.end - at;
+}
+
+/** The nearest time from `at` on that the buffer holds, within `reach` seconds; null where it holds none. */
+export function nextHeld(buffer: readonly Stretch[], at: number, reach: number): number | null {
+  if (aheadOf(buffer, at) !== null) return at;
+  const next = buffer.find(({ start }) => start > at);
+  return next !== undefined && next.start - at <= reach ? next.start : null;
 }
 
 /**
@@ -31,10 +38,7 @@ export function aheadOf(buffer: readonly Stretch[], at: number): number | null {
  * (Chromium; measured: early by exactly what was missing to 0.2 s).
  */
 export const SEEK_MARGIN = 0.25;
-/** What hls.js, the buffer and the decoder make of a frame's time differs by rounding only. */
-export const SAME_FRAME = 0.005;
-
-/** What a frame that is shown at `shown` means for who wanted the one at `wanted`, with frames `frame` seconds apart. */
+/** What a frame that is shown at `shown` means for who wanted the one at `wanted`. */
 export function compareFrames(shown: number, wanted: number, within = SAME_FRAME): "same" | "early" | "late" {
   if (Math.abs(shown - wanted) <= within) return "same";
   return shown < wanted ? "early" : "late";

@@ -94,6 +94,7 @@ export class BicastPlayerElement extends HTMLElement {
     }
     const player = new PathPlayer(this.#parts.stage, watcher, this.getAttribute("token"));
     this.#player = player;
+    player.missNothing = this.hasAttribute("miss-nothing");
     player.on("state", (detail) => {
       this.#render();
       this.dispatchEvent(new CustomEvent("bicast-state", { detail }));

@@ -85,8 +85,9 @@ const GOES_ON_MS = 4_000;
 /** What both paths share: life cycle, state, frames. */
 export abstract class Leg extends Emitter<LegEvents> {
   abstract readonly path: Path;
-  /** Whether the picture stands still on purpose: then stillness is no fault, and nobody is asked to press play. */
-  held = false;
+  #held = false;
+  /** When it was last let go on. */
+  #goesOnAt: number | null = null;
   /** Which frames were shown. */
   readonly frames: FrameWatch;
   /** When it was last started, by `localNow()`. */
@@ -123,6 +124,16 @@ export abstract class Leg extends Emitter<LegEvents> {
     return this.#state;
   }
 
+  /** Whether the picture stands still on purpose: then stillness is no fault, and nobody is asked to press play. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  set held(held: boolean) {
+    if (this.#held && !held) this.#goesOnAt = localNow();
+    this.#held = held;
+  }
+
   /** Why it is not live, where that is known. */
   get problem(): BicastError | null {
     return this.link.problem ?? (this.#state === "retrying" ? this.feed.problem : null);
@@ -155,7 +166,8 @@ export abstract class Leg extends Emitter<LegEvents> {
     this.frames.stop();
     this.link.stop();
     this.#stats = NO_STATS;
-    this.held = false;
+    this.#held = false;
+    this.#goesOnAt = null;
     this.#look();
   }
 
@@ -189,7 +201,8 @@ export abstract class Leg extends Emitter<LegEvents> {
   #look(): void {
     const now = localNow();
     const feed = this.feed.feed?.state ?? null;
-    const lastFrameAt = this.frames.last?.shownAt ?? this.frames.firstAt;
+    const newest = this.frames.last?.shownAt ?? this.frames.firstAt;
+    const lastFrameAt = newest === null ? null : Math.max(newest, this.#goesOnAt ?? newest);
     const { state: link, problem } = this.link;
     const unknown = problem?.problem.status === 404;
     const { audioOnly, held } = this;

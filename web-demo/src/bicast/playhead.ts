@@ -73,7 +73,7 @@ export class Playhead {
       {
         wanted: () => leg.secondsOf(time),
         ...(half === null ? {} : { within: half + SAME_FRAME, aim: half }),
-        verify: leg.exact,
+        exact: () => leg.exact,
         window: () => leg.link.window,
       },
       signal,

@@ -3,7 +3,7 @@
  * first also fires under an older picture, the second can fail to come for an element that is covered. So the picture itself is asked.
  */
 
-import { aheadOf, compareFrames, SAME_FRAME, SEEK_MARGIN, stretches } from "./cut-math";
+import { aheadOf, compareFrames, nextHeld, SAME_FRAME, SEEK_MARGIN, stretches } from "./cut-math";
 
 /** What a seek came to. */
 export interface SeekResult {
@@ -23,8 +23,8 @@ export interface SeekTarget {
   readonly within?: number;
   /** Where in the frame the element's clock is put: 1 ms behind its beginning, unless the frame's own time is not known. */
   readonly aim?: number;
-  /** Whether the browser can say which frame it shows. */
-  readonly verify: boolean;
+  /** Whether positions are exact here: a browser's own HLS knows only dates. */
+  exact(): boolean;
   /** The oldest and the newest second that can be loaded; null while unknown. */
   window(): { readonly start: number; readonly end: number } | null;
 }
@@ -35,6 +35,10 @@ const SEEKED_PATIENCE_MS = 400;
 const PICTURE_PATIENCE_MS = 150;
 /** After so long it is tried with less behind the target than is safe: the feed may have ended or stand still there. */
 const MARGIN_PATIENCE_MS = 2_500;
+/** Sound and picture of the oldest segment begin this close to each other, and to what the playlist says. */
+const START_REACH = 0.3;
+/** A hole that nothing came to fill in all the time is stepped over, to here at most. */
+const HOLE_REACH = 5;
 /** A seek out of the buffer makes hls.js load there; asking again sooner would begin that anew. */
 const LOAD_AGAIN_MS = 1_500;
 /** Frames that CMAF does not have (a hole that was filled with the picture before): then the next ones are as good. */
@@ -67,26 +71,30 @@ export async function seekExact(
   while (!signal.aborted) {
     const wanted = target.wanted();
     const window = target.window();
-    const at = wanted === null ? null : Math.max(wanted, window?.start ?? wanted);
-    const ahead = at === null ? null : aheadOf(stretches(video.buffered), at);
-    if (at === null || wanted === null || ahead === null) {
-      const there = at !== null && window !== null && at <= window.end;
+    const buffer = stretches(video.buffered);
+    const patient = performance.now() - began < MARGIN_PATIENCE_MS;
+    const oldest = window?.start ?? Number.NEGATIVE_INFINITY;
+    // Before the oldest media there is nothing to wait for, and sound and picture do not begin at the same moment.
+    const reach = wanted !== null && wanted < oldest + START_REACH ? START_REACH : patient ? 0 : HOLE_REACH;
+    const at = wanted === null ? null : nextHeld(buffer, Math.max(wanted, oldest), reach);
+    if (at === null || wanted === null) {
+      const there = wanted !== null && window !== null && wanted <= window.end;
       if (there && performance.now() - loadAskedAt > LOAD_AGAIN_MS) {
         loadAskedAt = performance.now();
-        video.currentTime = at;
+        video.currentTime = Math.max(wanted, window.start) + aim;
       }
       await pause(POLL_MS, signal);
       continue;
     }
-    const patient = performance.now() - began < MARGIN_PATIENCE_MS;
-    if (ahead < SEEK_MARGIN && patient && !atEnd(video, at)) {
+    if ((aheadOf(buffer, at) ?? 0) < SEEK_MARGIN && patient && !atEnd(video, at)) {
       await pause(POLL_MS, signal);
       continue;
     }
     const later = LATER_STEPS[Math.min(tries, LATER_STEPS.length - 1)] ?? 0;
     tries += 1;
     await seek(video, at + aim + later, signal);
-    if (!target.verify) return { shown: null, wanted, exact: false, tries };
+    if (!target.exact() || typeof VideoFrame === "undefined")
+      return { shown: null, wanted, exact: false, tries };
     const shown = await pictureNear(video, at, within, signal);
     if (shown === null) continue;
     const found = compareFrames(shown, at, within);
