@@ -79,7 +79,7 @@ describe("RtcLink", () => {
   });
 
   const open = (token: string | null = null) => {
-    const client = new WhepClient({ url: "http://host/whep/demo", token });
+    const client = new WhepClient({ url: () => "http://host/whep/demo", token });
     const states: LinkState[] = [];
     client.on("state", (state) => states.push(state));
     client.start();
@@ -145,7 +145,7 @@ describe("RtcLink", () => {
   it("a publisher gives way to another one; a viewer waits for a feed", async () => {
     answers.push(async () => refused(409));
     const stream = { getVideoTracks: () => [], getAudioTracks: () => [] } as unknown as MediaStream;
-    const publisher = new WhipClient({ url: "http://host/whip/demo" }, stream, {
+    const publisher = new WhipClient({ url: () => "http://host/whip/demo" }, stream, {
       maxBitrateBps: 1,
       maxFramerate: 1,
     });

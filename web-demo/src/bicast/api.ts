@@ -3,6 +3,7 @@
 import { boolean, list, nullable, number, object, oneOf, type Reader, text, WireError } from "./check";
 import { BicastError, problemOf, unreachable } from "./problem";
 import type { Anchor } from "./timeline";
+import { type Joined, parseJoined } from "./viewer-wire";
 
 /** Whether something arrives: see `state` in the API. */
 export type FeedState = "starting" | "live" | "offline" | "ended";
@@ -132,6 +133,13 @@ const publisher = nullable(
   object<Publisher>({ protocol: text, agent: nullable(text), address: nullable(text), since: text }),
 );
 
+const timeline = object<Timeline>({
+  version: number,
+  anchorUnixMs: number,
+  masterClockRate: number,
+  tracks: list(object({ track: number, clockRate: number, offsetMs: number, related: boolean })),
+});
+
 const feed: Reader<Feed> = object<Feed>({
   id: text,
   settings: object<FeedSettings>({
@@ -174,14 +182,7 @@ const feed: Reader<Feed> = object<Feed>({
     targetDuration: number,
     advice: nullable(text),
   }),
-  timeline: nullable(
-    object<Timeline>({
-      version: number,
-      anchorUnixMs: number,
-      masterClockRate: number,
-      tracks: list(object({ track: number, clockRate: number, offsetMs: number, related: boolean })),
-    }),
-  ),
+  timeline: nullable(timeline),
   paths: object<Feed["paths"]>({
     realtime: object<RealtimeStatus>({ ...path, egressBps: number }),
     hls: object<HlsStatus>({
@@ -203,6 +204,9 @@ export const parseFeed = (json: unknown): Feed => feed(json, "");
 
 /** The list of feeds, or a {@link WireError}. */
 export const parseFeeds = (json: unknown): readonly Feed[] => feeds(json, "").feeds;
+
+/** A mapping, or a {@link WireError}. */
+export const parseTimeline = (json: unknown): Timeline => timeline(json, "timeline");
 
 /** The server's UTC in milliseconds since 1970, or a {@link WireError}. */
 export const parseTime = (json: unknown): number => time(json, "").unixMs;
@@ -227,16 +231,38 @@ export class BicastApi {
     return this.#get("v1/time", parseTime, signal);
   }
 
+  /** Joins a feed as a viewer. */
+  join(
+    id: string,
+    about: { readonly tier?: "vip" | "free" | undefined; readonly agent?: string | undefined },
+    token: string | null = null,
+  ): Promise<Joined> {
+    const headers: Record<string, string> = { "content-type": "application/json" };
+    if (token !== null) headers.authorization = `Bearer ${token}`;
+    const init = { method: "POST", headers, body: JSON.stringify(about) };
+    return this.#ask(`v1/feeds/${encodeURIComponent(id)}/viewers`, parseJoined, init);
+  }
+
+  /** Ends a viewer that has joined. Also while the page goes away. */
+  async leave(id: string, viewer: string): Promise<void> {
+    const url = this.url(`v1/feeds/${encodeURIComponent(id)}/viewers/${encodeURIComponent(viewer)}`);
+    await fetch(url, { method: "DELETE", keepalive: true });
+  }
+
   /** The absolute address of a path on this server. */
   url(path: string): string {
     const base = this.server.endsWith("/") ? this.server : `${this.server}/`;
     return new URL(path.replace(/^\//, ""), base).href;
   }
 
-  async #get<T>(path: string, parse: (json: unknown) => T, signal?: AbortSignal): Promise<T> {
-    const url = this.url(path);
+  #get<T>(path: string, parse: (json: unknown) => T, signal?: AbortSignal): Promise<T> {
     const init: RequestInit = { headers: { accept: "application/json" }, cache: "no-store" };
     if (signal) init.signal = signal;
+    return this.#ask(path, parse, init);
+  }
+
+  async #ask<T>(path: string, parse: (json: unknown) => T, init: RequestInit): Promise<T> {
+    const url = this.url(path);
     const response = await fetch(url, init).catch((cause: unknown) => {
       throw unreachable(url, cause);
     });

@@ -263,13 +263,17 @@ export class RealtimeLeg extends Leg {
 
   constructor(video: HTMLVideoElement, feed: FeedWatcher, token: string | null = null) {
     super(video, feed);
-    this.link = new WhepClient({ url: feed.api.url(`whep/${encodeURIComponent(feed.id)}`), token });
+    this.link = new WhepClient({ url: () => this.whepUrl(), token });
     this.link.onStream = (stream) => {
       video.srcObject = stream;
       this.onStream(stream);
       if (!this.held) void video.play().catch(() => {});
     };
   }
+
+  /** Where offers go. A viewer that has joined has an address of its own. */
+  whepUrl: () => string | Promise<string> = () =>
+    this.feed.api.url(`whep/${encodeURIComponent(this.feed.id)}`);
 
   /** Called with each new connection's stream. */
   onStream: (stream: MediaStream | null) => void = () => {};

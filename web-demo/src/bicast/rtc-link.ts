@@ -13,8 +13,8 @@ export type LinkState = "idle" | "connecting" | "connected" | "retrying" | "fail
 
 /** Where to and as whom. */
 export interface RtcLinkOptions {
-  /** The WHIP or WHEP endpoint. */
-  readonly url: string;
+  /** The WHIP or WHEP endpoint, asked for with each try: a viewer that joins anew has another. */
+  readonly url: () => string | Promise<string>;
   /** A bearer token (RFC 6750), if the server wants one. */
   readonly token?: string | null;
   /** Only for servers behind a TURN relay; bicast itself needs none. */
@@ -135,7 +135,7 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
   }
 
   async #post(sdp: string): Promise<{ answer: string; resource: string | null }> {
-    const { url } = this.options;
+    const url = await this.options.url();
     const response = await fetch(url, {
       method: "POST",
       headers: { "content-type": "application/sdp", accept: "application/sdp", ...this.#authorization() },

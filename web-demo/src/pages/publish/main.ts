@@ -84,7 +84,7 @@ async function begin(choice: Choice): Promise<void> {
   void form.refreshDevices();
   view.show(source.stream, choice.picture === "camera");
   const client = new WhipClient(
-    { url: api.url(`whip/${encodeURIComponent(choice.feed)}`), token: choice.token || null },
+    { url: () => api.url(`whip/${encodeURIComponent(choice.feed)}`), token: choice.token || null },
     source.stream,
     { maxBitrateBps: choice.bitrateBps, maxFramerate: choice.fps },
   );
