@@ -85,7 +85,7 @@ fn describe() {
     describe_histogram!(
         "bicast_viewer_latency_seconds",
         Unit::Seconds,
-        "Ingest to glass as players report it, by feed, path and tier"
+        "Ingest to glass as players report it, by path and tier"
     );
     describe_counter!("bicast_viewer_messages_refused_total", "Players' messages that could not be read");
     describe_counter!("bicast_viewer_messages_flood_total", "Players' messages that were too many");

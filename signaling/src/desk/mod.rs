@@ -186,7 +186,7 @@ impl Desk {
             let path = report.path.unwrap_or(path);
             metrics::histogram!(
                 "bicast_viewer_latency_seconds",
-                "feed" => feed.to_string(), "path" => path.name(), "tier" => tier.name()
+                "path" => path.name(), "tier" => tier.name()
             )
             .record(latency / 1_000.0);
         }
