@@ -1,48 +1,99 @@
 /**
- * `<bicast-player feed="demo" src="https://host" path="auto|realtime|hls" muted>`: one player on any page.
+ * `<bicast-player feed="demo" src="https://host">`: one live feed on any page, over WebRTC or LL-HLS, with one set of controls.
  *
  * | attribute | meaning |
  * |---|---|
  * | `feed` | the feed's id |
  * | `src` | the bicast server; this page's own origin when left out |
- * | `path` | where to begin: `auto` (default), `realtime` or `hls`; changing it switches |
+ * | `path` | `auto` (default), `realtime` or `hls`: where to begin; changing it switches |
  * | `token` | a bearer token, if the server wants one |
+ * | `return-way` | `jump` (default) or `catch-up`: how to go back to live |
+ * | `miss-nothing` | when the line fails, begin LL-HLS at the first frame that was lost |
+ * | `controls="none"` | without controls |
  *
- * It starts muted (browsers demand it) and offers a button for the sound. Events: `bicast-state` with
- * `{bridge, leg}`, `bicast-switched` with a `PathSwitch`, `bicast-gave-up` with `{path, problem}` when a path did not come. `element.player` is the {@link PathPlayer}.
+ * Methods: `play()`, `pause()`, `seekTo(date)`, `rewind(seconds)`, `step(frames)`, `goLive()`, `switchTo(path)`, `toggleSound()`,
+ * `togglePictureInPicture()`, `toggleFullscreen()`. Properties: `paused`, `muted`, `volume`, `date` (of the frame on the screen),
+ * `behindLiveMs`, `player` (the {@link PathPlayer}). Browsers demand that it starts muted.
+ *
+ * Events: `play`, `pause`, `volumechange`; `bicast-state` with `{bridge, leg}`; `bicast-switched` with a `PathSwitch`;
+ * `bicast-seeked` with a `SeekOutcome`; `bicast-gave-up` with `{path, problem}` when a path did not come; `bicast-sound` with `{muted}`.
  */
 
 import { BicastApi } from "./api";
-import { ELEMENT_CSS } from "./element-style";
+import { buildParts, type Parts, setIcon, setText } from "./element-parts";
 import { FeedWatcher } from "./feed-watcher";
 import type { Path } from "./leg";
 import { PathPlayer } from "./path-player";
-import type { Stage } from "./player-types";
+import type { ReturnWay } from "./path-state";
+import type { SeekOutcome } from "./player-types";
+import { ScrubBar } from "./scrub-bar";
 import { localNow } from "./server-clock";
-import { pathName, span, tellLeg } from "./words";
+import { SettingsMenu } from "./settings-menu";
+import { statLines } from "./stats-overlay";
+import { programTime } from "./timeline";
+import { length, pathName, span, tellLeg } from "./words";
 
-const SOUND_OFF = "M4 9v6h4l5 4V5L8 9H4zm12.5 0 4 4m0-4-4 4";
-const SOUND_ON = "M4 9v6h4l5 4V5L8 9H4zm12 0a4 4 0 0 1 0 6m2.5-8.500a7.500 7.500 0 0 1 0 11";
+const RENDER_EVERY_MS = 250;
+/** Controls leave a playing picture after so long without a pointer. */
+const IDLE_MS = 2_800;
+/** Shorter holds are not worth a word. */
+const HOLD_WORTH_TELLING_MS = 1_500;
+const BACK_S = 10;
 
 /** The custom element. */
 export class BicastPlayerElement extends HTMLElement {
-  static readonly observedAttributes = ["feed", "src", "path", "token"];
+  static readonly observedAttributes = [
+    "feed",
+    "src",
+    "path",
+    "token",
+    "return-way",
+    "miss-nothing",
+    "controls",
+  ];
 
   /** A watcher to share with the page; set it before the element is attached. Without one it makes its own. */
   watcher: FeedWatcher | null = null;
   #player: PathPlayer | null = null;
   #own: FeedWatcher | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
+  #touchedAt = 0;
+  #holdingAt: number | null = null;
+  #told = { paused: false, path: "" };
   readonly #parts: Parts;
+  readonly #bar: ScrubBar;
+  readonly #menu: SettingsMenu;
 
   constructor() {
     super();
-    this.#parts = build(this.attachShadow({ mode: "open" }));
-    this.#parts.sound.addEventListener("click", () => this.toggleSound());
-    for (const path of ["realtime", "hls"] as const) {
-      this.#parts.paths[path].addEventListener("click", () => this.switchTo(path));
-    }
-    this.#parts.retry.addEventListener("click", () => this.#player?.visible?.retry());
+    const parts = buildParts(this.attachShadow({ mode: "open" }));
+    this.#parts = parts;
+    this.#bar = new ScrubBar(parts.bar);
+    this.#menu = new SettingsMenu(parts.popover, [parts.menu, parts.path], () => this.#render());
+    const click = (button: HTMLElement, act: () => void) =>
+      button.addEventListener("click", () => {
+        act();
+        this.#render();
+      });
+    click(parts.toggle, () => this.togglePlay());
+    click(parts.back, () => void this.rewind(BACK_S));
+    click(parts.live, () => this.goLive());
+    for (const opener of [parts.menu, parts.path])
+      click(opener, () => this.#player && this.#menu.toggle(this.#player));
+    click(parts.sound, () => this.toggleSound());
+    click(parts.pip, () => this.togglePictureInPicture());
+    click(parts.full, () => this.toggleFullscreen());
+    click(parts.retry, () => this.#player?.visible?.retry());
+    click(parts.stage.still.parentElement as HTMLElement, () =>
+      this.#menu.open ? this.#menu.close() : this.#touch(),
+    );
+    parts.stage.still.parentElement?.addEventListener("dblclick", () => this.toggleFullscreen());
+    parts.volume.addEventListener("input", () => {
+      this.volume = Number(parts.volume.value);
+    });
+    this.addEventListener("keydown", (event) => this.#key(event));
+    for (const name of ["pointermove", "focusin", "keydown"])
+      this.addEventListener(name, () => this.#touch());
   }
 
   /** The player inside; null while the element is not attached or has no feed. */
@@ -50,7 +101,50 @@ export class BicastPlayerElement extends HTMLElement {
     return this.#player;
   }
 
+  get paused(): boolean {
+    return this.#player?.paused ?? true;
+  }
+
+  get muted(): boolean {
+    return this.#player?.muted ?? true;
+  }
+
+  /** Off only from a gesture of the user: browsers keep it on otherwise. */
+  set muted(muted: boolean) {
+    if (!this.#player || this.#player.muted === muted) return;
+    this.#player.muted = muted;
+    this.#render();
+    this.dispatchEvent(new CustomEvent("bicast-sound", { detail: { muted } }));
+    this.dispatchEvent(new Event("volumechange"));
+  }
+
+  /** 0 to 1. */
+  get volume(): number {
+    return this.#player?.sound.volume ?? 1;
+  }
+
+  set volume(volume: number) {
+    if (!this.#player) return;
+    this.#player.sound.volume = volume;
+    if (volume > 0) this.muted = false;
+    this.dispatchEvent(new Event("volumechange"));
+  }
+
+  /** When the frame on the screen entered the server; null before that is known. */
+  get date(): Date | null {
+    const time = this.#player?.programTime ?? null;
+    return time === null ? null : new Date(time);
+  }
+
+  /** How far behind the present the picture is; null before that is known. */
+  get behindLiveMs(): number | null {
+    return this.#player?.behindLiveMs ?? null;
+  }
+
   connectedCallback(): void {
+    if (!this.hasAttribute("tabindex")) this.tabIndex = 0;
+    if (!this.hasAttribute("role")) this.role = "region";
+    if (!this.hasAttribute("aria-label")) this.ariaLabel = "Live player";
     this.#open();
   }
 
@@ -62,10 +156,46 @@ export class BicastPlayerElement extends HTMLElement {
     if (!this.isConnected || before === after) return;
     if (name === "path" && this.#player) {
       if (after === "realtime" || after === "hls") this.#player.switchTo(after);
-      return;
-    }
-    this.#close();
-    this.#open();
+      else this.#player.auto();
+    } else if (name === "feed" || name === "src" || name === "token" || name === "path") {
+      this.#close();
+      this.#open();
+    } else this.#settings();
+  }
+
+  play(): void {
+    this.#player?.play();
+  }
+
+  /** Stops on the frame on the screen; the feed is kept for `play()` as far as the server keeps it. */
+  pause(): void {
+    this.#player?.pause();
+  }
+
+  togglePlay(): void {
+    if (this.#player?.visible?.blocked) this.#player.visible.retry();
+    else if (this.paused) this.play();
+    else this.pause();
+  }
+
+  /** Shows the frame nearest to this moment of the server's clock. */
+  async seekTo(date: Date | number): Promise<SeekOutcome | null> {
+    return (await this.#player?.seekToProgramTime(programTime(Number(date)))) ?? null;
+  }
+
+  /** Goes back by so many seconds, forward where negative. */
+  async rewind(seconds: number): Promise<SeekOutcome | null> {
+    return (await this.#player?.rewind(seconds)) ?? null;
+  }
+
+  /** Pauses and goes on by so many frames, back where negative. */
+  async step(frames: number): Promise<SeekOutcome | null> {
+    return (await this.#player?.step(frames)) ?? null;
+  }
+
+  /** Goes to the live edge, on the best path that this viewer may have. */
+  goLive(way?: ReturnWay): void {
+    this.#player?.catchUpToLive(way);
   }
 
   /** Goes to this path; the attribute follows. */
@@ -77,134 +207,208 @@ export class BicastPlayerElement extends HTMLElement {
 
   /** Sound on or off. Must be called from a gesture of the user to turn it on. */
   toggleSound(): void {
-    if (!this.#player) return;
-    this.#player.muted = !this.#player.muted;
-    this.#render();
-    this.dispatchEvent(new CustomEvent("bicast-sound", { detail: { muted: this.#player.muted } }));
+    this.muted = !this.muted;
+  }
+
+  /** A small window over all others, where the browser has one. */
+  togglePictureInPicture(): void {
+    const video = this.#player?.visible?.video;
+    if (document.pictureInPictureElement) void document.exitPictureInPicture();
+    else void video?.requestPictureInPicture?.().catch(() => {});
+  }
+
+  toggleFullscreen(): void {
+    if (document.fullscreenElement) void document.exitFullscreen();
+    else void this.requestFullscreen?.().catch(() => {});
   }
 
   #open(): void {
     const feed = this.getAttribute("feed");
     if (!feed || this.#player) return;
     const server = this.getAttribute("src") || new URL(".", document.baseURI).href;
+    const token = this.getAttribute("token");
     const watcher = this.watcher ?? new FeedWatcher(new BicastApi(server), feed);
     if (watcher !== this.watcher) {
       this.#own = watcher;
       watcher.start();
     }
-    const player = new PathPlayer(this.#parts.stage, watcher, this.getAttribute("token"));
+    const player = new PathPlayer(this.#parts.stage, watcher, token);
     this.#player = player;
-    player.missNothing = this.hasAttribute("miss-nothing");
+    this.#settings();
+    this.#bar.open(player);
+    const pass = (name: "switched" | "seeked" | "gaveUp", event: string) =>
+      player.on(name, (detail) => this.dispatchEvent(new CustomEvent(event, { detail })));
     player.on("state", (detail) => {
       this.#render();
       this.dispatchEvent(new CustomEvent("bicast-state", { detail }));
     });
-    player.on("gaveUp", (detail) => this.dispatchEvent(new CustomEvent("bicast-gave-up", { detail })));
-    player.on("switched", (detail) => this.dispatchEvent(new CustomEvent("bicast-switched", { detail })));
+    pass("gaveUp", "bicast-gave-up");
+    pass("seeked", "bicast-seeked");
+    pass("switched", "bicast-switched");
     const path = this.getAttribute("path");
     player.start(path === "realtime" || path === "hls" ? path : "auto");
-    this.#timer = setInterval(() => this.#render(), 500);
+    this.#timer = setInterval(() => this.#render(), RENDER_EVERY_MS);
+    this.#touch();
     this.#render();
   }
 
   #close(): void {
     clearInterval(this.#timer);
+    this.#menu.close();
+    this.#bar.open(null);
     this.#player?.stop();
     this.#player = null;
     this.#own?.stop();
     this.#own = null;
   }
 
+  #settings(): void {
+    const player = this.#player;
+    if (!player) return;
+    player.missNothing = this.hasAttribute("miss-nothing");
+    player.returnWay = this.getAttribute("return-way") === "catch-up" ? "catch-up" : "jump";
+  }
+
+  #touch(): void {
+    this.#touchedAt = localNow();
+    this.removeAttribute("data-idle");
+  }
+
+  #key(event: KeyboardEvent): void {
+    const player = this.#player;
+    if (!player || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const inside = event.composedPath()[0] as HTMLElement;
+    const { key } = event;
+    // Buttons and the volume have keys of their own.
+    if (/^(button|input)$/i.test(inside.tagName) && /^( |Enter|Arrow)/.test(key)) return;
+    if (inside === this.#parts.bar && this.#bar.key(key)) {
+      event.preventDefault();
+      return;
+    }
+    const keys: Record<string, () => void> = {
+      " ": () => this.togglePlay(),
+      k: () => this.togglePlay(),
+      ArrowLeft: () => void player.rewind(5),
+      ArrowRight: () => void player.rewind(-5),
+      j: () => void player.rewind(BACK_S),
+      l: () => void player.rewind(-BACK_S),
+      ",": () => void player.step(-1),
+      ".": () => void player.step(1),
+      End: () => this.goLive(),
+      m: () => this.toggleSound(),
+      ArrowUp: () => {
+        this.volume = Math.min(this.volume + 0.1, 1);
+      },
+      ArrowDown: () => {
+        this.volume = Math.max(this.volume - 0.1, 0);
+      },
+      f: () => this.toggleFullscreen(),
+      p: () => this.togglePictureInPicture(),
+      i: () => {
+        this.#menu.stats = !this.#menu.stats;
+      },
+    };
+    const act = keys[key] ?? keys[key.toLowerCase()];
+    if (!act) return;
+    event.preventDefault();
+    act();
+    this.#render();
+  }
+
   #render(): void {
     const player = this.#player;
     const leg = player?.visible ?? null;
     if (!player || !leg) return;
-    const { overlay, title, detail, retry, sound, paths, latency, status } = this.#parts;
-    const reason = player.feed.feed?.paths[leg.path].reason ?? null;
+    const now = localNow();
+    const { state } = player;
+    this.#holdingAt = state === "holding" ? (this.#holdingAt ?? now) : null;
+    const patience = this.#holdingAt !== null && now - this.#holdingAt < HOLD_WORTH_TELLING_MS;
+    this.#renderWords(player, patience || player.paused);
+    this.#renderRow(player, now);
+    this.#bar.render();
+    this.#renderStats(player, now);
+    const quiet =
+      now - this.#touchedAt > IDLE_MS && !player.paused && leg.state === "live" && !this.#menu.open;
+    this.toggleAttribute("data-idle", quiet && !this.matches(":focus-within:focus-visible"));
+    this.#parts.popover.parentNode
+      ?.querySelector(".chrome")
+      ?.toggleAttribute("hidden", this.getAttribute("controls") === "none");
+    if (this.#told.paused !== player.paused) this.dispatchEvent(new Event(player.paused ? "pause" : "play"));
+    // Picture in picture shows one element: it follows the picture. No gesture is needed while one is open.
+    const shown = document.pictureInPictureElement === this && this.#told.path !== leg.path;
+    if (shown && this.#told.path !== "") void leg.video.requestPictureInPicture?.().catch(() => {});
+    this.#told = { paused: player.paused, path: leg.path };
+  }
+
+  #renderWords(player: PathPlayer, quiet: boolean): void {
+    const leg = player.visible;
+    if (!leg) return;
+    const { overlay, title, detail, retry, status } = this.#parts;
+    const unavailable = player.feed.feed?.paths[leg.path].reason ?? null;
     const { state, problem, blocked, audioOnly } = leg;
-    const told = tellLeg({ state, problem, blocked, audioOnly, unavailable: reason });
-    // Frames on the screen are not covered because the next ones are late: the words stand under the picture then.
-    overlay.dataset.shown = String(told !== null);
+    const told = quiet ? null : tellLeg({ state, problem, blocked, audioOnly, unavailable });
+    // A picture that stands still stays in sight: the words stand over it, and not for what passes.
+    overlay.dataset.shown = String(told !== null && player.state !== "holding");
     overlay.dataset.over = leg.frames.last === null ? "nothing" : "picture";
-    set(title, told?.title ?? "");
-    set(detail, told?.detail ?? "");
+    setText(title, told?.title ?? "");
+    setText(detail, told?.detail ?? "");
     retry.hidden = told?.button == null;
-    set(retry, told?.button ?? "");
-    const ms = leg.frames.latency.now(localNow());
-    set(latency, ms === null || leg.state !== "live" ? "" : span(ms));
-    const turning = player.state === "holding" || player.state === "returning";
-    set(status, turning ? `Switching to ${pathName(player.chosen ?? "hls")}…` : "");
-    sound.setAttribute("aria-pressed", String(!player.muted));
-    sound.setAttribute("aria-label", player.muted ? "Turn sound on" : "Turn sound off");
-    sound.querySelector("path")?.setAttribute("d", player.muted ? SOUND_OFF : SOUND_ON);
-    for (const path of ["realtime", "hls"] as const) {
-      paths[path].setAttribute("aria-pressed", String(player.chosen === path));
+    setText(retry, told?.button ?? "");
+    setText(status, this.#status(player, quiet));
+  }
+
+  #status(player: PathPlayer, quiet: boolean): string {
+    switch (player.state) {
+      case "holding":
+        return quiet ? "" : "The picture is held until LL-HLS has it…";
+      case "returning":
+        return player.gapMs === null ? "Back to WebRTC…" : `Back to WebRTC: skips ${span(player.gapMs)}…`;
+      case "catching-up":
+        return "Catching up…";
+      default:
+        return player.chosen === "hls" && player.state === "warming" ? "Going to LL-HLS…" : "";
     }
+  }
+
+  #renderRow(player: PathPlayer, now: number): void {
+    const leg = player.visible;
+    if (!leg) return;
+    const { toggle, live, liveText, latency, path, sound, volume, pip } = this.#parts;
+    const behind = player.behindLiveMs;
+    const following = player.following;
+    setIcon(toggle, player.paused ? "play" : "pause");
+    toggle.ariaLabel = player.paused ? "Play" : "Pause";
+    toggle.title = toggle.ariaLabel;
+    live.dataset.live = String(following);
+    setText(liveText, following || behind === null ? "LIVE" : `−${length(behind / 1000)}`);
+    live.ariaLabel = following ? "Live" : `${length((behind ?? 0) / 1000)} behind live: go to live`;
+    const ms = leg.frames.latency.now(now);
+    setText(latency, ms === null || leg.state !== "live" || !following ? "" : span(ms));
+    setText(path, pathName(leg.path));
+    path.dataset.path = leg.path;
+    path.title = player.reason;
+    setIcon(sound, player.muted ? "muted" : "sound");
+    sound.ariaLabel = player.muted ? "Turn sound on" : "Turn sound off";
+    sound.title = sound.ariaLabel;
+    volume.value = String(player.muted ? 0 : this.volume);
+    pip.hidden = !document.pictureInPictureEnabled;
+  }
+
+  #renderStats(player: PathPlayer, now: number): void {
+    const { stats } = this.#parts;
+    stats.hidden = !this.#menu.stats;
+    if (stats.hidden) return;
+    const cells = statLines(player, now).flatMap(([name, value]) => {
+      const [term, text] = [document.createElement("dt"), document.createElement("dd")];
+      term.textContent = name;
+      text.textContent = value;
+      return [term, text];
+    });
+    stats.replaceChildren(...cells);
   }
 }
 
 /** Registers the element under its name; more than once does no harm. */
 export function defineBicastPlayer(): void {
   if (!customElements.get("bicast-player")) customElements.define("bicast-player", BicastPlayerElement);
-}
-
-interface Parts {
-  readonly stage: Stage;
-  readonly paths: Readonly<Record<Path, HTMLButtonElement>>;
-  readonly overlay: HTMLElement;
-  readonly title: HTMLElement;
-  readonly detail: HTMLElement;
-  readonly retry: HTMLButtonElement;
-  readonly sound: HTMLButtonElement;
-  readonly latency: HTMLElement;
-  readonly status: HTMLElement;
-}
-
-/** The shadow tree. Its markup holds no data; everything that comes from the network is set as text. */
-function build(root: ShadowRoot): Parts {
-  // A constructed sheet: pages whose Content-Security-Policy forbids inline styles can use the element too.
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(ELEMENT_CSS);
-  root.adoptedStyleSheets = [sheet];
-  root.innerHTML = `
-    <div class="stage">
-      <video part="video" id="hls" playsinline muted aria-label="LL-HLS picture"></video>
-      <video part="video" id="realtime" playsinline muted aria-label="WebRTC picture"></video>
-      <canvas part="still" id="still" aria-hidden="true"></canvas>
-      <div class="overlay" data-shown="false" role="status" aria-live="polite">
-        <div class="words"><p class="title"></p><p class="detail"></p><button class="retry" type="button" hidden>Try again</button></div>
-      </div>
-      <div class="bar">
-        <div class="paths" role="group" aria-label="Path">
-          <button type="button" data-path="realtime" data-testid="path-realtime">WebRTC</button>
-          <button type="button" data-path="hls" data-testid="path-hls">LL-HLS</button>
-        </div>
-        <span class="status" role="status" aria-live="polite"></span>
-        <span class="latency" title="Ingest to glass" data-testid="element-latency"></span>
-        <button class="sound" type="button" data-testid="element-sound" aria-pressed="false">
-          <svg viewBox="0 0 24 24" width="20" height="20" aria-hidden="true"><path fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round" d="${SOUND_OFF}"/></svg>
-        </button>
-      </div>
-    </div>`;
-  const find = <T extends Element>(selector: string): T => {
-    const found = root.querySelector<T>(selector);
-    if (!found) throw new Error(`the player's own markup has no ${selector}`);
-    return found;
-  };
-  return {
-    stage: { realtime: find("#realtime"), hls: find("#hls"), still: find("#still") },
-    paths: { realtime: find("[data-path=realtime]"), hls: find("[data-path=hls]") },
-    overlay: find(".overlay"),
-    title: find(".title"),
-    detail: find(".detail"),
-    retry: find(".retry"),
-    sound: find(".sound"),
-    latency: find(".latency"),
-    status: find(".status"),
-  };
-}
-
-/** Text only where it differs: a live region speaks with every write. */
-function set(element: HTMLElement, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
 }

@@ -18,6 +18,20 @@ export function span(ms: number | null): string {
   return Math.abs(ms) >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${Math.round(ms)} ms`;
 }
 
+/** A time of day here, of milliseconds since 1970. */
+export function clock(unixMs: number): string {
+  return new Date(unixMs).toLocaleTimeString([], { hour12: false });
+}
+
+/** A length in seconds as `12 s`, `3:07` or `1:02:09`. */
+export function length(seconds: number): string {
+  const whole = Math.max(Math.round(seconds), 0);
+  if (whole < 60) return `${whole} s`;
+  const two = (value: number) => String(value).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
 /** The name of a path for people. */
 export function pathName(path: Path): string {
   return path === "realtime" ? "WebRTC" : "LL-HLS";

@@ -70,7 +70,7 @@ export class Switcher {
           h(
             "p",
             { class: "muted" },
-            "The new path is brought up behind the old picture and shown when it plays, so there is no black picture. Both are on one timeline, so the jump is known.",
+            "To LL-HLS the last WebRTC picture is held until LL-HLS stands on that very frame: nothing is lost, nothing comes twice. Back to WebRTC it skips the gap that is shown. There is never a black picture.",
           ),
           this.#figures,
           this.#said,
@@ -140,19 +140,18 @@ export class Switcher {
     this.refresh();
   }
 
-  #onSwitched({ to, tookMs, jumpMs }: PathSwitch): void {
-    const jump = jumpMs === null ? "–" : format.signedSpan(jumpMs);
-    this.#figures.set("switched", jump);
+  #onSwitched({ to, reason, tookMs, stillMs, jumpMs, exact }: PathSwitch): void {
+    this.#figures.set("switched", jumpMs === null ? "–" : exact ? "same frame" : format.signedSpan(jumpMs));
     const moved =
       jumpMs === null
         ? ""
-        : jumpMs < 0
-          ? `; it went back ${format.span(-jumpMs)}`
-          : `; it jumped ahead ${format.span(jumpMs)}`;
-    setText(
-      this.#said,
-      `On ${pathName(to)} after ${format.span(tookMs)}${moved}. The old picture played on meanwhile.`,
-    );
+        : exact
+          ? ", on the very frame that was shown"
+          : jumpMs < 0
+            ? `, ${format.span(-jumpMs)} back`
+            : `, ${format.span(jumpMs)} ahead`;
+    const stood = stillMs > 0 ? ` The picture stood still for ${format.span(stillMs)}.` : "";
+    setText(this.#said, `On ${pathName(to)} after ${format.span(tookMs)}${moved} (${reason}).${stood}`);
     this.refresh();
   }
 

@@ -1,0 +1,133 @@
+/** The scrub bar: everything that can be rewound to, where the picture is, and a preview of what is under the pointer. */
+
+import type { PathPlayer } from "./path-player";
+import { Previews } from "./previews";
+import { type ProgramTime, programTime } from "./timeline";
+import { clock, length } from "./words";
+
+/** Closer to the live edge than this share of the bar, or than this time, live is meant. */
+const LIVE_SHARE = 0.985;
+const LIVE_MS = 1_500;
+/** A step of the arrow keys on the bar. */
+const KEY_STEP_S = 5;
+
+/** A slider over the feed's window. */
+export class ScrubBar {
+  #player: PathPlayer | null = null;
+  #previews: Previews | null = null;
+  #dragged: number | null = null;
+  #hover = 0;
+  readonly #played: HTMLElement;
+  readonly #tip: HTMLElement;
+  readonly #time: HTMLElement;
+  readonly #canvas: HTMLCanvasElement;
+
+  /** `bar` is the element; its parts are looked for in it. */
+  constructor(readonly bar: HTMLElement) {
+    const find = <T extends Element>(selector: string) => bar.querySelector(selector) as T;
+    this.#played = find(".played");
+    this.#tip = find(".tip");
+    this.#time = find(".tip span");
+    this.#canvas = find("canvas");
+    bar.addEventListener("pointerdown", (event) => {
+      bar.setPointerCapture(event.pointerId);
+      this.#dragged = this.#share(event);
+      this.#preview(event);
+      this.render();
+    });
+    bar.addEventListener("pointermove", (event) => {
+      if (this.#dragged !== null) this.#dragged = this.#share(event);
+      this.#preview(event);
+      if (this.#dragged !== null) this.render();
+    });
+    bar.addEventListener("pointerup", (event) => {
+      this.#dragged = null;
+      this.#go(this.#share(event));
+    });
+    bar.addEventListener("pointercancel", () => {
+      this.#dragged = null;
+    });
+    bar.addEventListener("pointerleave", () => {
+      this.#tip.hidden = true;
+    });
+  }
+
+  /** Serves this player from now on. */
+  open(player: PathPlayer | null): void {
+    this.#player = player;
+    this.#previews =
+      player &&
+      new Previews(player.feed.api.url(`hls/${encodeURIComponent(player.feed.id)}/multivariant.m3u8`));
+  }
+
+  /** Arrow keys and their like, while the bar has the focus; whether the key was one of them. */
+  key(name: string): boolean {
+    const player = this.#player;
+    if (!player) return false;
+    if (name === "Home") this.#go(0);
+    else if (name === "End") player.catchUpToLive();
+    else if (name === "PageUp") void player.rewind(-12 * KEY_STEP_S);
+    else if (name === "PageDown") void player.rewind(12 * KEY_STEP_S);
+    else return false;
+    return true;
+  }
+
+  /** Writes where everything is. */
+  render(): void {
+    const range = this.#range();
+    const { bar } = this;
+    bar.hidden = range === null;
+    if (range === null) return;
+    const at =
+      this.#dragged ?? (Number(this.#player?.programTime ?? range.to) - range.from) / (range.to - range.from);
+    this.#played.style.width = `${Math.min(Math.max(at, 0), 1) * 100}%`;
+    const behind = Math.max((1 - at) * (range.to - range.from), 0) / 1000;
+    bar.ariaValueMin = String(-Math.round((range.to - range.from) / 1000));
+    bar.ariaValueMax = "0";
+    bar.ariaValueNow = String(-Math.round(behind));
+    bar.ariaValueText = behind * 1000 < LIVE_MS ? "live" : `${length(behind)} behind live`;
+  }
+
+  /** The oldest and the newest moment, in milliseconds since 1970. */
+  #range(): { from: number; to: number } | null {
+    const to = this.#player?.feed.clock.now() ?? null;
+    const seconds = this.#player?.feed.feed?.paths.hls.windowSeconds ?? 0;
+    return to === null || seconds < 2 ? null : { from: to - seconds * 1000, to };
+  }
+
+  #share(event: PointerEvent): number {
+    const { left, width } = this.bar.getBoundingClientRect();
+    return Math.min(Math.max((event.clientX - left) / Math.max(width, 1), 0), 1);
+  }
+
+  #timeAt(share: number): ProgramTime | null {
+    const range = this.#range();
+    return range && programTime(range.from + share * (range.to - range.from));
+  }
+
+  #go(share: number): void {
+    const [time, range] = [this.#timeAt(share), this.#range()];
+    if (time === null || range === null) return;
+    if (share >= LIVE_SHARE || range.to - time < LIVE_MS) this.#player?.catchUpToLive();
+    else void this.#player?.seekToProgramTime(time);
+  }
+
+  #preview(event: PointerEvent): void {
+    const share = this.#share(event);
+    const time = this.#timeAt(share);
+    if (time === null) return;
+    this.#tip.hidden = false;
+    this.#tip.style.left = `${share * 100}%`;
+    this.#time.textContent = clock(time);
+    this.#hover += 1;
+    const mine = this.#hover;
+    void this.#previews?.at(time).then((picture) => {
+      if (mine !== this.#hover) return;
+      this.#canvas.hidden = picture === null;
+      if (picture === null) return;
+      this.#canvas.width = picture.width;
+      this.#canvas.height = picture.height;
+      this.#canvas.getContext("2d")?.drawImage(picture, 0, 0);
+    });
+  }
+}
