@@ -131,7 +131,8 @@ impl Gateway {
             sfu.status(),
             packager.status(),
             Some(sfu.viewers()),
-        );
+        )
+        .ask_about_times(packager.timeline());
         let viewers = signaling.viewers();
         sfu.ask_at_the_door(viewers.door());
 

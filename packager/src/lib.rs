@@ -2,7 +2,7 @@
 //!
 //! [`core`] holds everything that can be tested without a clock; the rest is the shell around it: a task per feed
 //! (`from_feed`), the snapshots it publishes (`store`), what of them is on disk (`dvr`), and the routes that answer from both
-//! (`http`).
+//! (`http`). Who has a time and wants a frame asks `timeline`.
 
 mod config;
 pub mod core;
@@ -12,6 +12,7 @@ mod from_feed;
 pub mod fuzzing;
 mod http;
 mod store;
+mod timeline;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::status::PackagerStatus;
+use bicast_shared::status::timeline::TimelineSource;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +31,7 @@ use crate::dvr::Dvr;
 pub use crate::dvr::DvrError;
 use crate::from_feed::Shell;
 use crate::store::Store;
+use crate::timeline::Positions;
 
 /// Shutdown waits no longer than this for the feeds' last parts.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -72,6 +75,12 @@ impl Packager {
     /// The routes under `/hls`. They go on answering from what there is after [`Self::shutdown`].
     pub fn router(&self) -> axum::Router<()> {
         http::router(self.bus.clone(), self.store.clone())
+    }
+
+    /// Whom to ask where moments of the feeds lie.
+    #[must_use]
+    pub fn timeline(&self) -> Arc<dyn TimelineSource> {
+        Arc::new(Positions(self.store.clone()))
     }
 
     /// Follows what is packaged.

@@ -200,6 +200,16 @@ impl FeedEntry {
         over.iter().map(|(_, published)| published).find(|one| one.snapshot.instance == name).cloned()
     }
 
+    /// All instances that are served, oldest first.
+    pub(crate) fn served(&self) -> Vec<Arc<Published>> {
+        // One that is retired while its successor is not published yet is in both.
+        let current = self.published.borrow().clone();
+        let over = self.over.lock();
+        let over = over.iter().map(|(_, published)| published);
+        let name = &current.snapshot.instance;
+        over.filter(|one| one.snapshot.instance != *name).cloned().chain([current.clone()]).collect()
+    }
+
     /// When the next instance that is over is no longer served.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.over.lock().front().map(|(until, _)| *until)

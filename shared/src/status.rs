@@ -1,5 +1,7 @@
 //! What the rooms report to each other, as data: `signaling` merges it into the REST API.
 
+pub mod timeline;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;

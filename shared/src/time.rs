@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,90 @@ impl ProgramTime {
     }
 }
 
+/// Why a text is not a time that can be reckoned with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadProgramTime {
+    /// Not the form of RFC 3339.
+    #[error("it is not written like 2026-11-23T05:08:59.123Z or 2026-11-23T06:08:59.123+01:00 (RFC 3339)")]
+    Form,
+    /// The form is right, and there is no such day or time of day.
+    #[error("there is no such day or time of day")]
+    NoSuchTime,
+    /// Before 1970, or so late that nanoseconds since then do not fit in 64 bits.
+    #[error("it is not between 1970 and 2262")]
+    Range,
+}
+
+impl FromStr for ProgramTime {
+    type Err = BadProgramTime;
+
+    /// RFC 3339, 5.6. A leap second is the first second of the next minute; of fractions of a second nanoseconds are read.
+    fn from_str(text: &str) -> Result<Self, BadProgramTime> {
+        let (date, rest) = text.split_at_checked(10).ok_or(BadProgramTime::Form)?;
+        let (clock, rest) = rest.split_at_checked(9).ok_or(BadProgramTime::Form)?;
+        let [year, month, day] = fields(date, [(0, 4), (5, 7), (8, 10)], &[(4, b"-"), (7, b"-")])?;
+        let [hour, minute, second] =
+            fields(clock, [(1, 3), (4, 6), (7, 9)], &[(0, b"Tt "), (3, b":"), (6, b":")])?;
+        let (fraction, zone) = match rest.strip_prefix('.') {
+            None => (0, rest),
+            Some(rest) => {
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                let (digits, zone) = rest.split_at(digits);
+                let nanos = format!("{digits:0<9}");
+                let read = nanos.get(..9).and_then(|nanos| nanos.parse().ok());
+                (read.filter(|_| !digits.is_empty()).ok_or(BadProgramTime::Form)?, zone)
+            }
+        };
+        let east = match zone.as_bytes() {
+            [b'Z' | b'z'] => 0,
+            [sign @ (b'+' | b'-'), ..] if zone.len() == 6 => {
+                let [hours, minutes] = fields(zone, [(1, 3), (4, 6)], &[(3, b":")])?;
+                if hours > 23 || minutes > 59 {
+                    return Err(BadProgramTime::NoSuchTime);
+                }
+                let seconds = hours * 3_600 + minutes * 60;
+                if *sign == b'+' { seconds } else { -seconds }
+            }
+            _ => return Err(BadProgramTime::Form),
+        };
+        let days = days(year, month, day);
+        if civil(days) != (year, month, day) || hour > 23 || minute > 59 || second > 60 {
+            return Err(BadProgramTime::NoSuchTime);
+        }
+        let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second - east;
+        let nanos = seconds.checked_mul(NANOS).and_then(|nanos| nanos.checked_add(fraction));
+        nanos.filter(|_| seconds >= 0).map(Self).ok_or(BadProgramTime::Range)
+    }
+}
+
+/// The numbers at these places of a text that has one of these characters at those.
+fn fields<const N: usize>(
+    text: &str,
+    at: [(usize, usize); N],
+    between: &[(usize, &[u8])],
+) -> Result<[i64; N], BadProgramTime> {
+    let bytes = text.as_bytes();
+    let is_there = |(at, any): &(usize, &[u8])| bytes.get(*at).is_some_and(|byte| any.contains(byte));
+    let mut numbers = [0; N];
+    for (number, (from, to)) in numbers.iter_mut().zip(at) {
+        for byte in bytes.get(from..to).ok_or(BadProgramTime::Form)? {
+            let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0')).ok_or(BadProgramTime::Form)?;
+            *number = *number * 10 + digit;
+        }
+    }
+    if between.iter().all(is_there) { Ok(numbers) } else { Err(BadProgramTime::Form) }
+}
+
+/// The day counted from 1970-01-01 of a year, month and day: [`civil`] the other way round.
+const fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let shifted_month = (month + 9) % 12;
+    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 /// Seconds between 1900 and 1970.
 const NTP_TO_UNIX: i64 = 2_208_988_800;
 
@@ -264,5 +349,53 @@ mod tests {
         assert_eq!(at(1_795_410_539), "2026-11-23T05:08:59.000Z");
         assert_eq!(ProgramTime::from_unix_nanos(999_600_000).rfc3339(), "1970-01-01T00:00:01.000Z");
         assert_eq!(at(-1), "1969-12-31T23:59:59.000Z");
+    }
+
+    #[test]
+    fn rfc3339_reads_back_what_it_wrote() {
+        for seconds in (0..9_000_000_000).step_by(86_399 * 7 + 13) {
+            let time = ProgramTime(seconds * NANOS + 123_000_000);
+            assert_eq!(time.rfc3339().parse(), Ok(time), "{time}");
+        }
+        let read = |text: &str| text.parse().map(ProgramTime::unix_nanos);
+        let noon = 1_795_435_200 * NANOS;
+        for (text, nanos) in [
+            ("2026-11-23T12:00:00Z", noon),
+            ("2026-11-23t12:00:00z", noon),
+            ("2026-11-23 12:00:00.5Z", noon + NANOS / 2),
+            ("2026-11-23T12:00:00.1234567899Z", noon + 123_456_789),
+            ("2026-11-23T13:00:00+01:00", noon),
+            ("2026-11-22T23:30:00-12:30", noon),
+            ("2026-11-23T11:59:60Z", noon),
+        ] {
+            assert_eq!(read(text), Ok(nanos), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_rfc3339_is_told_why() {
+        use BadProgramTime::{Form, NoSuchTime, Range};
+        for (text, why) in [
+            ("", Form),
+            ("now", Form),
+            ("2026-11-23", Form),
+            ("2026-11-23T12:00:00", Form),
+            ("2026-11-23T12:00:00 01:00", Form),
+            ("2026-11-23T12:00:00.Z", Form),
+            ("2026-11-23T12:00:00Zulu", Form),
+            ("2026-1a-23T12:00:00Z", Form),
+            ("2026/11/23T12:00:00Z", Form),
+            ("+026-11-23T12:00:00Z", Form),
+            ("2026-11-2\u{e9}T12:00:00Z", Form),
+            ("2026-02-29T12:00:00Z", NoSuchTime),
+            ("2026-13-01T12:00:00Z", NoSuchTime),
+            ("2026-00-01T12:00:00Z", NoSuchTime),
+            ("2026-11-23T24:00:00Z", NoSuchTime),
+            ("2026-11-23T12:00:00+24:00", NoSuchTime),
+            ("1969-12-31T23:59:59Z", Range),
+            ("2263-01-01T00:00:00Z", Range),
+        ] {
+            assert_eq!(text.parse::<ProgramTime>(), Err(why), "{text}");
+        }
     }
 }

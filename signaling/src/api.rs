@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 pub mod audience;
 pub mod channel;
+pub mod timeline;
 pub mod viewers;
 
 /// The feeds that are known here.

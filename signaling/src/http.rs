@@ -1,6 +1,7 @@
 //! The routes of the REST API.
 
 pub(crate) mod channel;
+pub(crate) mod timeline;
 pub(crate) mod viewers;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
+use bicast_shared::status::timeline::TimelineSource;
 use bicast_shared::time::ProgramTime;
 
 use crate::admission::Budget;
@@ -33,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) desk: Desk,
     /// When this server began.
     pub(crate) since: ProgramTime,
+    pub(crate) timeline: Option<Arc<dyn TimelineSource>>,
     pub(crate) description: Description,
 }
 
@@ -42,6 +45,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/feeds", get(list_feeds))
         .route("/v1/feeds/{id}", get(show_feed).delete(end_feed))
         .route("/v1/feeds/{id}/takeover", post(take_over))
+        .route("/v1/feeds/{id}/timeline", get(timeline::show_timeline))
         .route("/v1/feeds/{id}/audience", get(viewers::audience))
         .route("/v1/feeds/{id}/viewers", get(viewers::list).post(viewers::join))
         .route(

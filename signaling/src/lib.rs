@@ -30,6 +30,7 @@ use std::time::Duration;
 use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
+use bicast_shared::status::timeline::TimelineSource;
 use bicast_shared::status::{PackagerStatus, RealtimeDoor, SfuStatus, ViewerSource};
 use bicast_shared::time::ProgramTime;
 use tokio::sync::watch;
@@ -47,6 +48,7 @@ pub struct Signaling {
     directory: Directory,
     desk: Desk,
     since: ProgramTime,
+    timeline: Option<Arc<dyn TimelineSource>>,
     others: Vec<OpenApi>,
 }
 
@@ -86,13 +88,20 @@ impl Signaling {
         let retention = Duration::from_secs(config.ended_retention);
         let directory = Directory::start(bus, sfu, packager, retention);
         let desk = Desk::start(config, directory.clone(), source);
-        Self { directory, desk, since: clock::utc(), others: Vec::new() }
+        Self { directory, desk, since: clock::utc(), timeline: None, others: Vec::new() }
     }
 
     /// The viewers that have joined.
     #[must_use]
     pub fn viewers(&self) -> Viewers {
         Viewers(self.desk.clone())
+    }
+
+    /// Whom to ask where moments of a feed lie. Without it nothing of any feed is in the window.
+    #[must_use]
+    pub fn ask_about_times(mut self, source: Arc<dyn TimelineSource>) -> Self {
+        self.timeline = Some(source);
+        self
     }
 
     /// Adds other rooms' routes to the description at `/v1/openapi.json`.
@@ -102,11 +111,12 @@ impl Signaling {
         self
     }
 
-    /// The routes under `/v1`: feeds, their viewers, the time, the description of all this.
+    /// The routes under `/v1`: feeds, their viewers and timelines, the time, the description of all this.
     pub fn router(&self) -> axum::Router {
         let description = Description::new(self.others.clone());
         let (directory, desk) = (self.directory.clone(), self.desk.clone());
-        http::router(Shared { directory, desk, since: self.since, description })
+        let timeline = self.timeline.clone();
+        http::router(Shared { directory, desk, since: self.since, timeline, description })
     }
 }
 

@@ -15,6 +15,7 @@ use bicast_shared::feed::ring::RingLimits;
 use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{FeedId, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
+use bicast_shared::status::timeline::{Asked, Located, Outline, OutsideWindow, TimelineSource};
 use bicast_shared::status::{
     PackagerFeedStatus, PackagerStatus, SfuFeedStatus, SfuStatus, ViewerSource, ViewerStatus,
 };
@@ -38,7 +39,8 @@ impl Bench {
         let bus = FeedBus::new(FeedSettings::default(), RingLimits::default());
         let (sfu, packager) = (watch::Sender::default(), watch::Sender::default());
         let signaling =
-            Signaling::new(config, bus.clone(), sfu.subscribe(), packager.subscribe(), Some(Arc::new(Two)));
+            Signaling::new(config, bus.clone(), sfu.subscribe(), packager.subscribe(), Some(Arc::new(Two)))
+                .ask_about_times(Arc::new(Clockwork));
         Self { bus, router: signaling.router(), sfu, packager }
     }
 
@@ -138,6 +140,61 @@ impl ViewerSource for Two {
     fn end(&self, _: &str) -> Pin<Box<dyn Future<Output = u64> + Send>> {
         Box::pin(async { 0 })
     }
+}
+
+/// The times of the examples in the description: of the feed `x`, while it is asked for the RTP timestamp 5.
+struct Clockwork;
+
+impl TimelineSource for Clockwork {
+    fn outline(&self, feed: &FeedId) -> Option<Outline> {
+        (feed.as_str() == "x").then(crate::core::timeline::tests::outline)
+    }
+
+    fn locate(
+        &self,
+        feed: &FeedId,
+        asked: Asked,
+    ) -> Pin<Box<dyn Future<Output = Option<Result<Located, OutsideWindow>>> + Send>> {
+        let answer = self.outline(feed).map(|outline| {
+            let outside = OutsideWindow { window: outline.window, is_ahead: true };
+            let is_known = asked == Asked::Rtp(5);
+            is_known.then(crate::core::timeline::tests::located).ok_or(outside)
+        });
+        Box::pin(async { answer })
+    }
+}
+
+#[tokio::test]
+async fn a_moment_is_told_in_all_its_names_or_why_not() {
+    let bench = Bench::new(&Config::default());
+    let (status, problem) = bench.json("GET", "/v1/feeds/x/timeline").await;
+    assert_eq!((status.as_u16(), &problem["type"]), (404, &"/problems/unknown-feed".into()));
+    let _publishers = (bench.publish("x"), bench.publish("y"));
+    let response = bench.ask("GET", "/v1/feeds/x/timeline").await;
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    let outline: Value = serde_json::from_slice(&body(response).await).unwrap();
+    let example = crate::openapi::example("timeline");
+    assert_eq!((&outline["epochs"], &outline["window"]), (&example["epochs"], &example["window"]));
+    assert_eq!((&outline["feed"], &outline["position"]), (&"x".into(), &Value::Null));
+    let (status, located) = bench.json("GET", "/v1/feeds/x/timeline?rtpTimestamp=5").await;
+    assert_eq!(status, 200);
+    assert_eq!(located["position"], crate::openapi::example("timeline-position")["position"]);
+    for (query, status, kind) in [
+        ("rtpTimestamp=6", 404, "outside-window"),
+        ("programTime=2026-11-23T06%3A09%3A12%2B01:00", 404, "outside-window"),
+        ("programTime=2026-11-23T06:09:12+01:00", 400, "bad-position"),
+        ("rtpTimestamp=5&mediaTime=5", 400, "bad-position"),
+        ("rtpTimestamp=%ff", 400, "bad-position"),
+        ("x", 400, "bad-position"),
+    ] {
+        let (found, problem) = bench.json("GET", &format!("/v1/feeds/x/timeline?{query}")).await;
+        assert_eq!(found, status, "{query}: {problem}");
+        assert_eq!(problem["type"], format!("/problems/{kind}"), "{query}");
+    }
+    let (status, problem) = bench.json("GET", "/v1/feeds/y/timeline?mediaTime=5").await;
+    assert_eq!((status.as_u16(), &problem["window"]), (404, &Value::Null), "nothing of it is on HLS");
+    let nothing = bench.json("GET", "/v1/feeds/y/timeline").await.1;
+    assert_eq!((&nothing["window"], &nothing["epochs"]), (&Value::Null, &Value::Array(Vec::new())));
 }
 
 #[tokio::test]
@@ -247,6 +304,7 @@ async fn the_description_has_every_route_and_resolves() {
     for (path, methods) in [
         ("/v1/feeds", &["get"][..]),
         ("/v1/feeds/{id}", &["get", "delete"]),
+        ("/v1/feeds/{id}/timeline", &["get"]),
         ("/v1/time", &["get"]),
         ("/v1/openapi.json", &["get"]),
     ] {
@@ -291,6 +349,26 @@ async fn the_description_has_the_fields_and_values_that_are_sent() {
         ("CadenceRule", &sent["cadence"]["rule"]),
     ] {
         assert!(schemas[schema]["enum"].as_array().unwrap().contains(value), "{schema} {value}");
+    }
+    let sent = crate::openapi::example("timeline-position");
+    let place = &sent["position"]["renditions"][0];
+    for (schema, value) in [
+        ("FeedTimeline", &sent),
+        ("TimelineWindow", &sent["window"]),
+        ("TimelineMoment", &sent["window"]["oldest"]),
+        ("TimelineEpoch", &sent["epochs"][0]),
+        ("LiveEdges", &sent["liveEdges"]),
+        ("RenditionPosition", place),
+        ("SegmentPosition", &place["segment"]),
+        ("PartPosition", &place["segment"]["part"]),
+        ("ByteRange", &place["segment"]["byteRange"]),
+        ("FramePosition", &place["segment"]["frame"]),
+    ] {
+        let mut sent: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        let mut described = properties(schema);
+        sent.sort();
+        described.sort();
+        assert_eq!(sent, described, "{schema}");
     }
     let mut problem: Vec<_> = properties("Problem");
     problem.push("feed".into());

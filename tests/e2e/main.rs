@@ -29,5 +29,6 @@ mod sessions;
 mod shield;
 mod shutdown;
 mod takeover;
+mod timeline;
 mod tokens;
 mod viewers;

@@ -73,7 +73,7 @@ fn kind(answer: &Response) -> anyhow::Result<String> {
 }
 
 /// The doors, each with a request that gets past them, though not further: there is no such feed, or no offer.
-const DOORS: [(Method, &str); 12] = [
+const DOORS: [(Method, &str); 13] = [
     (Method::POST, "/whip/test"),
     (Method::DELETE, "/whip/test/session"),
     (Method::POST, "/whep/test"),
@@ -81,6 +81,7 @@ const DOORS: [(Method, &str); 12] = [
     (Method::GET, "/hls/test/multivariant.m3u8"),
     (Method::GET, "/hls/test/video0/1/5.m4s"),
     (Method::GET, "/v1/feeds/test"),
+    (Method::GET, "/v1/feeds/test/timeline?mediaTime=1"),
     (Method::GET, "/v1/feeds"),
     (Method::DELETE, "/v1/feeds/test"),
     (Method::POST, "/v1/feeds/test/viewers"),
@@ -182,13 +183,14 @@ async fn a_right_opens_its_own_doors_only() -> anyhow::Result<()> {
     let (publish, free) = (token("publish", "vip")?, token("watch", "free")?);
     let (vip, admin) = (token("watch", "vip")?, token("admin", "vip")?);
     // Per door: what publish, free, vip and admin are refused with.
-    let table = [
+    let table: [[&str; 4]; DOORS.len()] = [
         ["", "right", "right", "right"],
         ["", "right", "right", "right"],
         ["right", "tier", "", "right"],
         ["right", "tier", "", "right"],
         ["right", "", "", "right"],
         ["right", "", "", "right"],
+        ["", "", "", ""],
         ["", "", "", ""],
         ["right", "right", "right", ""],
         ["right", "right", "right", ""],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseFeed, parseFeeds, parseTime } from "../src/bicast/api";
+import { parseFeedTimeline } from "../src/bicast/feed-timeline";
 import { parseProblem } from "../src/bicast/problem";
 
 /** The server's tests write these files from its own types: both sides read the same JSON. */
@@ -39,6 +40,21 @@ describe("the wire", () => {
     const problem = parseProblem(JSON.stringify(fixture("problem")), 404);
     expect(problem.detail).not.toBe("");
     expect(problem.hint).not.toBeNull();
+  });
+
+  it("reads where a moment lies", () => {
+    const outline = parseFeedTimeline(fixture("timeline"));
+    expect(outline.position).toBeNull();
+    expect(outline.epochs.map((epoch) => epoch.discontinuitySequence)).toEqual([0, 1]);
+    const { position } = parseFeedTimeline(fixture("timeline-position"));
+    const [picture, sound] = position?.renditions ?? [];
+    expect(picture?.state).toBe("available");
+    const { part, byteRange, frame } = picture?.segment ?? {};
+    expect(part?.url).toBe(picture?.playlist.replace("media.m3u8", "34.4.m4s"));
+    expect(frame?.byteRange.offset).toBeGreaterThan(byteRange?.offset ?? Number.POSITIVE_INFINITY);
+    expect(frame?.mediaTime).toBeLessThanOrEqual(position?.mediaTime ?? 0);
+    expect(sound?.segment).toBeNull();
+    expect(parseProblem(JSON.stringify(fixture("problem-outside-window")), 404).hint).not.toBeNull();
   });
 
   it("every feed fixture is read", () => {

@@ -41,7 +41,7 @@ fn known(method: &Method, route: &str) -> Option<Door> {
         _ if begins("/whip/{feed}") => Door::Feed(Act::Publish),
         _ if begins("/whep/{feed}") => Door::Feed(Act::WatchRealtime),
         _ if begins("/hls/{feed}") => Door::Feed(Act::WatchHls),
-        "/v1/feeds/{id}" if reads => Door::Feed(Act::Read),
+        "/v1/feeds/{id}" | "/v1/feeds/{id}/timeline" if reads => Door::Feed(Act::Read),
         "/v1/feeds/{id}/viewers" if *method == Method::POST => Door::Feed(Act::Join),
         // A viewer's address is its key: nobody can guess it, and who joined was asked for a token.
         _ if begins("/v1/feeds/{id}/viewers/{viewer}") => Door::Open,
@@ -144,6 +144,7 @@ mod tests {
             (Method::PATCH, "/whep/{feed}/{session}", Door::Feed(Act::WatchRealtime)),
             (Method::GET, "/hls/{feed}/{rendition}/{instance}/{file}", Door::Feed(Act::WatchHls)),
             (Method::HEAD, "/v1/feeds/{id}", Door::Feed(Act::Read)),
+            (Method::GET, "/v1/feeds/{id}/timeline", Door::Feed(Act::Read)),
             (Method::DELETE, "/v1/feeds/{id}", Door::Feed(Act::Administer)),
             (Method::GET, "/v1/feeds/{id}/viewers", Door::Feed(Act::Administer)),
             (Method::POST, "/v1/feeds/{id}/viewers", Door::Feed(Act::Join)),

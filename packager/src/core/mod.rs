@@ -13,6 +13,7 @@
 //! | what is listed | `window`, `snapshot` |
 //! | what of it is stored, and what is done about it | `keeper` |
 //! | playlists as text | `playlist` |
+//! | where a moment lies in what is listed | `timeline` |
 //! | which requests wait | `reload` |
 //! | which epochs go on in the same playlists | `held`, `lineup`, `instance` |
 //! | playlists that go on in another process | `record`, `past` |
@@ -42,6 +43,7 @@ pub mod reload;
 pub mod reorder;
 pub mod snapshot;
 pub mod stand_in;
+pub mod timeline;
 pub mod video;
 pub mod window;
 pub mod writer;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bicast_shared::feed::past::{FeedPast, Resumption};
-use bicast_shared::id::SegmentNumber;
+use bicast_shared::id::{Epoch, SegmentNumber};
 use bicast_shared::time::{ProgramTime, scale};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::lineup::Lineup;
 use crate::core::past::{Past, PastRendition};
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia};
-use crate::core::window::{Init, Segment, SegmentHead, Stored};
+use crate::core::window::{Init, Segment, SegmentHead, Stay, Stored};
 
 /// The form of these records. Records of another one are not read.
 pub const FORM: u32 = 1;
@@ -70,6 +70,12 @@ pub struct SegmentRecord {
     pub bytes: usize,
     /// What a player needs of it for the keyframe that it begins with; 0 where it begins with something else.
     pub keyframe_bytes: usize,
+    /// When its first sample is shown, in ticks; none in records from before it was written down: when it is decoded.
+    #[serde(default)]
+    pub presentation: Option<i64>,
+    /// The publisher's stay that it belongs to; none in records from before it was written down.
+    #[serde(default)]
+    pub stay: Option<Stay>,
 }
 
 impl InstanceRecord {
@@ -109,7 +115,15 @@ impl SegmentRecord {
             init: (!head.init.is_missing()).then_some(head.init.number),
             bytes: segment.bytes(),
             keyframe_bytes: segment.keyframe().unwrap_or(0),
+            presentation: Some(head.presentation),
+            stay: Some(head.stay),
         }
+    }
+
+    /// The stay of an unknown number that began with it.
+    fn unknown_stay(&self) -> Stay {
+        let presentation = self.presentation.unwrap_or(self.decode);
+        Stay { epoch: Epoch::default(), presentation, program_time: self.program_time }
     }
 }
 
@@ -154,6 +168,7 @@ impl Found {
             .map(|(number, data)| (*number, Arc::new(Init { number: *number, data: data.clone() })))
             .collect();
         let missing = Arc::new(Init::missing());
+        let oldest = self.segments.values().next().map(SegmentRecord::unknown_stay).unwrap_or_default();
         let segment = |record: &SegmentRecord| {
             let init = record.init.and_then(|number| inits.get(&number)).unwrap_or(&missing).clone();
             let head = SegmentHead {
@@ -162,6 +177,8 @@ impl Found {
                 discontinuity: record.discontinuity,
                 init,
                 decode: record.decode,
+                presentation: record.presentation.unwrap_or(record.decode),
+                stay: record.stay.unwrap_or(oldest),
             };
             let stored = Stored { bytes: record.bytes, keyframe_bytes: record.keyframe_bytes };
             Segment::only_stored(head, record.ticks, stored)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::core::keeper::{Keeper, Name, Object, Step};
 use crate::core::record::{Found, InstanceRecord, SegmentRecord};
 use crate::core::snapshot::FeedSnapshot;
-use crate::core::window::{Init, Part, Segment, SegmentHead};
+use crate::core::window::{Init, Part, Segment, SegmentHead, Stay};
 
 /// The instant `millis` after an arbitrary one, the same in the whole test process.
 pub(crate) fn at(millis: i64) -> Instant {
@@ -82,6 +82,8 @@ pub(crate) fn segment(number: u64, parts: usize, complete: bool) -> Segment {
         discontinuity: false,
         init: Arc::new(Init { number: 0, data: Bytes::from_static(b"init") }),
         decode: nanos / 1_000_000,
+        presentation: nanos / 1_000_000,
+        stay: Stay::default(),
     };
     let part = |index| Part {
         ticks: 200,

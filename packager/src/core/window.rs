@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bicast_shared::id::Epoch;
 use bicast_shared::time::{ClockRate, ProgramTime};
 use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 /// An init segment. Its number stands in its name.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +63,21 @@ pub struct SegmentHead {
     pub init: Arc<Init>,
     /// When its first sample is decoded, in ticks.
     pub decode: i64,
+    /// When its first sample is shown, in ticks; `program_time` is the UTC of it.
+    pub presentation: i64,
+    /// The publisher's stay that it belongs to.
+    pub stay: Stay,
+}
+
+/// A publisher's stay, as a rendition has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stay {
+    /// Its number.
+    pub epoch: Epoch,
+    /// When its first sample is shown, in ticks.
+    pub presentation: i64,
+    /// UTC of it.
+    pub program_time: ProgramTime,
 }
 
 /// How large a segment is of which nothing is held in memory.
@@ -293,9 +310,16 @@ impl Window {
         for (number, at) in (first..head.number).zip(0..) {
             let program_time = from + span(rate, ticks * at);
             let decode = last.head.decode + last.ticks + ticks * at;
-            let init = last.head.init.clone();
-            let discontinuity = false;
-            self.open = Some(Segment::new(SegmentHead { number, program_time, discontinuity, init, decode }));
+            let presentation = decode + last.head.presentation - last.head.decode;
+            let head = SegmentHead {
+                number,
+                program_time,
+                decode,
+                presentation,
+                discontinuity: false,
+                ..last.head.clone()
+            };
+            self.open = Some(Segment::new(head));
             for n in 0..parts {
                 let ticks = ticks * (n + 1) / parts - ticks * n / parts;
                 self.push(Part {

@@ -24,7 +24,15 @@ fn limits(ticks: i64, bytes: usize) -> WindowLimits {
 fn head(number: u64, discontinuity: bool) -> SegmentHead {
     let init = Arc::new(Init { number: 0, data: Bytes::new() });
     let program_time = ProgramTime::default();
-    SegmentHead { number, program_time, discontinuity, init, decode: 0 }
+    SegmentHead {
+        number,
+        program_time,
+        discontinuity,
+        init,
+        decode: 0,
+        presentation: 0,
+        stay: Stay::default(),
+    }
 }
 
 fn part(ticks: i64, data: &'static [u8]) -> Part {

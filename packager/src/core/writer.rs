@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::core::cmaf::{Sample, fragment};
 use crate::core::past::PastRendition;
 use crate::core::plan::SegmentPlan;
-use crate::core::window::{Init, Part, Segment, SegmentHead, Window, WindowLimits};
+use crate::core::window::{Init, Part, Segment, SegmentHead, Stay, Window, WindowLimits};
 use bicast_shared::time::{ClockRate, ProgramTime};
 
 /// The writer of one rendition.
@@ -22,6 +22,8 @@ pub struct Writer {
     edge: i64,
     /// Ticks of the open segment, parts and samples.
     segment_ticks: i64,
+    /// The stay that the newest segment belongs to; none before the first.
+    stay: Option<Stay>,
     parts: u64,
     changes: u64,
 }
@@ -37,6 +39,7 @@ impl Writer {
             open_ticks: 0,
             edge: 0,
             segment_ticks: 0,
+            stay: None,
             parts: 0,
             changes: 0,
         }
@@ -45,6 +48,7 @@ impl Writer {
     /// Its playlist goes on.
     pub fn restore(&mut self, past: PastRendition) {
         let PastRendition { segments, discontinuity_sequence, .. } = past;
+        self.stay = segments.last().map(|last| last.head.stay);
         self.edge = segments.last().map_or(0, |last| last.head.decode + last.ticks);
         self.window = Window::restore(self.window.limits(), segments, discontinuity_sequence);
     }
@@ -126,12 +130,18 @@ impl Writer {
         if plan.restart || fresh {
             self.edge = decode;
         }
+        let program_time = plan.program_time(self.rate, presentation);
+        let begins = Stay { epoch: plan.epoch, presentation, program_time };
+        let stay = self.stay.filter(|stay| stay.epoch == plan.epoch).unwrap_or(begins);
+        self.stay = Some(stay);
         let head = SegmentHead {
             number: plan.number,
-            program_time: plan.program_time(self.rate, presentation),
+            program_time,
             discontinuity: plan.discontinuity && !fresh,
             init,
             decode: self.edge,
+            presentation,
+            stay,
         };
         self.window.begin(head);
         self.segment_ticks = 0;

@@ -129,6 +129,17 @@ impl Dvr {
         Ok(stream::iter([Ok(begin)]).chain(rest).boxed())
     }
 
+    /// A small part of a segment.
+    pub(crate) async fn read_once(
+        &self,
+        folder: &Folder,
+        rendition: &str,
+        number: u64,
+        range: Range<usize>,
+    ) -> Result<Bytes, Error> {
+        self.get(&folder.object(rendition, Name::Segment(number)), range).await
+    }
+
     async fn get(&self, path: &Path, range: Range<usize>) -> Result<Bytes, Error> {
         let wanted = range.len();
         let got = self.objects.get_range(path, range.start as u64..range.end as u64).await?;

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::http::{StatusCode, header};
+use bicast_packager::core::cmaf::probe;
 use bicast_packager::{Config, DvrConfig, Packager};
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::feed::info::FeedState;
 use bicast_shared::feed::ring::RingLimits;
 use bicast_shared::feed::settings::FeedSettings;
+use bicast_shared::id::FeedId;
+use bicast_shared::status::timeline::{Asked, PlaceState};
 use tempfile::TempDir;
 
 use crate::publisher::Publisher;
@@ -194,5 +197,50 @@ async fn rubbish_in_the_folder_harms_nobody() {
     assert_eq!(multivariant.status(), StatusCode::OK);
     for foreign in ["demo/1a/instance.json", "demo/1b/instance.json", "demo/1c/video0/0.m4s", "other/x"] {
         assert!(directory.path().join(foreign).exists(), "{foreign}: what is not ours stays");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_is_found_in_its_segment_before_and_after_a_restart() {
+    let demo: FeedId = "demo".parse().unwrap();
+    let directory = TempDir::new().unwrap();
+    let origin = Origin::start(stored_in(directory.path())).await;
+    let publishing = Publisher::start(&origin.bus, "demo");
+    get(origin.router(), "/hls/demo/multivariant.m3u8").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let outline = origin.packager.timeline().outline(&demo).unwrap();
+    let oldest = outline.window.oldest.media_time;
+    // The sound's first packet may be some milliseconds behind the picture's.
+    let asked: Vec<Asked> = (1..40).map(|n| Asked::Media(oldest + n * 9_000)).collect();
+    let mut held = Vec::new();
+    for asked in &asked {
+        held.push(origin.packager.timeline().locate(&demo, *asked).await.unwrap().unwrap());
+    }
+    assert!(origin.packager.hold().await, "there is a DVR");
+    publishing.leave().await;
+    drop(origin);
+
+    let origin = Origin::start(stored_in(directory.path())).await;
+    get(origin.router(), "/hls/demo/multivariant.m3u8").await;
+    let resumed = origin.packager.timeline().outline(&demo).unwrap();
+    assert_eq!((resumed.stays, resumed.window.oldest), (outline.stays, outline.window.oldest));
+    for (asked, before) in asked.into_iter().zip(held) {
+        let after = origin.packager.timeline().locate(&demo, asked).await.unwrap().unwrap();
+        assert_eq!((after.moment, after.epoch), (before.moment, before.epoch));
+        assert_eq!(after.places.len(), 2);
+        for (after, before) in after.places.iter().zip(before.places) {
+            assert_eq!(before.state, PlaceState::Here, "{asked:?} of {:?}: {before:?}", outline.window);
+            assert_eq!(after.state, PlaceState::Here, "{asked:?}: {after:?}");
+            let (after, before) = (after.segment.clone().unwrap(), before.segment.unwrap());
+            assert!(after.part.is_none() && before.part.is_some());
+            assert_eq!((after.range, after.frame), (before.range, before.frame), "{asked:?}");
+            let (frame, whole) = (after.frame.unwrap(), bytes(get(origin.router(), &after.url).await).await);
+            let probed = probe::samples(&whole).unwrap();
+            let probed = probed.iter().find(|sample| sample.presentation == frame.presentation.0).unwrap();
+            assert_eq!(
+                (probed.offset as u64, u64::from(probed.size)),
+                (frame.range.offset, frame.range.length)
+            );
+        }
     }
 }

@@ -123,6 +123,11 @@ fn view(info: &FeedInfo) -> api::Feed {
     feed(NOW, info, &Reports { sfu: Some(&sfu), packager: Some(&packager) })
 }
 
+/// The live feed as the API shows it.
+pub(crate) fn live() -> api::Feed {
+    view(&live_feed())
+}
+
 /// The same feed while its publisher is away.
 fn offline_feed() -> FeedInfo {
     FeedInfo { id: "away".parse().unwrap(), state: FeedState::Offline, publisher: None, ..live_feed() }

@@ -1,6 +1,7 @@
 /** The REST interface: its types, validated where they enter, and a client. */
 
 import { boolean, list, nullable, number, object, oneOf, type Reader, text, WireError } from "./check";
+import { type FeedTimeline, type MomentQuery, parseFeedTimeline } from "./feed-timeline";
 import { BicastError, problemOf, unreachable } from "./problem";
 import type { Anchor } from "./timeline";
 import { type Joined, parseJoined } from "./viewer-wire";
@@ -224,6 +225,13 @@ export class BicastApi {
   /** One feed; 404 when nothing is or was published under this id. */
   feed(id: string, signal?: AbortSignal): Promise<Feed> {
     return this.#get(`v1/feeds/${encodeURIComponent(id)}`, parseFeed, signal);
+  }
+
+  /** Where moments of a feed lie on both paths, and where the one that is asked for does; 404 when it is not in the window. */
+  timeline(id: string, at?: MomentQuery, signal?: AbortSignal): Promise<FeedTimeline> {
+    const named = Object.entries(at ?? {}).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    const query = named.length === 0 ? "" : `?${named.join("&")}`;
+    return this.#get(`v1/feeds/${encodeURIComponent(id)}/timeline${query}`, parseFeedTimeline, signal);
   }
 
   /** The server's clock, in milliseconds since 1970. */

@@ -1,4 +1,5 @@
-//! Reads the samples back out of parts and segments: for tests and the bench, which compare them with what was sent.
+//! Reads the samples back out of parts and segments: for who asks where a frame lies, and for tests and the bench, which compare them with
+//! what was sent.
 
 use crate::core::cmaf::SampleKind;
 
@@ -35,6 +36,23 @@ pub fn samples(bytes: &[u8]) -> Option<Vec<ProbedSample>> {
     Some(found)
 }
 
+/// The fragment that `bytes` begin with, of whose media nothing needs to be there: its length, and its samples. None when the bytes are
+/// something else, or end before its media begin.
+#[must_use]
+pub fn fragment(bytes: &[u8]) -> Option<(usize, Vec<ProbedSample>)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    loop {
+        let size = usize::try_from(u32_at(bytes, at)?).ok().filter(|size| *size >= 8)?;
+        match bytes.get(at + 4..at + 8)? {
+            b"mdat" => return Some((at + size, found)),
+            b"moof" => moof(bytes, at, header(bytes, at)?.1, &mut found)?,
+            _ => {}
+        }
+        at += size;
+    }
+}
+
 fn header(bytes: &[u8], at: usize) -> Option<([u8; 4], usize)> {
     let size = usize::try_from(u32_at(bytes, at)?).ok()?;
     let kind = bytes.get(at + 4..at + 8)?.try_into().ok()?;
@@ -63,10 +81,10 @@ fn moof(bytes: &[u8], start: usize, size: usize, found: &mut Vec<ProbedSample>) 
                     let (duration, size) = (u32_at(bytes, entry)?, u32_at(bytes, entry + 4)?);
                     let flags = u32_at(bytes, entry + 8)?;
                     let composition = i32::from_be_bytes(bytes.get(entry + 12..entry + 16)?.try_into().ok()?);
-                    let presentation = decode + i64::from(composition);
+                    let presentation = decode.checked_add(i64::from(composition))?;
                     let kind = SampleKind::from_flags(flags);
                     found.push(ProbedSample { decode, presentation, duration, size, offset, kind });
-                    decode += i64::from(duration);
+                    decode = decode.checked_add(i64::from(duration))?;
                     offset += usize::try_from(size).ok()?;
                 }
             }
