@@ -57,6 +57,12 @@ pub enum ServerMessage {
         /// The mapping.
         timeline: Timeline,
     },
+    /// Whether the viewer, who is served over HLS because of its line, should have a WebRTC session beside it: only what is measured can
+    /// be found good. Told with every change; `false` is not told first.
+    Probe {
+        /// Whether it should have one.
+        wanted: bool,
+    },
     /// What the player sent could not be used. Nothing of that message was taken; the channel goes on.
     Problem {
         /// What was wrong.

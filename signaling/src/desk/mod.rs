@@ -18,7 +18,7 @@ use crate::Config;
 use crate::admission::Budget;
 use crate::api;
 use crate::api::channel::{EndReason, PlayerMessage, ServerMessage};
-use crate::core::roster::{Arrival, FeedFacts, Limits, Moment, Refused, Roster, ViewerId};
+use crate::core::roster::{Arrival, Entry, FeedFacts, Limits, Moment, Refused, Roster, ViewerId};
 use crate::directory::Directory;
 
 /// Answers for the viewers. Cloning gives another handle.
@@ -196,6 +196,11 @@ impl Desk {
     pub(crate) fn could_not_read(&self) {
         self.0.state.lock().roster.could_not_read();
         metrics::counter!("bicast_viewer_messages_refused_total").increment(1);
+    }
+
+    /// Whether a viewer on HLS should be measured.
+    pub(crate) fn wants_probe(&self, feed: &FeedId, id: &str) -> bool {
+        self.0.state.lock().roster.get(feed, id).is_ok_and(Entry::wants_probe)
     }
 
     /// Opens a channel to a viewer.

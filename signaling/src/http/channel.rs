@@ -125,12 +125,13 @@ struct Telling {
     told: u64,
     feed: Option<ServerMessage>,
     timeline: Option<api::Timeline>,
+    probe: bool,
     looks: u32,
 }
 
 impl Telling {
     fn new(shared: Shared, line: Line) -> Self {
-        Self { shared, line, told: 0, feed: None, timeline: None, looks: 0 }
+        Self { shared, line, told: 0, feed: None, timeline: None, probe: false, looks: 0 }
     }
 
     /// What is said first.
@@ -169,6 +170,10 @@ impl Telling {
             hls: feed.paths.hls.available,
         };
         let mut news = Vec::new();
+        let probe = self.shared.desk.wants_probe(&self.line.feed, self.line.id.as_str());
+        if std::mem::replace(&mut self.probe, probe) != probe {
+            news.push(ServerMessage::Probe { wanted: probe });
+        }
         if self.feed.as_ref() != Some(&state) {
             self.feed = Some(state.clone());
             news.push(state);
@@ -195,7 +200,10 @@ fn sequence_of(message: &ServerMessage) -> u64 {
         | ServerMessage::JoinAgain { sequence, .. }
         | ServerMessage::End { sequence, .. }
         | ServerMessage::Hello { sequence, .. } => *sequence,
-        ServerMessage::Feed { .. } | ServerMessage::Timeline { .. } | ServerMessage::Problem { .. } => 0,
+        ServerMessage::Feed { .. }
+        | ServerMessage::Timeline { .. }
+        | ServerMessage::Probe { .. }
+        | ServerMessage::Problem { .. } => 0,
     }
 }
 

@@ -9,11 +9,13 @@
  * | `token` | a bearer token, if the server wants one |
  * | `return-way` | `jump` (default) or `catch-up`: how to go back to live |
  * | `miss-nothing` | when the line fails, begin LL-HLS at the first frame that was lost |
+ * | `join="no"` | do not join as a viewer: bicast then decides nothing about this player, and it goes by its own rules |
+ * | `tier` | `free`: ask to be served over LL-HLS only |
  * | `controls="none"` | without controls |
  *
  * Methods: `play()`, `pause()`, `seekTo(date)`, `rewind(seconds)`, `step(frames)`, `goLive()`, `switchTo(path)`, `toggleSound()`,
  * `togglePictureInPicture()`, `toggleFullscreen()`. Properties: `paused`, `muted`, `volume`, `date` (of the frame on the screen),
- * `behindLiveMs`, `player` (the {@link PathPlayer}). Browsers demand that it starts muted.
+ * `behindLiveMs`, `player` (the {@link PathPlayer}), `channel` (the {@link ViewerChannel}). Browsers demand that it starts muted.
  *
  * Events: `play`, `pause`, `volumechange`; `bicast-state` with `{bridge, leg}`; `bicast-switched` with a `PathSwitch`;
  * `bicast-seeked` with a `SeekOutcome`; `bicast-gave-up` with `{path, problem}` when a path did not come; `bicast-sound` with `{muted}`.
@@ -31,6 +33,8 @@ import { localNow } from "./server-clock";
 import { SettingsMenu } from "./settings-menu";
 import { statLines } from "./stats-overlay";
 import { programTime } from "./timeline";
+import { ViewerChannel } from "./viewer-channel";
+import { ViewerSession } from "./viewer-session";
 import { length, pathName, span, tellLeg } from "./words";
 
 const RENDER_EVERY_MS = 250;
@@ -56,6 +60,7 @@ export class BicastPlayerElement extends HTMLElement {
   watcher: FeedWatcher | null = null;
   #player: PathPlayer | null = null;
   #own: FeedWatcher | null = null;
+  #session: ViewerSession | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   #touchedAt = 0;
   #holdingAt: number | null = null;
@@ -99,6 +104,11 @@ export class BicastPlayerElement extends HTMLElement {
   /** The player inside; null while the element is not attached or has no feed. */
   get player(): PathPlayer | null {
     return this.#player;
+  }
+
+  /** This viewer as the service sees it; null where it has not joined. */
+  get channel(): ViewerChannel | null {
+    return this.#session?.channel ?? null;
   }
 
   get paused(): boolean {
@@ -245,6 +255,7 @@ export class BicastPlayerElement extends HTMLElement {
     pass("gaveUp", "bicast-gave-up");
     pass("seeked", "bicast-seeked");
     pass("switched", "bicast-switched");
+    if (this.getAttribute("join") !== "no") this.#join(player, watcher, token);
     const path = this.getAttribute("path");
     player.start(path === "realtime" || path === "hls" ? path : "auto");
     this.#timer = setInterval(() => this.#render(), RENDER_EVERY_MS);
@@ -252,8 +263,18 @@ export class BicastPlayerElement extends HTMLElement {
     this.#render();
   }
 
+  #join(player: PathPlayer, watcher: FeedWatcher, token: string | null): void {
+    const tier = this.getAttribute("tier") === "free" ? "free" : undefined;
+    const agent = `bicast-player ${location.host}`.slice(0, 128);
+    const channel = new ViewerChannel(watcher.api, watcher.id, { tier, agent, token });
+    this.#session = new ViewerSession(player, channel, token);
+    this.#session.start();
+  }
+
   #close(): void {
     clearInterval(this.#timer);
+    this.#session?.stop();
+    this.#session = null;
     this.#menu.close();
     this.#bar.open(null);
     this.#player?.stop();

@@ -11,5 +11,8 @@ export type { BridgeState, ReturnWay } from "./path-state";
 export type { PathOrder, PathOrders, PathSwitch, SeekOutcome, Stage } from "./player-types";
 export { BicastError, type Problem } from "./problem";
 export { ServerClock } from "./server-clock";
+export { ViewerChannel } from "./viewer-channel";
+export { ViewerSession } from "./viewer-session";
+export type { Decision, Report, Viewer } from "./viewer-wire";
 export { WhepClient } from "./whep";
 export { WhipClient } from "./whip";

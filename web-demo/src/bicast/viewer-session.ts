@@ -1,23 +1,39 @@
 /** Brings a player and its event channel together: orders one way, reports the other. */
 
+import { Emitter } from "./emitter";
 import type { PathPlayer } from "./path-player";
+import type { PathOrder, PathOrders } from "./player-types";
 import { Reporter } from "./reporter";
 import { localNow } from "./server-clock";
 import type { ViewerChannel } from "./viewer-channel";
+import { reasonInWords } from "./viewer-wire";
+import { WhepClient } from "./whep";
 
 const REPORT_EVERY_MS = 1_000;
 /** The first offer waits this long to be made under the viewer's name. Without the service it is made without one. */
 const JOIN_WITHIN_MS = 2_000;
 
+/** Orders reach the player while the channel is open; without it the player has its own careful rule. */
+class Relay extends Emitter<{ order: PathOrder }> implements PathOrders {
+  give(order: PathOrder): void {
+    this.emit("order", order);
+  }
+}
+
 /** One viewer, from joining to leaving. */
 export class ViewerSession {
   readonly #reporter = new Reporter();
+  readonly #relay = new Relay();
+  /** The path of the last order that was passed on. */
+  #given: PathOrder["path"] | null = null;
+  #probe: WhepClient | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   #offs: (() => void)[] = [];
 
   constructor(
     private readonly player: PathPlayer,
     readonly channel: ViewerChannel,
+    private readonly token: string | null = null,
   ) {}
 
   /** Joins; the player may be started at once. */
@@ -31,7 +47,6 @@ export class ViewerSession {
       asked = channel.whepUrl ?? (await anonymous());
       return asked;
     };
-    player.orders = channel;
     this.#offs = [
       channel.on("joined", () => {
         // It joined anew, or later than its session began: the session is to be under its name.
@@ -39,7 +54,10 @@ export class ViewerSession {
         if (named !== null && asked !== "" && asked !== named && realtime.linkState !== "idle")
           realtime.retry();
       }),
+      channel.on("state", () => this.#follow()),
+      channel.on("order", (order) => this.#give(order)),
       channel.on("message", (message) => {
+        if (message.type === "probe") this.#measure(message.wanted);
         if (message.type === "join-again" && realtime.linkState !== "idle") realtime.retry();
       }),
       player.on("switched", (what) => channel.switched(what)),
@@ -57,7 +75,43 @@ export class ViewerSession {
     clearInterval(this.#timer);
     for (const off of this.#offs) off();
     this.#offs = [];
+    this.#measure(false);
     this.channel.stop();
+  }
+
+  /** The service is there, or away. */
+  #follow(): void {
+    const { channel, player } = this;
+    const open = channel.state === "open";
+    player.orders = open ? this.#relay : null;
+    if (!open) {
+      this.#measure(false);
+      return;
+    }
+    // What was decided while nobody listened. That WebRTC is there for it brings nobody back whom its own eyes drove away.
+    const { decision } = channel;
+    if (decision && (decision.path === "hls" || this.#given === "hls"))
+      this.#give({ path: decision.path, reason: reasonInWords(decision.reason) });
+  }
+
+  #give(order: PathOrder): void {
+    if (this.channel.state !== "open") return;
+    this.#given = order.path;
+    if (order.path === "realtime") this.#measure(false);
+    this.#relay.give(order);
+  }
+
+  /** Keeps a session beside HLS that nobody sees: what is not measured is never found good. */
+  #measure(wanted: boolean): void {
+    if (!wanted) {
+      this.#probe?.stop();
+      this.#probe = null;
+      return;
+    }
+    const url = this.channel.whepUrl;
+    if (this.#probe !== null || url === null || this.player.visible?.path !== "hls") return;
+    this.#probe = new WhepClient({ url: () => url, token: this.token });
+    this.#probe.start();
   }
 
   /** Until it has joined, cannot, or it takes too long. */

@@ -41,6 +41,7 @@ export type ServerMessage =
   | { readonly type: "end"; readonly sequence: number; readonly reason: string }
   | { readonly type: "feed"; readonly state: string; readonly realtime: boolean; readonly hls: boolean }
   | { readonly type: "timeline"; readonly timeline: Timeline }
+  | { readonly type: "probe"; readonly wanted: boolean }
   | { readonly type: "problem"; readonly detail: string; readonly hint: string };
 
 /** How it goes: what a player says about once a second. What it does not know it leaves out. */
@@ -79,6 +80,7 @@ const messages = {
   end: object({ type: oneOf("end"), sequence: number, reason: text }),
   feed: object({ type: oneOf("feed"), state: text, realtime: boolean, hls: boolean }),
   timeline: object({ type: oneOf("timeline"), timeline }),
+  probe: object({ type: oneOf("probe"), wanted: boolean }),
   problem: object({ type: oneOf("problem"), detail: text, hint: text }),
 } satisfies { readonly [K in ServerMessage["type"]]: Reader<Extract<ServerMessage, { type: K }>> };
 

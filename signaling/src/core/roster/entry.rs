@@ -133,6 +133,11 @@ impl Entry {
         self.told.reason
     }
 
+    /// Whether its line should be measured while it is served over HLS.
+    pub(crate) fn wants_probe(&self) -> bool {
+        self.ordered.is_none() && self.state.wants_probe()
+    }
+
     /// The newest sequence number of its messages.
     pub(crate) const fn sequence(&self) -> u64 {
         self.log.newest()
@@ -240,6 +245,6 @@ impl Entry {
         self.has_session()
             && self.told.path == Path::Hls
             && since > OVERSTAYS
-            && (self.ordered.is_some() || !self.state.wants_probe())
+            && !self.wants_probe()
     }
 }

@@ -432,7 +432,7 @@ impl Roster {
         if entry.tier != Tier::Vip {
             return Err(Refused::Tier);
         }
-        Ok(entry.told.path == Path::Realtime || entry.state.wants_probe())
+        Ok(entry.told.path == Path::Realtime || entry.wants_probe())
     }
 
     /// What all realtime viewers use.

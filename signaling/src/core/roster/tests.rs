@@ -438,6 +438,7 @@ fn the_wire_is_what_the_players_tests_read() {
         ServerMessage::JoinAgain { sequence: 3, why: "The feed was H264 and is VP8 now.".into() },
         ServerMessage::Feed { state: api::FeedState::Live, epoch: 0, realtime: true, hls: true },
         ServerMessage::Timeline { timeline },
+        ServerMessage::Probe { wanted: true },
         ServerMessage::Problem { detail: "The message cannot be used.".into(), hint: "Send another.".into() },
         ServerMessage::End { sequence: 4, reason: EndReason::FeedEnded },
     ]);
