@@ -139,7 +139,8 @@ impl FeedTask {
     async fn run(self, feed: Feed, loaded: Option<Loaded>) {
         let id = feed.id().clone();
         tracing::info!(feed = %id, "packaging begins");
-        let limits = self.store.config.limits(feed.info().settings.window);
+        let mut window = feed.info().settings.window;
+        let limits = self.store.config.limits(window);
         let (mut core, keeper) = match loaded {
             Some(Loaded { restored, keeper, .. }) => {
                 (FeedPackager::restore(limits, feed.info(), restored.past), keeper)
@@ -169,6 +170,10 @@ impl FeedTask {
             }
             let now = clock::now();
             let current = take_in(&feed, &mut core, &mut streams, now);
+            if std::mem::replace(&mut window, current.settings.window) != window {
+                core.set_limits(self.store.config.limits(window));
+                self.entry.set_window(self.store.config.window(window));
+            }
             core.handle_timeout(now);
             if let Some(track) = core.take_keyframe_wanted() {
                 feed.request_keyframe(track);
@@ -193,7 +198,7 @@ impl FeedTask {
         tracing::info!(feed = %id, "packaging has ended");
         // What is served from now on is the last snapshot; the cores' own window and the bus's rings are of no more use.
         drop((core, streams, info, feed));
-        self.linger(&id, kept, self.entry.window).await;
+        self.linger(&id, kept, self.entry.window()).await;
     }
 
     /// Serves a feed that was over when the process before ended.
@@ -201,10 +206,10 @@ impl FeedTask {
         let Loaded { restored, keeper, over } = loaded;
         let id = restored.resumption.past.id.clone();
         let served = over.map_or(0, |over| clock::utc() - over);
-        let rest = self.entry.window.saturating_sub(Duration::from_nanos(served.max(0).unsigned_abs()));
+        let rest = self.entry.window().saturating_sub(Duration::from_nanos(served.max(0).unsigned_abs()));
         let info = Arc::new(FeedOwner::resume(restored.resumption).info());
         let mut core =
-            FeedPackager::restore(self.store.config.limits(self.entry.window), info.clone(), restored.past);
+            FeedPackager::restore(self.store.config.limits(self.entry.window()), info.clone(), restored.past);
         core.end();
         let kept = self.keep(&id, None, keeper);
         let snapshot = core.snapshot();

@@ -49,7 +49,7 @@ pub(crate) struct FeedEntry {
     viewers: Mutex<HashMap<u64, Instant>>,
     ended: OnceLock<Instant>,
     /// How much media its playlists list.
-    pub(crate) window: Duration,
+    window: Mutex<Duration>,
     /// Requests for it that wait.
     waiting: Arc<AtomicU32>,
     /// Cancelled when nobody can find it any more.
@@ -174,6 +174,7 @@ impl FeedEntry {
     fn new(window: Duration) -> Self {
         let published = watch::Sender::new(Arc::new(Published::new(FeedSnapshot::default(), 0)));
         let (over, viewers, ended) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        let window = Mutex::new(window);
         Self {
             published,
             over,
@@ -183,6 +184,16 @@ impl FeedEntry {
             waiting: Arc::default(),
             gone: CancellationToken::new(),
         }
+    }
+
+    /// How much media its playlists list.
+    pub(crate) fn window(&self) -> Duration {
+        *self.window.lock()
+    }
+
+    /// They list so much from now on.
+    pub(crate) fn set_window(&self, window: Duration) {
+        *self.window.lock() = window;
     }
 
     /// Waits until nobody can find it any more: another feed took its id, or too many had ended.
@@ -289,7 +300,7 @@ impl Store {
     pub(crate) fn retire(&self, now: Instant, entry: &FeedEntry, last: FeedSnapshot) {
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
         let mut over = entry.over.lock();
-        over.push_back((now + entry.window, Arc::new(Published::new(last, version))));
+        over.push_back((now + entry.window(), Arc::new(Published::new(last, version))));
         let most = self.config.bytes_per_feed();
         let too_much = |over: &VecDeque<(Instant, Arc<Published>)>| {
             over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.held()).sum::<usize>() > most

@@ -66,6 +66,7 @@ fn feed(tracks: Vec<TrackInfo>) -> FeedInfo {
     FeedInfo {
         id: "demo".parse().unwrap(),
         settings: Arc::default(),
+        is_kept: false,
         state: FeedState::Live,
         epoch: Epoch(0),
         tracks,

@@ -138,6 +138,7 @@ mod tests {
         Arc::new(FeedInfo {
             id: "demo".parse().unwrap(),
             settings: Arc::default(),
+            is_kept: false,
             state: FeedState::Live,
             epoch: Epoch(0),
             tracks: Vec::new(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub mod audience;
+pub mod change;
 pub mod channel;
 pub mod timeline;
 pub mod viewers;
@@ -28,6 +29,8 @@ pub struct Feed {
     pub id: String,
     /// How it is treated.
     pub settings: FeedSettings,
+    /// Whether it was made by request (`POST /v1/feeds`): it stays until it is ended by request, however long nobody publishes it.
+    pub kept: bool,
     /// Whether something arrives.
     pub state: FeedState,
     /// When the feed began (RFC 3339, UTC).
@@ -53,11 +56,12 @@ pub struct Feed {
     pub warnings: Vec<String>,
 }
 
-/// How a feed is treated, as the settings said when it began.
+/// How a feed is treated, as the configuration said when it began or a request since. The lengths that segments and parts aim at hold from the next
+/// publisher on; `cadence` tells what holds now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedSettings {
-    /// Seconds that it waits for its publisher to return.
+    /// Seconds that it waits for its publisher to return, unless it is `kept`.
     pub publisher_grace: f64,
     /// Seconds that segments aim at.
     pub segment_target: f64,
@@ -90,7 +94,7 @@ pub enum FeedState {
     Starting,
     /// Media arrives.
     Live,
-    /// The publisher left; the feed waits for one to return.
+    /// The publisher left, or none has come yet; the feed waits for one.
     Offline,
     /// Over. What HLS still holds can be watched.
     Ended,

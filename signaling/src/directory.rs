@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bicast_shared::clock;
-use bicast_shared::feed::bus::{Feed, FeedBus};
+use bicast_shared::feed::bus::{CreateError, Feed, FeedBus};
 use bicast_shared::feed::info::{FeedInfo, FeedState};
+use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::FeedId;
 use bicast_shared::status::{PackagerStatus, SfuStatus};
 use parking_lot::Mutex;
@@ -71,6 +72,35 @@ impl Directory {
         let ended = self.bus.end(id);
         self.ended.lock().insert(clock::now(), &feed.info());
         ended
+    }
+
+    /// How a feed of this id is treated where no request says something else.
+    pub(crate) fn settings_of(&self, id: &FeedId) -> FeedSettings {
+        self.bus.settings_of(id)
+    }
+
+    /// Makes a feed that stays until it is ended.
+    pub(crate) fn create(&self, id: &FeedId, settings: FeedSettings, most: u32) -> Result<(), CreateError> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.bus.create(id, settings, most).map(drop)
+    }
+
+    /// Changes how a feed is treated; tells how it was, and how it is. None where there is no such feed.
+    pub(crate) fn update<E>(
+        &self,
+        id: &FeedId,
+        change: impl FnOnce(&FeedSettings) -> Result<FeedSettings, E>,
+    ) -> Option<Result<(FeedSettings, FeedSettings), E>> {
+        let mut both = None;
+        let updated = self.bus.update(id, |before| {
+            let now = change(before)?;
+            both = Some((before.clone(), now.clone()));
+            Ok(now)
+        });
+        match updated? {
+            Ok(()) => both.map(Ok),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Tells a feed's standby publisher to take over. None where there is no such feed, false where nobody stands by.

@@ -1,6 +1,7 @@
 //! The routes of the REST API.
 
 pub(crate) mod channel;
+pub(crate) mod feeds;
 pub(crate) mod timeline;
 pub(crate) mod viewers;
 
@@ -10,7 +11,7 @@ use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, OriginalUri, Path, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, OriginalUri, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -36,14 +37,15 @@ pub(crate) struct Shared {
     /// When this server began.
     pub(crate) since: ProgramTime,
     pub(crate) timeline: Option<Arc<dyn TimelineSource>>,
+    pub(crate) max_created_feeds: u32,
     pub(crate) description: Description,
 }
 
 /// The routes under `/v1`.
 pub(crate) fn router(shared: Shared) -> Router {
     Router::new()
-        .route("/v1/feeds", get(list_feeds))
-        .route("/v1/feeds/{id}", get(show_feed).delete(end_feed))
+        .route("/v1/feeds", get(list_feeds).post(feeds::create_feed))
+        .route("/v1/feeds/{id}", get(show_feed).delete(end_feed).patch(feeds::change_feed))
         .route("/v1/feeds/{id}/takeover", post(take_over))
         .route("/v1/feeds/{id}/timeline", get(timeline::show_timeline))
         .route("/v1/feeds/{id}/audience", get(viewers::audience))
@@ -59,6 +61,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/time", get(show_time))
         .route("/v1/openapi.json", get(show_openapi))
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(feeds::LONGEST_BODY))
         .with_state(shared)
 }
 

@@ -49,6 +49,7 @@ pub struct Signaling {
     desk: Desk,
     since: ProgramTime,
     timeline: Option<Arc<dyn TimelineSource>>,
+    max_created_feeds: u32,
     others: Vec<OpenApi>,
 }
 
@@ -87,8 +88,9 @@ impl Signaling {
     ) -> Self {
         let retention = Duration::from_secs(config.ended_retention);
         let directory = Directory::start(bus, sfu, packager, retention);
+        let max_created_feeds = config.max_created_feeds;
         let desk = Desk::start(config, directory.clone(), source);
-        Self { directory, desk, since: clock::utc(), timeline: None, others: Vec::new() }
+        Self { directory, desk, since: clock::utc(), timeline: None, max_created_feeds, others: Vec::new() }
     }
 
     /// The viewers that have joined.
@@ -116,7 +118,14 @@ impl Signaling {
         let description = Description::new(self.others.clone());
         let (directory, desk) = (self.directory.clone(), self.desk.clone());
         let timeline = self.timeline.clone();
-        http::router(Shared { directory, desk, since: self.since, timeline, description })
+        http::router(Shared {
+            directory,
+            desk,
+            since: self.since,
+            timeline,
+            max_created_feeds: self.max_created_feeds,
+            description,
+        })
     }
 }
 

@@ -36,7 +36,7 @@ impl Description {
         http::list_feeds, http::show_feed, http::end_feed, http::take_over, http::viewers::list, http::viewers::join,
         http::viewers::show, http::viewers::change, http::viewers::end, http::viewers::report, http::viewers::audience,
         http::channel::open, http::show_admission, http::set_admission, http::show_status, http::show_time,
-        http::show_openapi, http::timeline::show_timeline,
+        http::show_openapi, http::timeline::show_timeline, http::feeds::create_feed, http::feeds::change_feed,
     ),
     components(schemas(api::Problem, api::channel::ServerMessage, api::channel::PlayerMessage)),
     tags(
@@ -60,6 +60,9 @@ pub(crate) fn example(name: &str) -> serde_json::Value {
         "audience" => include_str!("../../tests/fixtures/wire/audience.json"),
         "admission" => include_str!("../../tests/fixtures/wire/admission.json"),
         "status" => include_str!("../../tests/fixtures/wire/status.json"),
+        "feed-created" => include_str!("../../tests/fixtures/wire/feed-created.json"),
+        "settings-update" => include_str!("../../tests/fixtures/wire/settings-update.json"),
+        "problem-bad-setting" => include_str!("../../tests/fixtures/wire/problem-bad-setting.json"),
         "timeline" => include_str!("../../tests/fixtures/wire/timeline.json"),
         "timeline-position" => include_str!("../../tests/fixtures/wire/timeline-position.json"),
         "problem-outside-window" => include_str!("../../tests/fixtures/wire/problem-outside-window.json"),

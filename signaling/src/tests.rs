@@ -66,6 +66,15 @@ impl Bench {
         (status, serde_json::from_slice(&body(response).await).unwrap())
     }
 
+    /// The same with a body that says that it is JSON.
+    async fn send(&self, method: &str, path: &str, body: &str) -> (StatusCode, Value) {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        (status, serde_json::from_slice(&self::body(response).await).unwrap())
+    }
+
     /// The state that the API gives, once it is `want`.
     async fn until_state(&self, id: &str, want: &str) {
         let looked = tokio::time::timeout(Duration::from_secs(5), async {
@@ -102,6 +111,65 @@ async fn feeds_come_and_go() {
     let _again = bench.publish("b");
     assert_ne!(bench.json("GET", "/v1/feeds/b").await.1["state"], "ended");
     assert_eq!(bench.json("GET", "/v1/feeds").await.1["feeds"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_feed_is_made_changed_and_ended_by_request() {
+    let bench = Bench::new(&Config { max_created_feeds: 2, ..Config::default() });
+    let request = Request::post("/v1/feeds").header("content-type", "application/json; charset=utf-8");
+    let request = request.body(Body::from(r#"{"id": "x", "settings": {"window": 600}}"#)).unwrap();
+    let made = bench.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(
+        (made.status().as_u16(), &made.headers()[header::LOCATION]),
+        (201, &"/v1/feeds/x".parse().unwrap())
+    );
+    let made: Value = serde_json::from_slice(&body(made).await).unwrap();
+    assert_eq!(bench.json("GET", "/v1/feeds/x").await.1, made);
+    assert_eq!((&made["state"], &made["kept"]), (&"offline".into(), &true.into()));
+    assert_eq!(
+        (&made["settings"]["window"], &made["settings"]["segmentTarget"]),
+        (&600.0.into(), &2.0.into())
+    );
+    let why = made["paths"]["realtime"]["reason"].as_str().unwrap();
+    assert!(why.contains("POST /whip/x"), "{why}");
+    assert_eq!(bench.json("GET", "/v1/feeds").await.1["feeds"][0]["id"], "x");
+
+    let body = r#"{"settings": {"window": 60, "partTarget": 0.5}}"#;
+    let (status, update) = bench.send("PATCH", "/v1/feeds/x", body).await;
+    assert_eq!(status, 200);
+    assert_eq!((&update["atOnce"][0], &update["nextPublisher"][0]), (&"window".into(), &"partTarget".into()));
+    assert_eq!(bench.json("GET", "/v1/feeds/x").await.1["settings"], update["settings"]);
+    let (_, again) = bench.send("PATCH", "/v1/feeds/x", body).await;
+    assert_eq!((&again["atOnce"], &again["nextPublisher"]), (&serde_json::json!([]), &serde_json::json!([])));
+
+    for (method, path, body, status, kind) in [
+        ("POST", "/v1/feeds", r#"{"id": "x"}"#, 409, "feed-exists"),
+        ("POST", "/v1/feeds", r#"{"id": "y", "settings": {"window": 1}}"#, 400, "bad-setting"),
+        ("POST", "/v1/feeds", r#"{"id": "y", "setting": {}}"#, 400, "bad-body"),
+        ("POST", "/v1/feeds", r#"{"id": ".y"}"#, 400, "bad-feed-id"),
+        ("PATCH", "/v1/feeds/x", r#"{"settings": {"windw": 1}}"#, 400, "unknown-setting"),
+        ("PATCH", "/v1/feeds/x", &" ".repeat(20_000), 413, "body-too-large"),
+        ("PATCH", "/v1/feeds/y", "{}", 404, "unknown-feed"),
+    ] {
+        let (found, problem) = bench.send(method, path, body).await;
+        assert_eq!(found, status, "{body:.80}: {problem}");
+        assert_eq!(problem["type"], format!("/problems/{kind}"), "{body:.80}");
+    }
+    let (status, problem) = bench.json("POST", "/v1/feeds").await;
+    assert_eq!((status.as_u16(), &problem["type"]), (415, &"/problems/wrong-content-type".into()));
+    assert_eq!(
+        bench.json("GET", "/v1/feeds/x").await.1["settings"],
+        update["settings"],
+        "nothing of it was taken"
+    );
+
+    assert_eq!(bench.send("POST", "/v1/feeds", r#"{"id": "y"}"#).await.0, 201);
+    let (status, problem) = bench.send("POST", "/v1/feeds", r#"{"id": "z"}"#).await;
+    assert_eq!((status.as_u16(), &problem["type"]), (503, &"/problems/too-many-feeds".into()));
+    assert_eq!(bench.ask("DELETE", "/v1/feeds/x").await.status(), 204);
+    assert_eq!(bench.send("PATCH", "/v1/feeds/x", "{}").await.0, 404, "it is over");
+    assert_eq!(bench.send("POST", "/v1/feeds", r#"{"id": "x"}"#).await.0, 201, "its name is free");
+    assert_ne!(bench.json("GET", "/v1/feeds/x").await.1["state"], "ended");
 }
 
 #[tokio::test]
@@ -302,8 +370,8 @@ async fn the_description_has_every_route_and_resolves() {
     let (status, document) = bench.json("GET", "/v1/openapi.json").await;
     assert_eq!(status, 200);
     for (path, methods) in [
-        ("/v1/feeds", &["get"][..]),
-        ("/v1/feeds/{id}", &["get", "delete"]),
+        ("/v1/feeds", &["get", "post"][..]),
+        ("/v1/feeds/{id}", &["get", "delete", "patch"]),
         ("/v1/feeds/{id}/timeline", &["get"]),
         ("/v1/time", &["get"]),
         ("/v1/openapi.json", &["get"]),

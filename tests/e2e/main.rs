@@ -13,6 +13,7 @@ mod codecs;
 mod delivery;
 mod dvr;
 mod epochs;
+mod feeds;
 mod gstreamer;
 mod identity;
 mod instruments;

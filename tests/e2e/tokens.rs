@@ -278,6 +278,29 @@ async fn a_feed_is_published_and_watched_with_tokens_over_both_paths() -> anyhow
 }
 
 #[tokio::test]
+async fn feeds_are_made_and_changed_by_who_administers_them() -> anyhow::Result<()> {
+    let server = start(&[]).await?;
+    let some = mint(&["--feed", "x-*", "--rights", "admin"])?;
+    let no = mint(&["--feed", "*", "--rights", "publish,watch", "--tier", "vip"])?;
+    let send = async |method: Method, path: &str, token: &str, body: &'static str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        http::request_with(method, &server.url(path), &headers, body).await
+    };
+    for (token, body, refused) in [(&no, r#"{"id": "x-1"}"#, "right"), (&some, r#"{"id": "y-1"}"#, "feed")] {
+        assert_eq!(kind(&send(Method::POST, "/v1/feeds", token, body).await?)?, refused, "{body}");
+    }
+    let made = send(Method::POST, "/v1/feeds", &some, r#"{"id": "x-1"}"#).await?.success()?;
+    assert_eq!((made.status, made.header("location")), (201, "/v1/feeds/x-1"));
+    let change = r#"{"settings": {"window": 60}}"#;
+    assert_eq!(kind(&send(Method::PATCH, "/v1/feeds/x-1", &no, change).await?)?, "right");
+    assert_eq!(kind(&send(Method::PATCH, "/v1/feeds/y-1", &some, change).await?)?, "feed");
+    let changed = send(Method::PATCH, "/v1/feeds/x-1", &some, change).await?.success()?.json()?;
+    assert_eq!(changed["atOnce"], serde_json::json!(["window"]));
+    server.check_unharmed().await
+}
+
+#[tokio::test]
 async fn a_right_that_ends_ends_both_paths() -> anyhow::Result<()> {
     let server = start(&[]).await?;
     let admin = mint(&["--feed", "*", "--rights", "admin"])?;

@@ -104,6 +104,14 @@ impl FeedPackager {
         feed
     }
 
+    /// So much is kept from now on. What was held in other instances stays as it is.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        if let Some(instance) = &mut self.instance {
+            instance.set_limits(&limits);
+        }
+    }
+
     /// The process stops, and another one may go on with the playlists: everything that is here is written, and nothing ends.
     pub fn hold(&mut self) {
         self.finish();

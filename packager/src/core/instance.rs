@@ -169,6 +169,11 @@ impl Instance {
         }
     }
 
+    /// Its playlists are as long as these limits say from now on.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.writers_mut().for_each(|writer| writer.set_limits(limits));
+    }
+
     fn writers_mut(&mut self) -> impl Iterator<Item = &mut Writer> {
         let video = self.video.iter_mut().chain(self.layers.iter_mut().flat_map(Layers::tracks_mut));
         video.map(VideoTrack::writer_mut).chain(self.audio.as_mut().map(AudioTrack::writer_mut))

@@ -221,6 +221,7 @@ pub(crate) mod tests {
         let feed = FeedPast {
             id: "demo".parse().unwrap(),
             settings: FeedSettings::default(),
+            is_kept: false,
             since: ProgramTime::default(),
             epoch: Epoch(3),
             tracks: Vec::new(),

@@ -250,6 +250,12 @@ impl Window {
         }
     }
 
+    /// Lists so many ticks from now on, and holds so many in memory. What is listed grows with what comes, and shrinks with the next
+    /// segment that ends.
+    pub fn set_length(&mut self, ticks: i64, held_ticks: i64) {
+        (self.limits.ticks, self.limits.held_ticks) = (ticks, held_ticks.max(self.limits.live_ticks));
+    }
+
     /// How much is kept.
     #[must_use]
     pub const fn limits(&self) -> WindowLimits {

@@ -225,3 +225,26 @@ fn a_playlist_goes_on_where_it_was() {
     assert_eq!(numbers(&again.removed()), [3], "still served");
     assert_eq!((again.bytes, again.away_bytes, again.held_ticks, again.ticks), (10, 50, 10, 60));
 }
+
+#[test]
+fn a_window_can_become_longer_and_shorter() {
+    let mut window = window(50, 1 << 20);
+    let mut number = 0;
+    let mut listed = |window: &mut Window, more: u64| {
+        for _ in 0..more {
+            window.begin(head(number, false));
+            window.push(part(10, b"0123456789"));
+            number += 1;
+        }
+        window.end();
+        window.listed().len()
+    };
+    assert_eq!(listed(&mut window, 20), 5);
+    window.set_length(100, 100);
+    assert_eq!(listed(&mut window, 3), 8, "it fills with what comes");
+    assert_eq!(listed(&mut window, 20), 10);
+    window.set_length(40, 40);
+    assert_eq!(listed(&mut window, 1), 4);
+    window.set_length(0, 0);
+    assert_eq!(listed(&mut window, 1), 3, "never less than players need");
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::core::cmaf::{Sample, fragment};
+use crate::core::feed::Limits;
 use crate::core::past::PastRendition;
 use crate::core::plan::SegmentPlan;
 use crate::core::window::{Init, Part, Segment, SegmentHead, Stay, Window, WindowLimits};
@@ -61,6 +62,11 @@ impl Writer {
     /// The store has its listed segments up to `number`.
     pub fn handle_stored(&mut self, number: u64) {
         self.window.handle_stored(number);
+    }
+
+    /// Its playlist is as long as these limits say from now on.
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.window.set_length(self.rate.ticks(limits.window), self.rate.ticks(limits.held));
     }
 
     /// The store is full.

@@ -15,6 +15,7 @@ fn feed(fmtp: &str) -> FeedInfo {
     FeedInfo {
         id: "demo".parse().unwrap(),
         settings: Arc::default(),
+        is_kept: false,
         state: FeedState::Live,
         epoch: Epoch(0),
         tracks: vec![

@@ -48,6 +48,21 @@ pub enum PublishError {
     Closed,
 }
 
+/// Why a feed was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// There is a feed of this id.
+    #[error("there is a feed of this id")]
+    Exists,
+    /// As many were made and not ended as may be.
+    #[error("as many feeds were made as may be")]
+    TooMany,
+    /// The process is about to end.
+    #[error("no feed is taken any more")]
+    Closed,
+}
+
 impl FeedBus {
     /// An empty bus, whose feeds are treated as `policy` says.
     #[must_use]
@@ -109,6 +124,72 @@ impl FeedBus {
             is_new && result.is_ok()
         });
         result
+    }
+
+    /// How a feed of this id is treated where nobody says something else.
+    #[must_use]
+    pub fn settings_of(&self, id: &FeedId) -> FeedSettings {
+        self.0.policy.of(id)
+    }
+
+    /// Makes a feed that waits for its first publisher, and stays until it is ended. There may be `most` of this kind.
+    ///
+    /// # Errors
+    /// Where there is a feed of this id, or there are too many.
+    pub fn create(&self, id: &FeedId, settings: FeedSettings, most: usize) -> Result<Feed, CreateError> {
+        let feed = Feed::with(FeedOwner::kept(id.clone(), settings, clock::utc()), self.0.limits);
+        let mut result = Ok(feed.clone());
+        self.0.feeds.send_if_modified(|feeds| {
+            let kept = || feeds.values().filter(|feed| feed.info().is_kept).count();
+            let error = if self.0.closed.load(Ordering::Acquire) {
+                Some(CreateError::Closed)
+            } else if feeds.contains_key(id) {
+                Some(CreateError::Exists)
+            } else if kept() >= most {
+                Some(CreateError::TooMany)
+            } else {
+                None
+            };
+            if let Some(error) = error {
+                result = Err(error);
+                return false;
+            }
+            Arc::make_mut(feeds).insert(id.clone(), feed);
+            true
+        });
+        result
+    }
+
+    /// Changes how a feed is treated: what was said before in, what is said now out. The lengths that segments and parts aim at
+    /// hold from the next publisher on, everything else at once; a feed whose publisher is away is given its new grace period from
+    /// now on. None when there is no such feed. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn update<E>(
+        &self,
+        id: &FeedId,
+        change: impl FnOnce(&FeedSettings) -> Result<FeedSettings, E>,
+    ) -> Option<Result<(), E>> {
+        let feed = self.feed(id)?;
+        let mut owner = feed.0.owner.lock();
+        let before = owner.info();
+        if before.state == FeedState::Ended {
+            return None;
+        }
+        let settings = match change(&before.settings) {
+            Ok(settings) => settings,
+            Err(error) => return Some(Err(error)),
+        };
+        let waits = feed.0.writer.load(Ordering::Acquire) == NOBODY;
+        let other_grace = settings.publisher_grace != before.settings.publisher_grace;
+        owner.set_settings(settings);
+        feed.0.info.send_replace(Arc::new(owner.info()));
+        drop(owner);
+        if waits && other_grace {
+            feed.wait_for_publisher(self);
+        }
+        Some(Ok(()))
     }
 
     /// Takes up a feed that a process before left: it waits for its publisher, as long as its grace period, before it ends. False
@@ -215,7 +296,6 @@ pub struct Feed(Arc<FeedInner>);
 
 struct FeedInner {
     id: FeedId,
-    grace: Duration,
     limits: RingLimits,
     info: watch::Sender<Arc<FeedInfo>>,
     /// Written by the one publisher; the lock is never contended but at the moment one epoch follows another.
@@ -268,7 +348,6 @@ impl Feed {
         let info = owner.info();
         Self(Arc::new(FeedInner {
             id: info.id.clone(),
-            grace: info.settings.publisher_grace,
             limits,
             info: watch::Sender::new(Arc::new(info)),
             owner: Mutex::new(owner),
@@ -408,15 +487,20 @@ impl Feed {
         writer
     }
 
-    /// Nobody publishes it: it ends when nobody has come within the grace period.
+    /// Nobody publishes it: it ends when nobody has come within the grace period, but for one that is kept.
     fn wait_for_publisher(&self, bus: &FeedBus) {
+        let info = self.info();
+        if info.is_kept {
+            return;
+        }
+        let grace = info.settings.publisher_grace;
         let epochs = self.0.epochs.load(Ordering::Acquire);
         let (left, bus) = (self.clone(), bus.clone());
         // Outside a runtime (a test that drops its publisher late) there is nobody to wait for: the feed ends at once.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 let timer = runtime.spawn(async move {
-                    tokio::time::sleep(left.0.grace).await;
+                    tokio::time::sleep(grace).await;
                     bus.end_if_still_offline(&left, epochs);
                 });
                 // One at a time, however often a publisher comes and goes.

@@ -17,7 +17,7 @@ pub enum FeedState {
     Starting,
     /// Media arrives.
     Live,
-    /// The publisher left; the feed waits for it (or another) to return.
+    /// The publisher left, or has never come; the feed waits for it (or another).
     Offline,
     /// Over. Its readers are told and the id is free.
     Ended,
@@ -28,8 +28,10 @@ pub enum FeedState {
 pub struct FeedInfo {
     /// Its id.
     pub id: FeedId,
-    /// How it is treated.
+    /// How it is treated. Some of it holds from the next publisher on ([`crate::feed::bus::FeedBus::update`]).
     pub settings: Arc<FeedSettings>,
+    /// It was made by request, and stays until it is ended by request, however long nobody publishes it.
+    pub is_kept: bool,
     /// Whether something arrives.
     pub state: FeedState,
     /// The current or last publisher's stay, or the latest part of it.

@@ -13,8 +13,11 @@ use crate::time::{ClockRate, ProgramTime};
 pub struct FeedPast {
     /// Its id.
     pub id: FeedId,
-    /// How it is treated. It keeps the settings that it began with.
+    /// How it is treated.
     pub settings: FeedSettings,
+    /// Whether it stays until it is ended by request.
+    #[serde(default)]
+    pub is_kept: bool,
     /// When it began.
     pub since: ProgramTime,
     /// Its newest epoch.
@@ -34,6 +37,7 @@ impl FeedPast {
         Some(Self {
             id: info.id.clone(),
             settings: (*info.settings).clone(),
+            is_kept: info.is_kept,
             since: info.since,
             epoch: info.epoch,
             tracks: info.tracks.clone(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{FeedId, has_form};
 
-/// How a feed is treated. Decided when the feed begins; it keeps it until it ends.
+/// How a feed is treated. Decided when the feed begins; a request may change it while it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeedSettings {

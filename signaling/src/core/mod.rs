@@ -4,6 +4,7 @@ pub mod admission;
 pub(crate) mod ended;
 pub mod policy;
 pub(crate) mod roster;
+pub(crate) mod settings;
 pub(crate) mod timeline;
 pub(crate) mod view;
 pub(crate) mod viewers;

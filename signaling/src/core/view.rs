@@ -24,6 +24,7 @@ pub(crate) fn feed(now: ProgramTime, info: &FeedInfo, reports: &Reports<'_>) -> 
     api::Feed {
         id: info.id.to_string(),
         settings: info.settings.as_ref().into(),
+        kept: info.is_kept,
         state: info.state.into(),
         since: info.since.rfc3339(),
         epoch: info.epoch.0,
@@ -156,7 +157,7 @@ fn realtime(info: &FeedInfo, report: Option<&SfuFeedStatus>) -> api::RealtimePat
     let reason = report
         .and_then(|sfu| sfu.refused.clone())
         .or_else(|| info.b_frames.then(|| warnings::B_FRAMES.to_owned()))
-        .or_else(|| not_live(info.state));
+        .or_else(|| not_live(info));
     let report = report.cloned().unwrap_or_default();
     api::RealtimePath {
         available: reason.is_none(),
@@ -174,7 +175,7 @@ fn hls(info: &FeedInfo, report: Option<&PackagerFeedStatus>) -> api::HlsPath {
         if playable {
             None
         } else {
-            not_live(info.state).or_else(|| {
+            not_live(info).or_else(|| {
                 Some("The first parts are being written; it can be played in a moment.".to_owned())
             })
         }
@@ -197,11 +198,15 @@ fn to_millis(seconds: f64) -> f64 {
     (seconds * 1_000.0).round() / 1_000.0
 }
 
-/// Why a feed in this state has nothing live to show; none when it has.
-fn not_live(state: FeedState) -> Option<String> {
-    let text = match state {
+/// Why a feed has nothing live to show; none when it has.
+fn not_live(info: &FeedInfo) -> Option<String> {
+    let text = match info.state {
         FeedState::Live => return None,
         FeedState::Starting => "The publisher is connected but has sent no media yet.",
+        FeedState::Offline if info.tracks.is_empty() => {
+            let id = &info.id;
+            return Some(format!("Nobody has published the feed yet: it waits for POST /whip/{id}."));
+        }
         FeedState::Offline => "The publisher left; the feed waits for it to return.",
         FeedState::Ended => "The feed has ended.",
     };

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use bicast_shared::feed::info::{Cadence, CadenceRule, PublisherInfo, TrackMap};
+use bicast_shared::feed::owner::FeedOwner;
+use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{Epoch, RenditionId, SegmentNumber, TrackId};
 use bicast_shared::media::Codec;
 use bicast_shared::problem::Problem;
@@ -27,6 +29,7 @@ pub(crate) fn live_feed() -> FeedInfo {
     FeedInfo {
         id: "demo".parse().unwrap(),
         settings: Arc::default(),
+        is_kept: false,
         state: FeedState::Live,
         epoch: Epoch(0),
         tracks: vec![video, audio],
@@ -164,6 +167,17 @@ fn the_wire_is_what_the_players_tests_read() {
     };
     assert_wire(&expect_file!["../../../tests/fixtures/wire/feeds.json"], &feeds);
     assert_wire(&expect_file!["../../../tests/fixtures/wire/feed-live.json"], &view(&live_feed()));
+    let settings = |json: &str| {
+        crate::core::settings::apply(&FeedSettings::default(), &serde_json::from_str(json).unwrap())
+    };
+    let created = FeedOwner::kept("studio".parse().unwrap(), settings(r#"{"window": 600}"#).unwrap(), BEGAN);
+    let created = feed(NOW, &created.info(), &Reports { sfu: None, packager: None });
+    assert_wire(&expect_file!["../../../tests/fixtures/wire/feed-created.json"], &created);
+    let changed = settings(r#"{"window": 600, "segmentTarget": 4}"#).unwrap();
+    let update = crate::core::settings::update(&FeedSettings::default(), &changed);
+    assert_wire(&expect_file!["../../../tests/fixtures/wire/settings-update.json"], &update);
+    let problem = settings(r#"{"window": 5}"#).unwrap_err();
+    assert_wire(&expect_file!["../../../tests/fixtures/wire/problem-bad-setting.json"], &problem);
     assert_wire(&expect_file!["../../../tests/fixtures/wire/problem.json"], &Problem::unknown_feed("nosuch"));
     assert_wire(&expect_file!["../../../tests/fixtures/wire/time.json"], &crate::http::time_at(NOW));
 }

@@ -257,3 +257,58 @@ async fn a_feed_of_another_process_waits_for_its_publisher_and_ends_when_none_co
     tokio::time::sleep(Duration::from_secs(31)).await;
     assert!(bus.feed(&id()).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_is_made_stays_until_it_is_ended() {
+    let bus = bus(Duration::from_secs(5), 100);
+    let settings = FeedSettings { window: Duration::from_secs(60), ..bus.settings_of(&id()) };
+    let feed = bus.create(&id(), settings.clone(), 2).unwrap();
+    let info = feed.info();
+    assert_eq!((info.state, info.is_kept, &*info.settings), (FeedState::Offline, true, &settings));
+    assert_eq!(bus.create(&id(), settings.clone(), 2).err(), Some(CreateError::Exists));
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    for epoch in 0..2 {
+        let mut published = bus.publish(&id(), tracks(), publisher()).unwrap();
+        assert!(published.feed().is_same(&feed), "not another one");
+        send(&mut published, 0, &[0x65]);
+        assert_eq!((feed.info().state, feed.info().epoch), (FeedState::Live, Epoch(epoch)));
+        drop(published);
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        assert_eq!(feed.info().state, FeedState::Offline);
+    }
+    let other = |name: &str| bus.create(&name.parse().unwrap(), settings.clone(), 2).err();
+    let _published = bus.publish(&"published".parse().unwrap(), tracks(), publisher()).unwrap();
+    assert_eq!(other("second"), None, "what is published by itself does not count");
+    assert_eq!(other("third"), Some(CreateError::TooMany));
+    assert!(bus.end(&id()));
+    assert_eq!(other("third"), None);
+    bus.close();
+    assert_eq!(other("fourth"), Some(CreateError::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_are_changed_while_a_feed_is_there() {
+    let bus = bus(Duration::from_secs(5), 100);
+    let grace = |seconds| {
+        move |settings: &FeedSettings| {
+            let publisher_grace = Duration::from_secs(seconds);
+            Ok::<_, ()>(FeedSettings { publisher_grace, ..settings.clone() })
+        }
+    };
+    assert!(bus.update(&id(), grace(60)).is_none());
+    let published = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = published.feed().clone();
+    assert_eq!(bus.update(&id(), |_| Err("no")), Some(Err("no")));
+    assert_eq!(feed.info().settings.publisher_grace, Duration::from_secs(5));
+    assert_eq!(bus.update(&id(), grace(60)), Some(Ok(())));
+    drop(published);
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(feed.info().state, FeedState::Offline);
+    // While it waits: all of the new one from now on, longer or shorter.
+    assert_eq!(bus.update(&id(), grace(30)), Some(Ok(())));
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(feed.info().state, FeedState::Offline);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(feed.info().state, FeedState::Ended);
+    assert!(bus.update(&id(), grace(60)).is_none());
+}

@@ -33,10 +33,19 @@ const REMEMBERED: usize = 8;
 
 impl Cuts {
     pub(super) fn new(settings: &FeedSettings) -> Self {
-        let target = settings.segment_target;
-        let first_target = target.min(settings.part_target * 3);
+        let (target, first_target) = Self::targets(settings);
         let (next, first, recent) = (SegmentNumber(0), SegmentNumber(0), VecDeque::new());
         Self { target, first_target, next, first, recent, at_once: true, by_sound: false }
+    }
+
+    fn targets(settings: &FeedSettings) -> (Duration, Duration) {
+        let target = settings.segment_target;
+        (target, target.min(settings.part_target * 3))
+    }
+
+    /// Segments of the epoch that begins aim at other lengths.
+    pub(super) fn set_targets(&mut self, settings: &FeedSettings) {
+        (self.target, self.first_target) = Self::targets(settings);
     }
 
     /// The next segment has this number: those before it were another process's.

@@ -114,6 +114,7 @@ impl FeedOwner {
         let info = FeedInfo {
             id,
             settings: settings.clone(),
+            is_kept: false,
             state: FeedState::Starting,
             epoch: Epoch(0),
             tracks: Vec::new(),
@@ -151,6 +152,15 @@ impl FeedOwner {
         }
     }
 
+    /// The owner of a feed that waits for its first publisher, and stays until it is ended.
+    #[must_use]
+    pub fn kept(id: FeedId, settings: FeedSettings, utc: ProgramTime) -> Self {
+        let mut owner = Self::new(id, settings, utc);
+        owner.info.is_kept = true;
+        owner.info.state = FeedState::Offline;
+        owner
+    }
+
     /// The owner of a feed that a process before left, and whose publisher is away.
     #[must_use]
     pub fn resume(resumed: Resumption) -> Self {
@@ -159,6 +169,7 @@ impl FeedOwner {
         owner.relation = Relation::resume(&past.map);
         owner.cuts.resume(resumed.next_segment);
         owner.info = FeedInfo {
+            is_kept: past.is_kept,
             state: FeedState::Offline,
             epoch: past.epoch,
             tracks: past.tracks.clone(),
@@ -187,6 +198,24 @@ impl FeedOwner {
         self.info.tracks.iter().flat_map(TrackInfo::streams).collect()
     }
 
+    /// The feed is treated in another way: at once, but for the lengths that segments and parts aim at. These hold from the next
+    /// publisher on, because they stand in the headers of playlists that are live (RFC 8216bis, 6.2.1).
+    pub fn set_settings(&mut self, settings: FeedSettings) {
+        self.info.settings = Arc::new(settings);
+        self.changed = true;
+    }
+
+    /// What was set since the publisher before holds for this one.
+    fn take_settings(&mut self) {
+        let before = std::mem::replace(&mut self.settings, self.info.settings.clone());
+        let lengths = |settings: &FeedSettings| (settings.segment_target, settings.part_target);
+        if lengths(&before) != lengths(&self.settings) {
+            // With other numbers, playlists begin anew.
+            self.info.cadence = Cadence::default();
+            self.cuts.set_targets(&self.settings);
+        }
+    }
+
     /// A publisher has come with these tracks. The feed's first publisher begins epoch 0. An ended feed stays ended.
     pub fn begin_epoch(&mut self, now: Instant, tracks: Vec<TrackInfo>, publisher: PublisherInfo) {
         if self.is_ended() {
@@ -212,6 +241,7 @@ impl FeedOwner {
         self.info.tracks = tracks;
         self.info.publisher = Some(publisher);
         self.drive = Drive::default();
+        self.take_settings();
         self.begin_layers();
         self.reset_epoch();
         self.begin_cadence();

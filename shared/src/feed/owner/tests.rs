@@ -698,3 +698,45 @@ fn a_feed_goes_on_in_another_process() {
         publisher.assert_identity(0);
     }
 }
+
+#[test]
+fn other_lengths_hold_from_the_next_publisher_on_in_playlists_of_their_own() {
+    let mut publisher = Publisher::new();
+    publisher.run(9);
+    let numbers = |publisher: &Publisher| {
+        let cadence = publisher.owner.info().cadence;
+        (cadence.rule, cadence.target_duration, cadence.frames_per_part)
+    };
+    assert_eq!(numbers(&publisher), (CadenceRule::OnRequest, 3, 6));
+    let lengths = FeedSettings {
+        segment_target: Duration::from_secs(4),
+        part_target: Duration::from_millis(500),
+        ..FeedSettings::default()
+    };
+    publisher.owner.set_settings(lengths.clone());
+    assert!(publisher.owner.take_changed());
+    assert_eq!(*publisher.owner.info().settings, lengths);
+    let before = publisher.cuts().len();
+    publisher.run(9);
+    assert_eq!(numbers(&publisher), (CadenceRule::OnRequest, 3, 6), "not while this one is there");
+    let steps = |cuts: &[(u64, MediaTime)]| -> Vec<i64> {
+        cuts.windows(2).map(|pair| (pair[1].1 - pair[0].1 + 45_000) / 90_000).collect()
+    };
+    assert!(steps(&publisher.cuts()[before..]).iter().all(|seconds| *seconds == 2));
+
+    publisher.owner.end_epoch(publisher.now());
+    publisher.wait(Duration::from_secs(1));
+    publisher.join();
+    assert_eq!(numbers(&publisher).0, CadenceRule::Undecided, "playlists begin anew");
+    let before = publisher.cuts().len();
+    publisher.run(20);
+    assert_eq!(numbers(&publisher), (CadenceRule::OnRequest, 6, 15));
+    let steps = steps(&publisher.cuts()[before..]);
+    assert!(steps.len() >= 4 && steps[1..].iter().all(|seconds| *seconds == 4), "{steps:?}");
+    publisher.assert_identity(0);
+    // And with the same ones they go on.
+    publisher.owner.end_epoch(publisher.now());
+    publisher.wait(Duration::from_secs(1));
+    publisher.join();
+    assert_eq!(numbers(&publisher), (CadenceRule::OnRequest, 6, 15));
+}

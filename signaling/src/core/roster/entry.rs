@@ -242,9 +242,6 @@ impl Entry {
     /// Whether it has a session that it should have closed by now.
     pub(super) fn overstays(&self, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.told.at.now);
-        self.has_session()
-            && self.told.path == Path::Hls
-            && since > OVERSTAYS
-            && !self.wants_probe()
+        self.has_session() && self.told.path == Path::Hls && since > OVERSTAYS && !self.wants_probe()
     }
 }

@@ -63,7 +63,7 @@ function sinceWords(feed: Feed, since: string): string {
     case "starting":
       return `Publisher connected${by}, waiting for the first frame`;
     case "offline":
-      return "The publisher left and may return";
+      return feed.tracks.length > 0 ? "The publisher left and may return" : "Nobody has published it yet";
     case "ended":
       return "Over";
   }

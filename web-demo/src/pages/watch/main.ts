@@ -154,7 +154,9 @@ function leadOf(feed: Feed): string {
     case "starting":
       return "The publisher is connected; its first frame is awaited.";
     case "offline":
-      return "The publisher left. When it returns, the picture goes on here by itself.";
+      return feed.tracks.length > 0
+        ? "The publisher left. When it returns, the picture goes on here by itself."
+        : "Nobody has published this feed yet. When somebody does, the picture comes by itself.";
     case "ended":
       return "This feed is over.";
   }
