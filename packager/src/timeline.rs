@@ -1,11 +1,10 @@
 //! Answers where moments of a feed lie: from the snapshots, and for what has left the memory from the store.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
-use bicast_shared::status::timeline::{Asked, Located, Outline, OutsideWindow, TimelineSource};
+use bicast_shared::status::timeline::{Answer, Asked, Located, Outline, OutsideWindow, TimelineSource};
 
 use crate::core::cmaf::probe;
 use crate::core::timeline::{Lookup, Search, Timeline};
@@ -24,15 +23,11 @@ impl TimelineSource for Positions {
         Some(timeline(&published)?.outline())
     }
 
-    fn locate(
-        &self,
-        feed: &FeedId,
-        asked: Asked,
-    ) -> Pin<Box<dyn Future<Output = Option<Result<Located, OutsideWindow>>> + Send>> {
+    fn locate(&self, feed: &FeedId, asked: Asked) -> Answer {
         let (store, feed) = (self.0.clone(), feed.clone());
         Box::pin(async move {
             let entry = store.feed(&feed)?;
-            Some(locate(&store, &entry, &feed, asked).await?)
+            locate(&store, &entry, &feed, asked).await
         })
     }
 }

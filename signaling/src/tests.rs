@@ -15,7 +15,7 @@ use bicast_shared::feed::ring::RingLimits;
 use bicast_shared::feed::settings::FeedSettings;
 use bicast_shared::id::{FeedId, TrackId};
 use bicast_shared::media::{Codec, TrackInfo};
-use bicast_shared::status::timeline::{Asked, Located, Outline, OutsideWindow, TimelineSource};
+use bicast_shared::status::timeline::{Answer, Asked, Outline, OutsideWindow, TimelineSource};
 use bicast_shared::status::{
     PackagerFeedStatus, PackagerStatus, SfuFeedStatus, SfuStatus, ViewerSource, ViewerStatus,
 };
@@ -218,11 +218,7 @@ impl TimelineSource for Clockwork {
         (feed.as_str() == "x").then(crate::core::timeline::tests::outline)
     }
 
-    fn locate(
-        &self,
-        feed: &FeedId,
-        asked: Asked,
-    ) -> Pin<Box<dyn Future<Output = Option<Result<Located, OutsideWindow>>> + Send>> {
+    fn locate(&self, feed: &FeedId, asked: Asked) -> Answer {
         let answer = self.outline(feed).map(|outline| {
             let outside = OutsideWindow { window: outline.window, is_ahead: true };
             let is_known = asked == Asked::Rtp(5);

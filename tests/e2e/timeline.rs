@@ -32,7 +32,7 @@ async fn of_picture(server: &Server, query: &str) -> anyhow::Result<(Value, Valu
 }
 
 fn number(value: &Value) -> i64 {
-    value.as_i64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_i64().expect("a whole number")
 }
 
 /// A file, or the bytes of it that a `byteRange` names.

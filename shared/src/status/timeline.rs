@@ -11,12 +11,11 @@ pub trait TimelineSource: Send + Sync {
     fn outline(&self, feed: &FeedId) -> Option<Outline>;
 
     /// Where a moment lies. None where HLS has nothing of the feed.
-    fn locate(
-        &self,
-        feed: &FeedId,
-        asked: Asked,
-    ) -> Pin<Box<dyn Future<Output = Option<Result<Located, OutsideWindow>>> + Send>>;
+    fn locate(&self, feed: &FeedId, asked: Asked) -> Answer;
 }
+
+/// Where a moment lies, once it is known: the store may have to be asked.
+pub type Answer = Pin<Box<dyn Future<Output = Option<Result<Located, OutsideWindow>>> + Send>>;
 
 /// How a moment is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,7 @@ const SHOWN: usize = 64;
 ///
 /// # Errors
 /// The parameter that is wrong, and how it should be.
-pub(crate) fn asked(query: &[(String, String)]) -> Result<Option<(Asked, &str)>, Problem> {
+pub(crate) fn asked(query: &[(String, String)]) -> Result<Option<(Asked, &str)>, Box<Problem>> {
     if let Some((name, _)) = query.iter().find(|(name, _)| !NAMES.contains(&name.as_str())) {
         return Err(bad(name, "There is no such parameter.".into(), &choose()));
     }
@@ -48,7 +48,7 @@ pub(crate) fn asked(query: &[(String, String)]) -> Result<Option<(Asked, &str)>,
 }
 
 /// RFC 3339, or milliseconds since 1970 with fractions.
-fn program_time(value: &str) -> Result<ProgramTime, Problem> {
+fn program_time(value: &str) -> Result<ProgramTime, Box<Problem>> {
     const FORM: &str = "Send milliseconds since 1970 (programTime=1795411752840.123) or RFC 3339 \
         (programTime=2026-11-23T05:09:12.840Z); a + is written %2B.";
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -66,7 +66,7 @@ fn program_time(value: &str) -> Result<ProgramTime, Problem> {
     }
     value.parse().map_err(|error| {
         let problem = unreadable("programTime", value, FORM);
-        Problem { detail: format!("{} Read as a date, {error}.", problem.detail), ..problem }
+        Box::new(Problem { detail: format!("{} Read as a date, {error}.", problem.detail), ..*problem })
     })
 }
 
@@ -74,14 +74,15 @@ fn choose() -> String {
     format!("Send none, or one of {}.", NAMES.join(", "))
 }
 
-fn unreadable(name: &str, value: &str, form: &str) -> Problem {
+fn unreadable(name: &str, value: &str, form: &str) -> Box<Problem> {
     let shown: String = value.chars().take(SHOWN).collect();
     bad(name, format!("{shown:?} cannot be read as {name}."), form)
 }
 
-fn bad(name: &str, detail: String, hint: &str) -> Problem {
+fn bad(name: &str, detail: String, hint: &str) -> Box<Problem> {
     let name: String = name.chars().take(SHOWN).collect();
-    Problem::new(400, "bad-position", "Bad position", detail).hint(hint).with("parameter", name)
+    let problem = Problem::new(400, "bad-position", "Bad position", detail);
+    Box::new(problem.hint(hint).with("parameter", name))
 }
 
 /// 404: the moment that was asked for by `name` is not in the window.
@@ -109,13 +110,13 @@ pub(crate) fn outside(feed: &str, name: &str, outside: Option<OutsideWindow>) ->
 }
 
 /// The answer.
-pub(crate) fn view(feed: api::Feed, outline: Option<Outline>, located: Option<Located>) -> FeedTimeline {
-    let stays = outline.iter().flat_map(|outline| &outline.stays);
+pub(crate) fn view(feed: api::Feed, outline: Option<&Outline>, located: Option<Located>) -> FeedTimeline {
+    let stays = outline.into_iter().flat_map(|outline| &outline.stays);
     FeedTimeline {
         feed: feed.id,
         state: feed.state,
         mapping: feed.timeline,
-        window: outline.as_ref().map(|outline| view_window(&outline.window)),
+        window: outline.map(|outline| view_window(&outline.window)),
         live_edges: LiveEdges { realtime: feed.paths.realtime.live_edge, hls: feed.paths.hls.live_edge },
         epochs: stays.map(view_stay).collect(),
         position: located.map(view_position),

@@ -76,9 +76,9 @@ fn assert_wire(file: &ExpectFile, value: &impl serde::Serialize) {
 
 #[test]
 fn the_wire_is_what_the_players_tests_read() {
-    let said = view(views::live(), Some(outline()), None);
+    let said = view(views::live(), Some(&outline()), None);
     assert_wire(&expect_file!["../../../tests/fixtures/wire/timeline.json"], &said);
-    let with_position = view(views::live(), Some(outline()), Some(located()));
+    let with_position = view(views::live(), Some(&outline()), Some(located()));
     assert_wire(&expect_file!["../../../tests/fixtures/wire/timeline-position.json"], &with_position);
     let text = serde_json::to_string(&with_position).unwrap();
     assert_eq!(serde_json::from_str::<FeedTimeline>(&text).unwrap(), with_position);
@@ -87,7 +87,7 @@ fn the_wire_is_what_the_players_tests_read() {
     assert_wire(&expect_file!["../../../tests/fixtures/wire/problem-outside-window.json"], &problem);
 }
 
-fn ask(query: &[(&str, &str)]) -> Result<Option<Asked>, Problem> {
+fn ask(query: &[(&str, &str)]) -> Result<Option<Asked>, Box<Problem>> {
     let query: Vec<(String, String)> =
         query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     asked(&query).map(|asked| asked.map(|(asked, _)| asked))

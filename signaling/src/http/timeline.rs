@@ -55,7 +55,7 @@ pub(crate) async fn show_timeline(
     };
     let asked = match asked(&query) {
         Ok(asked) => asked,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return (*problem).into_response(),
     };
     let Some(feed) = shared.directory.feed(&id) else {
         return Problem::unknown_feed(id.as_str()).into_response();
@@ -71,5 +71,5 @@ pub(crate) async fn show_timeline(
         (Some((_, name)), None) => return outside(id.as_str(), name, None).into_response(),
     };
     let outline = shared.timeline.as_ref().and_then(|source| source.outline(&id));
-    fresh(Json(view(feed, outline, located)))
+    fresh(Json(view(feed, outline.as_ref(), located)))
 }
