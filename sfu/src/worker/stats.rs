@@ -85,7 +85,7 @@ impl Worker {
                 Some(_) => ViewerState::Live,
             };
             ViewerStatus {
-                id: public_name(&viewer.id),
+                id: viewer.name.clone(),
                 viewer: viewer.label.clone(),
                 state,
                 seconds: now.saturating_duration_since(viewer.started).as_secs_f64(),

@@ -13,7 +13,7 @@ use super::batch::Sent;
 use super::connection::Connection;
 use super::path::Path;
 use super::seat::Seat;
-use super::stats::Counters;
+use super::stats::{Counters, public_name};
 use super::track::{Place, ViewerTrack};
 use crate::core::answer::AgreedTrack;
 use crate::core::bucket::{Allowance, TokenBucket};
@@ -34,6 +34,8 @@ const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// A viewer.
 pub(crate) struct Viewer {
     pub(crate) id: String,
+    /// Its name for people.
+    pub(super) name: String,
     /// The name that it came under.
     pub(crate) label: Option<Arc<str>>,
     pub(crate) feed: FeedId,
@@ -124,6 +126,7 @@ impl Viewer {
         now: Instant,
     ) -> Self {
         Self {
+            name: public_name(&id),
             id,
             label: None,
             feed,

@@ -13,8 +13,8 @@ use super::{Desk, Inner, moment};
 use crate::admission::{Cost, Usage};
 use crate::api::audience::Used;
 
-/// How often decisions are made: what the bar of two seconds leaves beside the policy's own 1.8.
-const TICK: Duration = Duration::from_millis(200);
+/// How often sessions are looked at and decisions made: with the policy's 1.8 s for ICE, who cannot connect is told within two seconds.
+const TICK: Duration = Duration::from_millis(100);
 /// How often it is measured what all sessions use together.
 const MEASURE: Duration = Duration::from_secs(1);
 

@@ -2,6 +2,7 @@
 
 import dgram from 'node:dgram';
 import { createServer, request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 
 /** Reproducible chance (mulberry32). */
 function chance(seed) {
@@ -82,18 +83,35 @@ export async function relay(whep, network, seed = 1) {
   });
   const http = createServer(async (request, response) => {
     const cors = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*', 'Access-Control-Expose-Headers': '*' };
-    const offer = request.method === 'POST' && ['/', new URL(whep).pathname].includes(request.url);
-    if (!offer && request.url !== '/') return pass(request, response, whep);
+    // A viewer that has joined says who it is in the query.
+    const [asked, query] = request.url.split('?');
+    const offer = request.method === 'POST' && ['/', new URL(whep).pathname].includes(asked);
+    if (!offer && asked !== '/') return pass(request, response, whep);
     if (request.method !== 'POST') return response.writeHead(request.method === 'OPTIONS' ? 204 : 405, cors).end();
     let body = '';
     for await (const text of request) body += text;
-    const answered = await fetch(whep, { method: 'POST', headers: { 'Content-Type': 'application/sdp' }, body });
+    const answered = await fetch(query ? `${whep}?${query}` : whep, { method: 'POST', headers: { 'Content-Type': 'application/sdp' }, body });
     let text = await answered.text();
     if (answered.status === 201) ({ target, answer: text } = through(text, front.address().port));
     const location = answered.headers.get('Location');
     const headers = { ...cors, 'Content-Type': answered.headers.get('Content-Type') };
     if (location) headers.Location = new URL(location, whep).href;
     return response.writeHead(answered.status, headers).end(text);
+  });
+  // WebSockets: what goes over them is none of our business.
+  const channels = new Set();
+  http.on('upgrade', (request, socket, head) => {
+    const { hostname, port } = new URL(whep);
+    const onward = connect(port, hostname, () => {
+      const headers = request.rawHeaders.map((text, n) => (n % 2 ? `${text}\r\n` : `${text}: `)).join('');
+      onward.write(`${request.method} ${request.url} HTTP/1.1\r\n${headers}\r\n`);
+      onward.write(head);
+      onward.pipe(socket).pipe(onward);
+    });
+    for (const [one, other] of [[socket, onward], [onward, socket]]) {
+      channels.add(one);
+      one.on('error', () => other.destroy()).on('close', () => channels.delete(one) && other.destroy());
+    }
   });
   await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
   return {
@@ -103,6 +121,7 @@ export async function relay(whep, network, seed = 1) {
       for (const timer of timers) clearTimeout(timer);
       front.close();
       back.close();
+      for (const channel of channels) channel.destroy();
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));
     },

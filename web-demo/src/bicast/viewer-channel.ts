@@ -100,20 +100,27 @@ export class ViewerChannel extends Emitter<Events> implements PathOrders {
   start(): void {
     if (this.#state !== "idle") return;
     this.#backoff.reset();
+    globalThis.addEventListener?.("pagehide", this.#onPageHide);
     void this.#join();
   }
 
   /** Leaves. */
   stop(): void {
-    const id = this.#viewer?.id;
+    globalThis.removeEventListener?.("pagehide", this.#onPageHide);
+    this.#leave();
     this.#drop();
     this.#joined = null;
     this.#viewer = null;
     this.#decision = null;
     this.#setState("idle");
-    // The service forgets who says nothing; this only spares it the wait.
-    if (id) void this.api.leave(this.feed, id).catch(() => {});
   }
+
+  /** The service forgets who says nothing; this spares it the wait. A page that is shown again joins anew. */
+  #leave(): void {
+    if (this.#viewer) void this.api.leave(this.feed, this.#viewer.id).catch(() => {});
+  }
+
+  readonly #onPageHide = () => this.#leave();
 
   /** Tells how it goes. Nothing happens while the channel is not open: an old report is worth nothing. */
   report(report: Report): void {

@@ -190,7 +190,7 @@ impl Entry {
     pub(super) fn see(&mut self, now: Instant, status: Option<&ViewerStatus>, lowest_bps: Option<f64>) {
         let had = self.seen.is_some();
         let view = match status {
-            Some(status) => Seen::view(&mut self.seen, status, lowest_bps),
+            Some(status) => Seen::view(&mut self.seen, now, status, lowest_bps),
             None => {
                 self.seen = None;
                 if !had {

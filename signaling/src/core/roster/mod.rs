@@ -461,7 +461,7 @@ impl Roster {
         (values, self.refused_messages)
     }
 
-    /// Decides for everybody. To be called five times a second.
+    /// Decides for everybody. To be called some times a second.
     pub(crate) fn tick(&mut self, at: Moment) {
         while let Some(event) = self.ledger.poll(at.now) {
             // What is offered is taken up below, what has expired is asked for anew.

@@ -1,6 +1,7 @@
 //! What the SFU says of a viewer's session, as the policy takes it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use bicast_shared::status::{ViewerState, ViewerStatus};
 
@@ -16,21 +17,42 @@ pub(super) struct Seen {
     session: String,
     /// Receiver reports that have been told.
     reports: u64,
+    /// When it was counted last what was asked for again, and the counts: packets sent, packets asked for.
+    counted: (Instant, u64, u64),
 }
+
+/// What was asked for again is counted for this long, as receiver reports count.
+const COUNTED: Duration = Duration::from_secs(1);
+/// Of fewer packets a share says nothing.
+const ENOUGH: u64 = 30;
 
 impl Seen {
     /// What is new about a session. What its last report said is told once: the policy counts how often it hears of something.
+    ///
+    /// Where much is lost, so are the reports. What the viewer asks for again tells of the same, and most of it comes through.
     pub(super) fn view(
         seen: &mut Option<Self>,
+        now: Instant,
         status: &ViewerStatus,
         lowest_bps: Option<f64>,
     ) -> ServerView {
-        let before = seen.as_ref().filter(|seen| seen.session == status.id).map_or(0, |seen| seen.reports);
-        let is_new = status.reports > before;
-        *seen = Some(Self { session: status.id.clone(), reports: status.reports });
+        let before = seen.take().filter(|seen| seen.session == status.id);
+        let is_new = status.reports > before.as_ref().map_or(0, |seen| seen.reports);
+        let begins = (now, status.packets, status.nacks);
+        let counted = before.map_or(begins, |seen| seen.counted);
+        let (sent, asked) =
+            (status.packets.saturating_sub(counted.1), status.nacks.saturating_sub(counted.2));
+        let due = now.saturating_duration_since(counted.0) >= COUNTED;
+        let asked_for = (due && sent >= ENOUGH && asked > 0).then(|| lost(asked, sent));
+        let counted = if due { begins } else { counted };
+        *seen = Some(Self { session: status.id.clone(), reports: status.reports, counted });
+        let reported = is_new.then_some(status.loss_ratio);
         ServerView {
             ice: Some(ice(status)),
-            loss_ratio: is_new.then_some(status.loss_ratio),
+            loss_ratio: match (reported, asked_for) {
+                (Some(reported), Some(asked_for)) => Some(reported.max(asked_for)),
+                (reported, asked_for) => reported.or(asked_for),
+            },
             jitter_ms: is_new.then_some(status.jitter_ms),
             round_trip_ms: status.round_trip_ms.filter(|_| is_new),
             lowest_layer_bps: lowest_bps,
@@ -42,6 +64,14 @@ impl Seen {
     pub(super) fn closed() -> ServerView {
         ServerView { ice: Some(IceState::Closed), ..ServerView::default() }
     }
+}
+
+/// The share of packets lost, by how many were asked for again. Each is asked for until it is there, which takes 1 / (1 - p)^2 times where
+/// p is lost each way: r = p / (1 - p)^2, solved for p.
+fn lost(asked: u64, sent: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "packets of a second")]
+    let ratio = asked as f64 / sent as f64;
+    ((2.0 * ratio + 1.0) - (4.0 * ratio + 1.0).sqrt()) / (2.0 * ratio)
 }
 
 fn ice(status: &ViewerStatus) -> IceState {
@@ -75,4 +105,47 @@ fn millis(status: &ViewerStatus) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time since a start")]
     let millis = (status.seconds.max(0.0) * 1_000.0) as u64;
     millis
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::viewers::tests::status;
+
+    #[test]
+    fn what_is_asked_for_again_tells_of_losses_that_no_report_tells_of() {
+        let start = bicast_shared::clock::now();
+        let mut seen = None;
+        let mut look = |millis: u64, packets: u64, nacks: u64, reports: u64| {
+            let status = ViewerStatus { packets, nacks, reports, loss_ratio: 0.0, ..status("a") };
+            Seen::view(&mut seen, start + Duration::from_millis(millis), &status, None).loss_ratio
+        };
+        assert_eq!(look(0, 1_000, 50, 9), Some(0.0), "what came before is nobody's second");
+        assert_eq!(look(500, 1_150, 140, 9), None, "not a second yet");
+        // 30 % lost each way: each is asked for 1 / 0.49 times.
+        let asked = 50 + 300 * 30 / 49;
+        assert!((look(1_000, 1_300, asked, 9).unwrap() - 0.3).abs() < 0.01);
+        assert_eq!(look(2_000, 1_600, asked, 9), None, "nothing is asked for: nothing is known");
+        assert_eq!(look(3_000, 1_900, asked, 10), Some(0.0), "a report that tells of nothing lost");
+        assert_eq!(look(4_000, 1_910, asked + 9, 10), None, "of too few");
+        assert!(look(5_000, 2_210, asked + 30, 11).unwrap() < 0.1);
+    }
+
+    #[test]
+    fn of_two_sessions_the_connected_one_counts_and_then_the_newer() {
+        let named = |id: &str, state, seconds| ViewerStatus {
+            viewer: Some("anna".into()),
+            state,
+            seconds,
+            ..status(id)
+        };
+        let all = [
+            named("old", ViewerState::Live, 60.0),
+            named("begins", ViewerState::Connecting, 1.0),
+            named("new", ViewerState::Live, 5.0),
+            status("stranger"),
+        ];
+        let best = best_sessions(&all);
+        assert_eq!((best.len(), best["anna"].id.as_str()), (1, "new"));
+    }
 }
