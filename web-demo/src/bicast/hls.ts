@@ -4,7 +4,7 @@
  */
 
 import type Hls from "hls.js";
-import type { ErrorData, HlsConfig } from "hls.js";
+import type { ErrorData, HlsConfig, LevelDetails } from "hls.js";
 import { Backoff } from "./backoff";
 import { Emitter } from "./emitter";
 import { BicastError, localProblem, parseProblem, toBicastError, unreachable } from "./problem";
@@ -87,6 +87,29 @@ const MEASURED_SECONDS = 4;
 /** A media error this soon after a recovery is not cured by another one. */
 const RECOVERY_INTERVAL_MS = 5_000;
 
+/** Sound that ends this much before its segment does, by the playlist's rounded times, has ended. An Opus frame is 0.02 s. */
+const SOUND_SLACK = 0.03;
+
+/**
+ * hls.js (1.7.4) begins with sound in the middle of a segment, and where the playlist's rounded times put the segment's end a few
+ * milliseconds behind its last sample, it then looks for the parts before the middle that it never loaded, finds nothing to do and
+ * stands still for seconds. Who stands at the end of a segment is to go on with the next one.
+ */
+function steppingOn(Library: typeof Hls): Partial<HlsConfig> {
+  const Base = Library.DefaultConfig.audioStreamController;
+  if (!Base) return {};
+  return {
+    audioStreamController: class extends Base {
+      protected override getNextFragment(pos: number, details: LevelDetails) {
+        const found = super.getNextFragment(pos, details);
+        const whole = found !== null && found.sn <= details.endSN;
+        const atEnd = whole && pos > found.start && found.end > pos && found.end - pos < SOUND_SLACK;
+        return atEnd ? (super.getNextFragment(found.end + 0.001, details) ?? found) : found;
+      }
+    },
+  };
+}
+
 /** Plays one multivariant playlist in one video element, and begins again until it is stopped. */
 export class HlsClient extends Emitter<Events> {
   #state: LinkState = "idle";
@@ -148,6 +171,11 @@ export class HlsClient extends Emitter<Events> {
     return seekable.length === 0
       ? null
       : { start: seekable.start(0), end: seekable.end(seekable.length - 1) };
+  }
+
+  /** Whether the playlist has ended: nothing more is coming. */
+  get complete(): boolean {
+    return this.#hls?.latestLevelDetails?.live === false;
   }
 
   /** Where a player that follows the edge would be, in seconds of the element. */
@@ -264,7 +292,11 @@ export class HlsClient extends Emitter<Events> {
   }
 
   #playWith(Library: typeof Hls): void {
-    const hls = new Library({ ...CONFIG, ...PACE[this.#mode === "follow" ? "follow" : "behind"] });
+    const hls = new Library({
+      ...CONFIG,
+      ...PACE[this.#mode === "follow" ? "follow" : "behind"],
+      ...steppingOn(Library),
+    });
     this.#hls = hls;
     this.#map.clear();
     const { Events: Name } = Library;

@@ -10,6 +10,9 @@ import { MEDIA_RATE, type MediaTime } from "./timeline";
 export const PLAY_AHEAD_S = 0.75;
 /** But a feed that stands still must not be waited for: what there is is played. */
 const PLAY_PATIENCE_MS = 3_000;
+/** Parts come a few times a second: when none came for so long there is nothing to wait for. */
+const STUCK_MS = 600;
+const LEAST_AHEAD_S = 0.15;
 /** Who is this much behind where a player at the edge would be is behind on purpose. */
 const FOLLOW_WITHIN_S = 1.5;
 /** While HLS is loaded and not shown its clock stands still: it is moved on, so that it goes on loading. */
@@ -75,6 +78,8 @@ export class Playhead {
         ...(half === null ? {} : { within: half + SAME_FRAME, aim: half }),
         exact: () => leg.exact,
         window: () => leg.link.window,
+        ended: () => leg.link.complete,
+        reload: () => leg.link.restart(),
       },
       signal,
     );
@@ -100,8 +105,12 @@ export class Playhead {
     const { leg } = this;
     const { video } = leg;
     const until = localNow() + PLAY_PATIENCE_MS;
+    let [most, grewAt] = [0, localNow()];
     while (!signal.aborted && localNow() < until) {
-      if ((aheadOf(stretches(video.buffered), video.currentTime) ?? 0) >= ahead) break;
+      const held = aheadOf(stretches(video.buffered), video.currentTime) ?? 0;
+      if (held >= ahead || leg.link.complete) break;
+      if (held > most) [most, grewAt] = [held, localNow()];
+      else if (held > LEAST_AHEAD_S && localNow() - grewAt > STUCK_MS) break;
       await pause(15, signal);
     }
     if (signal.aborted) return null;

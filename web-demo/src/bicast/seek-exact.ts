@@ -3,7 +3,15 @@
  * first also fires under an older picture, the second can fail to come for an element that is covered. So the picture itself is asked.
  */
 
-import { aheadOf, compareFrames, nextHeld, SAME_FRAME, SEEK_MARGIN, stretches } from "./cut-math";
+import {
+  aheadOf,
+  compareFrames,
+  nextHeld,
+  SAME_FRAME,
+  SEEK_MARGIN,
+  type Stretch,
+  stretches,
+} from "./cut-math";
 
 /** What a seek came to. */
 export interface SeekResult {
@@ -25,6 +33,10 @@ export interface SeekTarget {
   readonly aim?: number;
   /** Whether positions are exact here: a browser's own HLS knows only dates. */
   exact(): boolean;
+  /** Whether nothing more is coming. */
+  ended(): boolean;
+  /** Loads everything anew. */
+  reload(): void;
   /** The oldest and the newest second that can be loaded; null while unknown. */
   window(): { readonly start: number; readonly end: number } | null;
 }
@@ -39,6 +51,11 @@ const MARGIN_PATIENCE_MS = 2_500;
 const START_REACH = 0.3;
 /** A hole that nothing came to fill in all the time is stepped over, to here at most. */
 const HOLE_REACH = 5;
+/** How long media that is there and next may take to be loaded; hls.js (1.7.4) was seen to forget a part. */
+const STUCK_MS = 700;
+const STUCK_EDGE = 0.3;
+/** Seconds behind the buffer that are loaded next. */
+const COMES_WITHIN = 4;
 /** A seek out of the buffer makes hls.js load there; asking again sooner would begin that anew. */
 const LOAD_AGAIN_MS = 1_500;
 /** Frames that CMAF does not have (a hole that was filled with the picture before): then the next ones are as good. */
@@ -68,6 +85,7 @@ export async function seekExact(
   const began = performance.now();
   let loadAskedAt = Number.NEGATIVE_INFINITY;
   let tries = 0;
+  let stuckSince: number | null = null;
   while (!signal.aborted) {
     const wanted = target.wanted();
     const window = target.window();
@@ -76,17 +94,27 @@ export async function seekExact(
     const oldest = window?.start ?? Number.NEGATIVE_INFINITY;
     // Before the oldest media there is nothing to wait for, and sound and picture do not begin at the same moment.
     const reach = wanted !== null && wanted < oldest + START_REACH ? START_REACH : patient ? 0 : HOLE_REACH;
+    if (wanted === null || window === null || !isStuck(buffer, wanted, window.end)) stuckSince = null;
+    else stuckSince ??= performance.now();
+    if (stuckSince !== null && performance.now() - stuckSince > STUCK_MS) {
+      stuckSince = null;
+      target.reload();
+    }
     const at = wanted === null ? null : nextHeld(buffer, Math.max(wanted, oldest), reach);
     if (at === null || wanted === null) {
       const there = wanted !== null && window !== null && wanted <= window.end;
-      if (there && performance.now() - loadAskedAt > LOAD_AGAIN_MS) {
+      if (
+        there &&
+        !(patient && comesByItself(buffer, wanted)) &&
+        performance.now() - loadAskedAt > LOAD_AGAIN_MS
+      ) {
         loadAskedAt = performance.now();
         video.currentTime = Math.max(wanted, window.start) + aim;
       }
       await pause(POLL_MS, signal);
       continue;
     }
-    if ((aheadOf(buffer, at) ?? 0) < SEEK_MARGIN && patient && !atEnd(video, at)) {
+    if ((aheadOf(buffer, at) ?? 0) < SEEK_MARGIN && patient && !target.ended()) {
       await pause(POLL_MS, signal);
       continue;
     }
@@ -104,6 +132,21 @@ export async function seekExact(
     if (tries > LATER_STEPS.length) await pause(200, signal);
   }
   return null;
+}
+
+/**
+ * Whether hls.js is on its way there: what follows the buffer is loaded next. A seek to it would only make hls.js begin anew, and
+ * one that comes between a part of the picture and its sound was seen to leave a hole (1.7.4).
+ */
+function comesByItself(buffer: readonly Stretch[], wanted: number): boolean {
+  const end = buffer.at(-1)?.end;
+  return end === undefined || (wanted >= end && wanted - end < COMES_WITHIN);
+}
+
+/** Whether the server has had the wanted media for a while, what comes before it was loaded, and it was not. */
+function isStuck(buffer: readonly Stretch[], wanted: number, newest: number): boolean {
+  const near = buffer.some(({ start, end }) => start <= wanted && wanted - end < COMES_WITHIN);
+  return near && newest - wanted > SEEK_MARGIN + STUCK_EDGE && (aheadOf(buffer, wanted) ?? 0) < SEEK_MARGIN;
 }
 
 /** The frame that is shown once it is the wanted one, or the last one seen in the time that it may take to come. */
@@ -126,11 +169,6 @@ async function seek(video: HTMLVideoElement, seconds: number, signal: AbortSigna
   const seeked = once(video, "seeked", signal);
   video.currentTime = seconds;
   await Promise.race([seeked, pause(SEEKED_PATIENCE_MS, signal)]);
-}
-
-/** Whether nothing can come behind `at` any more. */
-function atEnd(video: HTMLVideoElement, at: number): boolean {
-  return Number.isFinite(video.duration) && at + SEEK_MARGIN >= video.duration;
 }
 
 function once(video: HTMLVideoElement, name: string, signal: AbortSignal): Promise<void> {

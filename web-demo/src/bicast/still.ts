@@ -8,6 +8,7 @@ export interface HeldFrame {
 
 /** In a hidden tab there are no animation frames, and nothing to hurry for. */
 const FRAME_PATIENCE_MS = 100;
+const MOST_LOOKS = 3;
 
 /** Draws on one canvas that lies over both elements. */
 export class Still {
@@ -26,16 +27,23 @@ export class Still {
     const context = this.canvas.getContext("2d", { alpha: false });
     if (context === null || video.readyState < 2 || video.videoWidth === 0) return null;
     try {
-      const frame = new VideoFrame(video);
-      const { rtpTimestamp } =
-        (frame as VideoFrame & { metadata?: () => { rtpTimestamp?: number } }).metadata?.() ?? {};
-      this.#draw(context, frame, frame.displayWidth, frame.displayHeight);
-      frame.close();
-      return { rtp: rtpTimestamp ?? null };
+      let held = this.#draw(context, video);
+      // A frame that was on its way to the compositor may come after the pause: what is held is what does not change any more.
+      for (let look = 0; look < MOST_LOOKS; look += 1) {
+        await nextFrame();
+        const again = this.#draw(context, video);
+        if (again.rtp === held.rtp) break;
+        held = again;
+      }
+      return held;
     } catch {
       // No VideoFrame here (before Firefox 130), or not of this element: the picture at least is held.
-      this.#draw(context, video, video.videoWidth, video.videoHeight);
+      this.canvas.width = video.videoWidth;
+      this.canvas.height = video.videoHeight;
+      context.drawImage(video, 0, 0);
       return { rtp: null };
+    } finally {
+      this.canvas.style.visibility = "visible";
     }
   }
 
@@ -44,11 +52,16 @@ export class Still {
     this.canvas.style.visibility = "hidden";
   }
 
-  #draw(context: CanvasRenderingContext2D, source: CanvasImageSource, width: number, height: number): void {
+  #draw(context: CanvasRenderingContext2D, video: HTMLVideoElement): HeldFrame {
+    const frame = new VideoFrame(video);
+    const { displayWidth: width, displayHeight: height } = frame;
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;
-    context.drawImage(source, 0, 0, width, height);
-    this.canvas.style.visibility = "visible";
+    context.drawImage(frame, 0, 0, width, height);
+    const { rtpTimestamp } =
+      (frame as VideoFrame & { metadata?: () => { rtpTimestamp?: number } }).metadata?.() ?? {};
+    frame.close();
+    return { rtp: rtpTimestamp ?? null };
   }
 }
 
