@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { LatencyMeter, percentile } from "../src/bicast/latency";
+import { series } from "../src/ui/series";
 
 describe("LatencyMeter", () => {
   it("tells median and p95 of a window", () => {
@@ -31,8 +32,8 @@ describe("LatencyMeter", () => {
     meter.add(500, 10);
     meter.add(600, 30);
     meter.add(9_500, 20);
-    const series = meter.series(10_000, 10);
-    expect(series).toEqual([10, null, null, null, null, null, null, null, null, 20]);
+    const points = series(meter, 10_000, 10);
+    expect(points).toEqual([10, null, null, null, null, null, null, null, null, 20]);
   });
 
   it("ignores what is not a number and forgets on request", () => {

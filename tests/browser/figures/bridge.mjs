@@ -42,18 +42,9 @@ async function cost(page) {
   return { heap: of('JSHeapUsedSize'), nodes: of('Nodes'), listeners: of('JSEventListeners'), videos: await page.evaluate(() => element.shadowRoot.querySelectorAll('video, canvas').length) };
 }
 
-/** The player as a page loads it, without hls.js: its entry and what that imports. */
+/** The player as an npm package, without hls.js. */
 function packageSize() {
-  const dist = path.join(ROOT, 'web-demo/dist');
-  const files = new Set(['player.js']);
-  for (const file of files) {
-    for (const [, name] of readFileSync(path.join(dist, file), 'utf8').matchAll(/["'`](?:\.\/|assets\/|\.\.\/)*([\w-]+\.js)["'`]/g)) {
-      if (name.startsWith('hls-')) continue;
-      const found = ['', 'assets/'].map((folder) => folder + name).find((one) => existsSync(path.join(dist, one)));
-      if (found) files.add(found);
-    }
-  }
-  return [...files].reduce((sum, file) => sum + gzipSync(readFileSync(path.join(dist, file)), { level: 9 }).length, 0);
+  return gzipSync(readFileSync(path.join(ROOT, 'web-demo/package/dist/bicast-player.js')), { level: 9 }).length;
 }
 
 /** The frames in CMAF, gathered while they are there. */

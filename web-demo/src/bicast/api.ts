@@ -215,7 +215,17 @@ export const parseTime = (json: unknown): number => time(json, "").unixMs;
 /** A client of the REST interface. Every method rejects with a {@link BicastError}. */
 export class BicastApi {
   /** `server` is the origin (and base path) of a bicast server, e.g. `http://localhost:8080`. */
-  constructor(readonly server: string) {}
+  constructor(
+    readonly server: string,
+    private readonly token: string | null = null,
+  ) {}
+
+  /** The address of a feed's multivariant playlist. Players set no headers: the token stands in the path. */
+  hlsUrl(feed: string): string {
+    return this.url(
+      `${this.token ? `t/${this.token}/` : ""}hls/${encodeURIComponent(feed)}/multivariant.m3u8`,
+    );
+  }
 
   /** All feeds. */
   feeds(signal?: AbortSignal): Promise<readonly Feed[]> {
@@ -264,7 +274,11 @@ export class BicastApi {
   }
 
   #get<T>(path: string, parse: (json: unknown) => T, signal?: AbortSignal): Promise<T> {
-    const init: RequestInit = { headers: { accept: "application/json" }, cache: "no-store" };
+    const headers = {
+      accept: "application/json",
+      ...(this.token ? { authorization: `Bearer ${this.token}` } : {}),
+    };
+    const init: RequestInit = { headers, cache: "no-store" };
     if (signal) init.signal = signal;
     return this.#ask(path, parse, init);
   }

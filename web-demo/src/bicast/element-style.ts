@@ -4,7 +4,7 @@
 export const ELEMENT_CSS = `
 :host { display: block; position: relative; aspect-ratio: 16 / 9; color: #fff; background: #06080c; container-type: inline-size;
   border-radius: var(--bicast-radius, 12px); overflow: hidden; contain: content; font: 14px/1.4 system-ui, sans-serif;
-  -webkit-tap-highlight-color: transparent; user-select: none; -webkit-user-select: none; }
+  user-select: none; }
 :host([hidden]), [hidden] { display: none !important; }
 :host(:focus-visible) { outline: 2px solid var(--bicast-accent, #4f7cff); outline-offset: 2px; }
 :host(:fullscreen) { border-radius: 0; }

@@ -237,7 +237,7 @@ export class BicastPlayerElement extends HTMLElement {
     if (!feed || this.#player) return;
     const server = this.getAttribute("src") || new URL(".", document.baseURI).href;
     const token = this.getAttribute("token");
-    const watcher = this.watcher ?? new FeedWatcher(new BicastApi(server), feed);
+    const watcher = this.watcher ?? new FeedWatcher(new BicastApi(server, token), feed);
     if (watcher !== this.watcher) {
       this.#own = watcher;
       watcher.start();

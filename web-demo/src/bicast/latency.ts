@@ -47,22 +47,14 @@ export class LatencyMeter {
     return this.summary(now, 1_000)?.p50 ?? null;
   }
 
-  /**
-   * The window as at most `points` points, each the median of its slice of time; slices without a measurement are null, so
-   * that a plot shows a gap instead of inventing a line.
-   */
-  series(now: number, points: number): (number | null)[] {
-    const slices: number[][] = Array.from({ length: points }, () => []);
-    const from = now - this.windowMs;
-    for (const { at, ms } of this.#samples) {
-      const slice = Math.floor(((at - from) / this.windowMs) * points);
-      slices[Math.min(slice, points - 1)]?.push(ms);
-    }
-    return slices.map((values) => {
-      if (values.length === 0) return null;
-      values.sort((a, b) => a - b);
-      return percentile(values, 0.5);
-    });
+  /** What is kept, oldest first. */
+  get samples(): readonly LatencySample[] {
+    return this.#samples;
+  }
+
+  /** Milliseconds that are kept. */
+  get window(): number {
+    return this.windowMs;
   }
 
   /** Forgets everything. */

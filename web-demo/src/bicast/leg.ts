@@ -310,22 +310,9 @@ export class RealtimeLeg extends Leg {
     const { peer } = this.link;
     if (peer === null) return {};
     const report = listStats(await peer.getStats());
-    const stats = viewerStats(report, this.#report);
+    const { jitterBufferMs, framesDropped, ...stats } = viewerStats(report, this.#report);
     this.#report = report;
-    return {
-      fps: stats.fps,
-      bitrateBps: stats.bitrateBps,
-      bufferMs: stats.jitterBufferMs,
-      dropped: stats.framesDropped,
-      rttMs: stats.rttMs,
-      codec: stats.codec,
-      packetsLost: stats.packetsLost,
-      packetsReceived: stats.packetsReceived,
-      nacks: stats.nacks,
-      decodeMs: stats.decodeMs,
-      freezes: stats.freezes,
-      frozenMs: stats.frozenMs,
-    };
+    return { ...stats, bufferMs: jitterBufferMs, dropped: framesDropped };
   }
 }
 
@@ -337,7 +324,7 @@ export class HlsLeg extends Leg {
 
   constructor(video: HTMLVideoElement, feed: FeedWatcher) {
     super(video, feed);
-    this.link = new HlsClient(video, feed.api.url(`hls/${encodeURIComponent(feed.id)}/multivariant.m3u8`));
+    this.link = new HlsClient(video, feed.api.hlsUrl(feed.id));
     video.addEventListener("waiting", () => {
       if (this.state === "live") this.#stalls += 1;
     });

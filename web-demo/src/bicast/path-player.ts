@@ -30,7 +30,7 @@ import { type BicastError, localProblem } from "./problem";
 import { ReturnRule } from "./return-rule";
 import { localNow } from "./server-clock";
 import { Sound } from "./sound";
-import { Still } from "./still";
+import { pictureRtp, Still } from "./still";
 import { SwitchLog } from "./switch-log";
 import {
   MEDIA_RATE,
@@ -215,14 +215,6 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     const waiting = this.#bridge.at === "returning" ? this.legs.realtime.frames.last : null;
     if (waiting !== null && position !== null) return ticksToMs(waiting.mediaTime - position);
     return behindLiveMs === null ? null : Math.max(behindLiveMs - this.#realtimeMs, 0);
-  }
-
-  /** What can be rewound to; null before it is known. */
-  get window(): { readonly from: MediaTime; readonly to: MediaTime } | null {
-    const to = this.feed.nearLive();
-    const seconds = this.feed.feed?.paths.hls.windowSeconds ?? 0;
-    if (to === null || seconds <= 0) return null;
-    return { from: mediaTime(to - seconds * MEDIA_RATE), to };
   }
 
   /** Takes decisions about the path from here; null for this player's own careful rule. */
@@ -640,10 +632,12 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   }
 
   #arrive(frame: ShownFrame): void {
-    const left = this.#head.position;
+    const { realtime } = this.legs;
+    // Both at the same moment: the callback may be late, and both pictures go on.
+    const [left, rtp] = [this.#head.position, pictureRtp(realtime.video)];
     this.#begin();
     this.#heldAt = null;
-    this.#note("realtime", left, frame.mediaTime);
+    this.#note("realtime", left, rtp === null ? frame.mediaTime : realtime.timeOf(rtp));
     this.#following = true;
     if (this.#byItself) this.#rule.returned(localNow());
     this.#do({ type: "arrived" });

@@ -55,9 +55,7 @@ export class ScrubBar {
   /** Serves this player from now on. */
   open(player: PathPlayer | null): void {
     this.#player = player;
-    this.#previews =
-      player &&
-      new Previews(player.feed.api.url(`hls/${encodeURIComponent(player.feed.id)}/multivariant.m3u8`));
+    this.#previews = player && new Previews(player.feed.api.hlsUrl(player.feed.id));
   }
 
   /** Arrow keys and their like, while the bar has the focus; whether the key was one of them. */

@@ -58,11 +58,28 @@ export class Still {
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;
     context.drawImage(frame, 0, 0, width, height);
-    const { rtpTimestamp } =
-      (frame as VideoFrame & { metadata?: () => { rtpTimestamp?: number } }).metadata?.() ?? {};
+    const rtp = rtpOf(frame);
     frame.close();
-    return { rtp: rtpTimestamp ?? null };
+    return { rtp };
   }
+}
+
+/** The RTP timestamp of the picture in a WebRTC element; null where the browser does not tell it. */
+export function pictureRtp(video: HTMLVideoElement): number | null {
+  try {
+    const frame = new VideoFrame(video);
+    const rtp = rtpOf(frame);
+    frame.close();
+    return rtp;
+  } catch {
+    return null;
+  }
+}
+
+function rtpOf(frame: VideoFrame): number | null {
+  // Not in TypeScript's library yet.
+  const { metadata } = frame as VideoFrame & { metadata?: () => { rtpTimestamp?: number } };
+  return metadata?.call(frame).rtpTimestamp ?? null;
 }
 
 /** The next animation frame, or a moment in a hidden tab. */

@@ -8,6 +8,7 @@ import { h, ICONS, icon, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 import { badge, figures } from "../../ui/parts";
 import { Plot } from "../../ui/plot";
+import { series } from "../../ui/series";
 import type { GlassWatch } from "./glass";
 
 /** Points of the plot: one for each half second of a minute. */
@@ -123,7 +124,7 @@ export class LegCard {
       summary === null ? "" : `60 s: p50 ${format.span(summary.p50)} · p95 ${format.span(summary.p95)}`,
     );
     this.#plot.show(
-      [{ points: latency.series(now, POINTS), color: "--path" }],
+      [{ points: series(latency, now, POINTS), color: "--path" }],
       leg.path === "realtime" ? 80 : 1_000,
     );
     this.#renderGlass(now);
