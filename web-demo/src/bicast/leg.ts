@@ -269,6 +269,10 @@ export class RealtimeLeg extends Leg {
       this.onStream(stream);
       if (!this.held) void video.play().catch(() => {});
     };
+    // The first track may be the picture alone: now all are there.
+    this.link.on("state", (state) => {
+      if (state === "connected") this.onStream(this.link.stream);
+    });
   }
 
   /** Where offers go. A viewer that has joined has an address of its own. */
