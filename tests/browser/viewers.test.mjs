@@ -91,6 +91,8 @@ describe('a viewer in Chromium', { timeout: 600_000 }, () => {
       assert.equal(back.decision.reason, 'returned');
       t.diagnostic(`moved back ${Date.parse(back.decision.since) - good} ms after the line was good again`);
       await until('it plays over WebRTC again', () => page.evaluate(() => player.state === 'live'));
+      await page.goto('about:blank');
+      await until('it has left', async () => (await joined()).length === 0);
     } finally {
       await page.close();
       await line.close();
@@ -105,6 +107,8 @@ describe('a viewer in Chromium', { timeout: 600_000 }, () => {
       assert.equal(one.decision.reason, 'udp-blocked');
       t.diagnostic(`decided ${Date.parse(one.decision.since) - Date.parse(one.joined)} ms after it joined`);
       await until('it plays over HLS', () => page.evaluate(() => player.state === 'hls'));
+      await page.goto('about:blank');
+      await until('it has left', async () => (await joined()).length === 0);
     } finally {
       await page.close();
       await line.close();

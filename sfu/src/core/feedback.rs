@@ -20,6 +20,10 @@ pub(crate) struct ReportBlock {
     pub(crate) ssrc: u32,
     /// Lost since the last report, in 256ths.
     pub(crate) fraction_lost: u8,
+    /// Lost since the stream began, less what came twice: signed, 24 bits.
+    pub(crate) lost: i32,
+    /// The highest sequence number that came, with the count of its wraps above it.
+    pub(crate) highest: u32,
     /// Interarrival jitter in ticks of the stream's clock.
     pub(crate) jitter: u32,
     /// The middle 32 bits of the NTP time of our last sender report that arrived; 0 for none.
@@ -73,6 +77,9 @@ fn reports(count: u8, body: &[u8], say: &mut impl FnMut(Feedback)) {
         say(Feedback::Report(ReportBlock {
             ssrc: word(block, 0),
             fraction_lost: block[4],
+            // Sign-extended from 24 bits.
+            lost: i32::from_be_bytes([block[5], block[6], block[7], 0]) >> 8,
+            highest: word(block, 8),
             jitter: word(block, 12),
             last_report: word(block, 16),
             delay: word(block, 20),
@@ -134,6 +141,8 @@ mod tests {
         let report = ReceptionReport {
             ssrc: 5,
             fraction_lost: 9,
+            total_lost: 0xff_fffd,
+            last_sequence_number: 65_540,
             jitter: 450,
             last_sender_report: 77,
             delay: 6,
@@ -154,6 +163,8 @@ mod tests {
             Feedback::Report(ReportBlock {
                 ssrc: 5,
                 fraction_lost: 9,
+                lost: -3,
+                highest: 65_540,
                 jitter: 450,
                 last_report: 77,
                 delay: 6,

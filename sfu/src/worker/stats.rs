@@ -1,5 +1,6 @@
 //! What is counted of one viewer, and how it is told.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bicast_shared::feed::bus::Feed;
@@ -7,6 +8,17 @@ use bicast_shared::status::{ViewerState, ViewerStatus};
 
 use super::Worker;
 use crate::core::feedback::ReportBlock;
+
+/// Losses are counted over this long.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a stream's report said (RFC 3550, 6.4.1).
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    at: Instant,
+    lost: i32,
+    highest: u32,
+}
 
 /// Counts of one viewer since it joined.
 #[derive(Debug, Default)]
@@ -16,14 +28,16 @@ pub(crate) struct Counters {
     pub(crate) repaired: u64,
     pub(crate) nacks: u64,
     pub(crate) keyframe_requests: u64,
-    /// The highest of any stream that the last report tells of, in 256ths.
-    fraction_lost: u8,
+    /// Lost of what was sent in the last second of reports, 0 to 1: the highest of any stream.
+    loss_ratio: f64,
+    /// What each stream's reports had said when that was counted last.
+    counted: BTreeMap<u32, Counted>,
     /// Of the last report about video (about audio where there is no video).
     jitter: Duration,
     round_trip: Option<Duration>,
     measured: Option<(Instant, u64)>,
     bps: u64,
-    /// Receiver reports, each of which may tell of several streams, and when the last one came.
+    /// Seconds that reports have told of, and when the last of them ended.
     reports: u64,
     reported: Option<Instant>,
 }
@@ -43,6 +57,20 @@ impl Counters {
         self.round_trip
     }
 
+    /// What was lost of a stream, once there is a second of it. Browsers put a report beside each request for a lost packet, and what one of
+    /// these says is of the few packets since the one before.
+    fn count(&mut self, now: Instant, block: &ReportBlock) -> Option<f64> {
+        let current = Counted { at: now, lost: block.lost, highest: block.highest };
+        let before = *self.counted.entry(block.ssrc).or_insert(current);
+        if now.saturating_duration_since(before.at) < SECOND {
+            return None;
+        }
+        self.counted.insert(block.ssrc, current);
+        let expected = block.highest.wrapping_sub(before.highest);
+        let lost = block.lost.wrapping_sub(before.lost);
+        (expected > 0).then(|| (f64::from(lost) / f64::from(expected)).clamp(0.0, 1.0))
+    }
+
     /// What the viewer says of a stream of this clock rate.
     pub(crate) fn report(
         &mut self,
@@ -51,11 +79,10 @@ impl Counters {
         clock_rate: u32,
         round_trip: Option<Duration>,
     ) {
-        if self.reported == Some(now) {
-            self.fraction_lost = self.fraction_lost.max(block.fraction_lost);
-        } else {
-            self.fraction_lost = block.fraction_lost;
-            self.reports += 1;
+        if let Some(ratio) = self.count(now, block) {
+            let more = self.reported == Some(now);
+            self.loss_ratio = if more { self.loss_ratio.max(ratio) } else { ratio };
+            self.reports += u64::from(!more);
             self.reported = Some(now);
         }
         self.jitter = Duration::from_secs_f64(f64::from(block.jitter) / f64::from(clock_rate.max(1)));
@@ -96,7 +123,7 @@ impl Worker {
                 retransmitted: counters.repaired,
                 nacks: counters.nacks,
                 keyframe_requests: counters.keyframe_requests,
-                loss_ratio: f64::from(counters.fraction_lost) / 256.0,
+                loss_ratio: counters.loss_ratio,
                 jitter_ms: counters.jitter.as_secs_f64() * 1_000.0,
                 round_trip_ms: counters.round_trip.map(|time| time.as_secs_f64() * 1_000.0),
                 playout_delay_ms: u64::try_from(viewer.smoothing.delay().as_millis()).unwrap_or(u64::MAX),
@@ -116,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bitrate_is_of_the_last_second_and_loss_of_the_last_report() {
+    fn bitrate_and_loss_are_of_the_last_second() {
         let start = bicast_shared::clock::now();
         let mut counters = Counters::default();
         counters.tick(start);
@@ -125,15 +152,30 @@ mod tests {
         assert_eq!(counters.bps, 1_000_000);
         counters.tick(start + Duration::from_secs(2));
         assert_eq!(counters.bps, 0);
-        let block = ReportBlock { ssrc: 1, fraction_lost: 64, jitter: 900, last_report: 0, delay: 0 };
-        counters.report(start, &block, 90_000, Some(Duration::from_millis(20)));
-        counters.report(
-            start + Duration::from_secs(1),
-            &ReportBlock { fraction_lost: 0, ..block },
-            90_000,
-            None,
-        );
-        assert_eq!((counters.fraction_lost, counters.jitter), (0, Duration::from_millis(10)));
+        let first = ReportBlock {
+            ssrc: 1,
+            fraction_lost: 0,
+            lost: -2,
+            highest: 70_000,
+            jitter: 900,
+            last_report: 0,
+            delay: 0,
+        };
+        let mut say = |millis: u64, ssrc, lost, highest| {
+            let block = ReportBlock { ssrc, lost, highest, ..first };
+            let at = start + Duration::from_millis(millis);
+            counters.report(at, &block, 90_000, (millis == 0).then_some(Duration::from_millis(20)));
+            (counters.reports, counters.loss_ratio)
+        };
+        assert_eq!(say(0, 1, -2, 70_000), (0, 0.0), "nothing to compare with");
+        assert_eq!(say(0, 2, 0, 500), (0, 0.0));
+        assert_eq!(say(300, 1, 8, 70_010), (0, 0.0), "of too few");
+        assert_eq!(say(1_000, 1, 48, 70_200), (1, 0.25), "a second");
+        assert_eq!(say(1_000, 2, 0, 550), (1, 0.25), "the same report, of another stream");
+        assert_eq!(say(2_100, 1, 40, 70_300), (2, 0.0), "repaired later");
+        assert_eq!(say(3_100, 1, 40, 70_300), (2, 0.0), "nothing was sent");
+        assert_eq!(say(4_200, 1, 8_000_000, 70_400), (3, 1.0), "what cannot be is bounded");
+        assert_eq!(counters.jitter, Duration::from_millis(10));
         assert_eq!(counters.round_trip, Some(Duration::from_millis(20)), "the last one known");
     }
 

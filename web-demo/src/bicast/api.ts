@@ -253,10 +253,8 @@ export class BicastApi {
   join(
     id: string,
     about: { readonly tier?: "vip" | "free" | undefined; readonly agent?: string | undefined },
-    token: string | null = null,
   ): Promise<Joined> {
-    const headers: Record<string, string> = { "content-type": "application/json" };
-    if (token !== null) headers.authorization = `Bearer ${token}`;
+    const headers = { "content-type": "application/json", ...this.#authorization() };
     const init = { method: "POST", headers, body: JSON.stringify(about) };
     return this.#ask(`v1/feeds/${encodeURIComponent(id)}/viewers`, parseJoined, init);
   }
@@ -273,11 +271,12 @@ export class BicastApi {
     return new URL(path.replace(/^\//, ""), base).href;
   }
 
+  #authorization(): Record<string, string> {
+    return this.token ? { authorization: `Bearer ${this.token}` } : {};
+  }
+
   #get<T>(path: string, parse: (json: unknown) => T, signal?: AbortSignal): Promise<T> {
-    const headers = {
-      accept: "application/json",
-      ...(this.token ? { authorization: `Bearer ${this.token}` } : {}),
-    };
+    const headers = { accept: "application/json", ...this.#authorization() };
     const init: RequestInit = { headers, cache: "no-store" };
     if (signal) init.signal = signal;
     return this.#ask(path, parse, init);

@@ -266,7 +266,7 @@ export class BicastPlayerElement extends HTMLElement {
   #join(player: PathPlayer, watcher: FeedWatcher, token: string | null): void {
     const tier = this.getAttribute("tier") === "free" ? "free" : undefined;
     const agent = `bicast-player ${location.host}`.slice(0, 128);
-    const channel = new ViewerChannel(watcher.api, watcher.id, { tier, agent, token });
+    const channel = new ViewerChannel(watcher.api, watcher.id, { tier, agent });
     this.#session = new ViewerSession(player, channel, token);
     this.#session.start();
   }

@@ -43,7 +43,6 @@ export interface ChannelOptions {
   readonly tier?: "vip" | "free" | undefined;
   /** What this player is, for operators. */
   readonly agent?: string | undefined;
-  readonly token?: string | null | undefined;
   /** Opens a WebSocket; the browser's own where it is left out. */
   readonly connect?: (url: string) => Socket;
 }
@@ -136,9 +135,9 @@ export class ViewerChannel extends Emitter<Events> implements PathOrders {
     this.#attempt += 1;
     const attempt = this.#attempt;
     this.#setState("joining");
-    const { tier, agent, token } = this.options;
+    const { tier, agent } = this.options;
     try {
-      const joined = await this.api.join(this.feed, { tier, agent }, token ?? null);
+      const joined = await this.api.join(this.feed, { tier, agent });
       if (attempt !== this.#attempt) return;
       this.#joined = joined;
       this.#viewer = joined.viewer;

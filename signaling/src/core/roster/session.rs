@@ -11,7 +11,7 @@ use crate::core::policy::{IceState, ServerView};
 const SILENT_MS: u64 = 4_000;
 
 /// What was told of a session last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Seen {
     /// The session's name: another one begins anew.
     session: String,
@@ -19,6 +19,8 @@ pub(super) struct Seen {
     reports: u64,
     /// When it was counted last what was asked for again, and the counts: packets sent, packets asked for.
     counted: (Instant, u64, u64),
+    /// The share that this came to last.
+    asked_for: Option<f64>,
 }
 
 /// What was asked for again is counted for this long, as receiver reports count.
@@ -39,20 +41,23 @@ impl Seen {
         let before = seen.take().filter(|seen| seen.session == status.id);
         let is_new = status.reports > before.as_ref().map_or(0, |seen| seen.reports);
         let begins = (now, status.packets, status.nacks);
-        let counted = before.map_or(begins, |seen| seen.counted);
+        let (counted, last) = before.map_or((begins, None), |seen| (seen.counted, seen.asked_for));
         let (sent, asked) =
             (status.packets.saturating_sub(counted.1), status.nacks.saturating_sub(counted.2));
         let due = now.saturating_duration_since(counted.0) >= COUNTED;
-        let asked_for = (due && sent >= ENOUGH && asked > 0).then(|| lost(asked, sent));
+        let fresh = (due && sent >= ENOUGH && asked > 0).then(|| lost(asked, sent));
+        let asked_for = if due { fresh } else { last };
         let counted = if due { begins } else { counted };
-        *seen = Some(Self { session: status.id.clone(), reports: status.reports, counted });
-        let reported = is_new.then_some(status.loss_ratio);
+        *seen = Some(Self { session: status.id.clone(), reports: status.reports, counted, asked_for });
+        // What was repaired in time is not lost in a report: the higher of both is what the line loses.
+        let loss_ratio = if is_new {
+            Some(asked_for.map_or(status.loss_ratio, |asked_for| asked_for.max(status.loss_ratio)))
+        } else {
+            fresh
+        };
         ServerView {
             ice: Some(ice(status)),
-            loss_ratio: match (reported, asked_for) {
-                (Some(reported), Some(asked_for)) => Some(reported.max(asked_for)),
-                (reported, asked_for) => reported.or(asked_for),
-            },
+            loss_ratio,
             jitter_ms: is_new.then_some(status.jitter_ms),
             round_trip_ms: status.round_trip_ms.filter(|_| is_new),
             lowest_layer_bps: lowest_bps,
@@ -127,6 +132,7 @@ mod tests {
         assert!((look(1_000, 1_300, asked, 9).unwrap() - 0.3).abs() < 0.01);
         assert_eq!(look(2_000, 1_600, asked, 9), None, "nothing is asked for: nothing is known");
         assert_eq!(look(3_000, 1_900, asked, 10), Some(0.0), "a report that tells of nothing lost");
+
         assert_eq!(look(4_000, 1_910, asked + 9, 10), None, "of too few");
         assert!(look(5_000, 2_210, asked + 30, 11).unwrap() < 0.1);
     }
