@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { aheadOf, beforeFirstLoss, compareFrames, nextHeld, usualFrameTicks } from "../src/bicast/cut-math";
 import type { ShownFrame } from "../src/bicast/frames";
 import { ReturnRule } from "../src/bicast/return-rule";
+import { SwitchLog } from "../src/bicast/switch-log";
 import { mediaTime } from "../src/bicast/timeline";
 
 /** Frames of 30 per second by their numbers; each shown as it comes. */
@@ -90,5 +91,29 @@ describe("ReturnRule", () => {
     expect(rule.dueAt).toBe(600_000);
     rule.forget();
     expect(rule.dueAt).toBeNull();
+  });
+});
+
+describe("SwitchLog", () => {
+  const arrival = { to: "hls", reason: "why", now: 2_000, orderedAt: 1_500, frameTicks: 3_000 } as const;
+
+  it("knows the same frame from a jump, and what a jump skipped", () => {
+    const log = new SwitchLog();
+    const add = (left: number | null, shown: number | null) =>
+      log.add({
+        ...arrival,
+        left: left === null ? null : mediaTime(left),
+        shown: shown === null ? null : mediaTime(shown),
+      });
+    expect(add(90_000, 90_001)).toMatchObject({ exact: true, jumpMs: 0, tookMs: 500 });
+    // The next frame skips nothing; 30 frames on, 29 were skipped.
+    expect(add(90_000, 93_000)).toMatchObject({ exact: false, jumpMs: 0 });
+    expect(add(90_000, 180_000).jumpMs).toBeCloseTo(966.7, 1);
+    expect(add(90_000, 60_000).jumpMs).toBeCloseTo(-333.3, 1);
+    expect(add(null, 60_000)).toMatchObject({ exact: false, jumpMs: null });
+    log.stood(800);
+    expect(log.last?.stillMs).toBe(800);
+    for (let n = 0; n < 50; n += 1) add(0, 0);
+    expect(log.list.length).toBe(20);
   });
 });
