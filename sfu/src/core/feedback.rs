@@ -146,7 +146,6 @@ mod tests {
             jitter: 450,
             last_sender_report: 77,
             delay: 6,
-            ..Default::default()
         };
         let bytes = compound(&[
             Box::new(ReceiverReport::default()),
