@@ -1,7 +1,7 @@
 //! Follows what feeds and sessions do, and lets decisions be made.
 
 use std::collections::HashMap;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bicast_shared::clock;
@@ -9,7 +9,7 @@ use bicast_shared::id::FeedId;
 use bicast_shared::status::{ViewerState, ViewerStatus};
 use tokio::time::MissedTickBehavior;
 
-use super::{Desk, Inner, moment};
+use super::{Desk, FeedNews, Inner, moment};
 use crate::admission::{Cost, Usage};
 use crate::api::audience::Used;
 
@@ -30,7 +30,9 @@ pub(super) async fn follow(desk: Weak<Inner>) {
         let feeds = desk.0.state.lock().roster.feeds();
         codecs.retain(|feed, _| feeds.contains(feed));
         for feed in &feeds {
-            let statuses = desk.statuses(feed).await;
+            let asked = desk.0.state.lock().roster.may_have_sessions(feed);
+            let statuses = if asked { desk.statuses(feed).await } else { Vec::new() };
+            let news = desk.0.directory.feed(feed).map(|feed| Arc::new(FeedNews::from(feed)));
             let facts = desk.facts(feed);
             let changed = desk.0.directory.codecs(feed).and_then(|now| {
                 let before = codecs.insert(feed.clone(), now.clone())?;
@@ -44,13 +46,16 @@ pub(super) async fn follow(desk: Weak<Inner>) {
                     roster.join_again(feed, &why);
                 }
             });
+            if let Some(news) = news {
+                desk.0.state.lock().news.insert(feed.clone(), news);
+            }
         }
         if measured.is_none_or(|at| clock::now().saturating_duration_since(at) >= MEASURE) {
             measured = Some(clock::now());
             desk.measure().await;
         }
         desk.with(|roster, at| roster.tick(at));
-        desk.0.state.lock().tidy();
+        desk.0.state.lock().tidy(&feeds);
         desk.close_sessions().await;
     }
 }

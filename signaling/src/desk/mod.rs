@@ -3,7 +3,7 @@
 mod door;
 mod follow;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,27 @@ struct State {
     bells: HashMap<ViewerId, watch::Sender<u64>>,
     budget: Budget,
     used: api::audience::Used,
+    /// How each feed is that somebody watches, for all channels to tell.
+    news: HashMap<FeedId, Arc<FeedNews>>,
+}
+
+/// How a feed is, as channels tell it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FeedNews {
+    pub(crate) state: ServerMessage,
+    pub(crate) timeline: Option<api::Timeline>,
+}
+
+impl From<api::Feed> for FeedNews {
+    fn from(feed: api::Feed) -> Self {
+        let state = ServerMessage::Feed {
+            state: feed.state,
+            epoch: feed.epoch,
+            realtime: feed.paths.realtime.available,
+            hls: feed.paths.hls.available,
+        };
+        Self { state, timeline: feed.timeline }
+    }
 }
 
 /// A viewer's open channel. Closed when dropped.
@@ -74,6 +95,7 @@ impl Desk {
             bells: HashMap::new(),
             budget: config.admission.clone(),
             used: api::audience::Used::default(),
+            news: HashMap::new(),
         });
         let desk = Self(Arc::new(Inner { directory, source, state, most: config.viewers }));
         tokio::spawn(follow::follow(Arc::downgrade(&desk.0)));
@@ -198,9 +220,14 @@ impl Desk {
         metrics::counter!("bicast_viewer_messages_refused_total").increment(1);
     }
 
-    /// Whether a viewer on HLS should be measured.
-    pub(crate) fn wants_probe(&self, feed: &FeedId, id: &str) -> bool {
-        self.0.state.lock().roster.get(feed, id).is_ok_and(Entry::wants_probe)
+    /// How a feed is, and whether this viewer of it should be measured beside HLS.
+    pub(crate) fn look(&self, feed: &FeedId, id: &str) -> (Option<Arc<FeedNews>>, bool) {
+        let state = self.0.state.lock();
+        let probe = state.roster.get(feed, id).is_ok_and(Entry::wants_probe);
+        let known = state.news.get(feed).cloned();
+        drop(state);
+        // Before the task has looked at it, and when it is over.
+        (known.or_else(|| self.0.directory.feed(feed).map(|feed| Arc::new(feed.into()))), probe)
     }
 
     /// Opens a channel to a viewer.
@@ -275,7 +302,8 @@ impl State {
     }
 
     /// Forgets the bells of those that nobody listens to.
-    fn tidy(&mut self) {
+    fn tidy(&mut self, feeds: &BTreeSet<FeedId>) {
+        self.news.retain(|feed, _| feeds.contains(feed));
         self.bells.retain(|_, bell| bell.receiver_count() > 0);
     }
 }

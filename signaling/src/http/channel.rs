@@ -162,21 +162,15 @@ impl Telling {
 
     /// What is new of the feed.
     fn look(&mut self) -> Vec<ServerMessage> {
-        let Some(feed) = self.shared.directory.feed(&self.line.feed) else { return Vec::new() };
-        let state = ServerMessage::Feed {
-            state: feed.state,
-            epoch: feed.epoch,
-            realtime: feed.paths.realtime.available,
-            hls: feed.paths.hls.available,
-        };
+        let (feed, probe) = self.shared.desk.look(&self.line.feed, self.line.id.as_str());
         let mut news = Vec::new();
-        let probe = self.shared.desk.wants_probe(&self.line.feed, self.line.id.as_str());
         if std::mem::replace(&mut self.probe, probe) != probe {
             news.push(ServerMessage::Probe { wanted: probe });
         }
-        if self.feed.as_ref() != Some(&state) {
-            self.feed = Some(state.clone());
-            news.push(state);
+        let Some(feed) = feed else { return news };
+        if self.feed.as_ref() != Some(&feed.state) {
+            self.feed = Some(feed.state.clone());
+            news.push(feed.state.clone());
         }
         self.looks += 1;
         let moved = feed.timeline.as_ref().filter(|now| {

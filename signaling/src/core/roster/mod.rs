@@ -128,6 +128,8 @@ pub(crate) struct Roster {
 
 struct OfFeed {
     facts: FeedFacts,
+    /// Its viewers, those included that have ended and can still be told so.
+    viewers: BTreeSet<ViewerId>,
     /// Decisions about its viewers, by their reasons.
     decisions: BTreeMap<&'static str, u64>,
 }
@@ -165,8 +167,10 @@ impl Roster {
             return Err(Refused::Full);
         }
         let of_feed = self.feeds.entry(arrival.feed.clone());
-        let of_feed = of_feed.or_insert_with(|| OfFeed { facts, decisions: BTreeMap::new() });
+        let of_feed =
+            of_feed.or_insert_with(|| OfFeed { facts, viewers: BTreeSet::new(), decisions: BTreeMap::new() });
         of_feed.facts = facts;
+        of_feed.viewers.insert(id.clone());
         let wants = arrival.tier == Tier::Vip && facts.state.realtime && facts.state.live;
         let capacity = if wants {
             let request = Request { priority: priority(&arrival), since: at.now, cost: facts.cost };
@@ -196,16 +200,28 @@ impl Roster {
     }
 
     /// The viewers of a feed, by id.
-    pub(crate) fn of_feed<'a>(
-        &'a self,
-        feed: &'a FeedId,
-    ) -> impl Iterator<Item = (&'a ViewerId, &'a Entry)> + use<'a> {
-        self.viewers.iter().filter(move |(_, entry)| entry.feed == *feed && entry.ended.is_none())
+    pub(crate) fn of_feed(&self, feed: &FeedId) -> impl Iterator<Item = (&ViewerId, &Entry)> {
+        let ids = self.feeds.get(feed).into_iter().flat_map(|of_feed| &of_feed.viewers);
+        ids.filter_map(|id| Some((id, self.viewers.get(id)?))).filter(|(_, entry)| entry.is_here())
+    }
+
+    /// Does something with each viewer of a feed that is here.
+    fn each(&mut self, feed: &FeedId, mut act: impl FnMut(&ViewerId, &mut Entry)) {
+        for id in self.feeds.get(feed).into_iter().flat_map(|of_feed| &of_feed.viewers) {
+            if let Some(entry) = self.viewers.get_mut(id).filter(|entry| entry.is_here()) {
+                act(id, entry);
+            }
+        }
     }
 
     /// Feeds that somebody watches.
-    pub(crate) fn feeds(&self) -> Vec<FeedId> {
+    pub(crate) fn feeds(&self) -> BTreeSet<FeedId> {
         self.feeds.keys().cloned().collect()
+    }
+
+    /// Whether any viewer of a feed may have a WebRTC session.
+    pub(crate) fn may_have_sessions(&self, feed: &FeedId) -> bool {
+        self.of_feed(feed).any(|(_, entry)| entry.tier == Tier::Vip)
     }
 
     /// For what a viewer waits, and how many are before it.
@@ -363,9 +379,7 @@ impl Roster {
                 if let Some(of_feed) = self.feeds.get_mut(feed) {
                     of_feed.facts = facts;
                 }
-                for entry in self.viewers.values_mut().filter(|entry| entry.feed == *feed) {
-                    entry.state.set_feed(at.now, facts.state);
-                }
+                self.each(feed, |_, entry| entry.state.set_feed(at.now, facts.state));
             }
             None => {
                 let ids: Vec<_> = self.of_feed(feed).map(|(id, _)| id.clone()).collect();
@@ -378,16 +392,17 @@ impl Roster {
 
     /// What a realtime viewer's session was made for has changed.
     pub(crate) fn join_again(&mut self, feed: &FeedId, why: &str) {
-        for (id, entry) in self.viewers.iter_mut().filter(|(_, entry)| entry.feed == *feed && entry.is_here())
-        {
+        let mut rung = Vec::new();
+        self.each(feed, |id, entry| {
             if entry.told.path == Path::Realtime {
                 entry.log.join_again(why);
-                self.rung.insert(id.clone());
+                rung.push(id.clone());
             }
-        }
+        });
+        self.rung.extend(rung);
     }
 
-    /// The WebRTC sessions of a feed as the SFU sees them, all of them. Those of nobody that has joined take their places, too.
+    /// The WebRTC sessions of a feed as the SFU sees them, all of them.
     pub(crate) fn sessions(
         &mut self,
         at: Moment,
@@ -396,10 +411,7 @@ impl Roster {
         lowest_bps: Option<f64>,
     ) {
         let named = best_sessions(statuses);
-        for (id, entry) in self.viewers.iter_mut().filter(|(_, entry)| entry.feed == *feed && entry.is_here())
-        {
-            entry.see(at.now, named.get(id.as_str()).copied(), lowest_bps);
-        }
+        self.each(feed, |id, entry| entry.see(at.now, named.get(id.as_str()).copied(), lowest_bps));
     }
 
     /// The sessions of nobody that has joined, over all feeds: they use what is there, too, and have what they have.
@@ -471,14 +483,16 @@ impl Roster {
         for id in &ids {
             self.tick_viewer(at, id);
         }
-        let viewers = &self.viewers;
-        self.feeds.retain(|feed, _| viewers.values().any(|entry| entry.feed == *feed));
+        self.feeds.retain(|_, of_feed| !of_feed.viewers.is_empty());
     }
 
     fn tick_viewer(&mut self, at: Moment, id: &ViewerId) {
         let Some(entry) = self.viewers.get_mut(id) else { return };
         if let Some((since, _)) = entry.ended {
             if at.now.saturating_duration_since(since) > TOLD_FOR && entry.channels == 0 {
+                if let Some(of_feed) = self.feeds.get_mut(&entry.feed) {
+                    of_feed.viewers.remove(id);
+                }
                 self.viewers.remove(id);
             }
             return;
