@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_shared::clock;
+use bicast_tests::channel::{Channel, Viewer};
 use bicast_tests::connection::Http2;
 use bicast_tests::edge::Edge;
 use bicast_tests::hls;
 use bicast_tests::http;
 use bicast_tests::server::Server;
+use bicast_tests::wait::{self, GENEROUS};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -131,4 +133,23 @@ async fn what_the_edge_passes_on_refuses_and_hides() -> anyhow::Result<()> {
     let again = connection.get(&format!("{init}?b=2&a=1"), &[]).await?;
     assert_eq!(again.header("x-cache"), "hit");
     Ok(())
+}
+
+#[tokio::test]
+async fn event_channels_go_through_the_edge() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let _publisher = server.publish(FEED, &["--test-pattern", "--size", "320x180", "--bitrate", "200k"])?;
+    server.hls_plays(FEED).await?;
+    let edge = Edge::before(&server, FEED).await?;
+    let viewer = Viewer::join(&server, FEED, "", None).await?;
+    let path = viewer.joined["urls"]["events"].as_str().context("no events")?;
+    let mut channel = Channel::over(edge.connect_http1().await?, path).await?;
+    assert_eq!(channel.until("hello").await?["viewer"]["channels"], 1);
+    viewer.change(&server, r#"{"path": "hls"}"#).await?.success()?;
+    assert_eq!(channel.until("decision").await?["decision"]["reason"], "ordered");
+    channel.say(r#"{"type":"report","latencyMs":1200}"#).await?;
+    wait::until("its report is there", GENEROUS, || async {
+        Ok((viewer.look(&server).await?["player"]["report"]["latencyMs"] == 1200.0).then_some(()))
+    })
+    .await
 }

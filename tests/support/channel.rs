@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::Method;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -95,7 +96,7 @@ pub async fn join(
 }
 
 /// An open event channel.
-pub struct Channel(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Channel<S = MaybeTlsStream<TcpStream>>(WebSocketStream<S>);
 
 /// What came over a channel.
 #[derive(Debug, PartialEq)]
@@ -114,6 +115,17 @@ impl Channel {
     pub async fn open(url: &str) -> anyhow::Result<Self> {
         let url = url.replacen("http", "ws", 1);
         let (socket, _) = tokio_tungstenite::connect_async(url).await?;
+        Ok(Self(socket))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
+    /// Opens the channel at a path over a connection of the test's own.
+    ///
+    /// # Errors
+    /// Where the server does not agree.
+    pub async fn over(stream: S, path: &str) -> anyhow::Result<Self> {
+        let (socket, _) = tokio_tungstenite::client_async(format!("ws://localhost{path}"), stream).await?;
         Ok(Self(socket))
     }
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_shared::clock;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use crate::connection::{Http2, Pair};
+use crate::connection::{self, Http2, Pair};
 use crate::process::Process;
 use crate::server::Server;
 use crate::wait::{self, GENEROUS};
@@ -80,6 +82,14 @@ impl Edge {
     /// Where the handshake fails.
     pub async fn connect(&self) -> anyhow::Result<Http2> {
         Http2::secure(self.https, &self.certificate).await
+    }
+
+    /// A connection over HTTP/1.1 and TLS, as browsers open for WebSockets.
+    ///
+    /// # Errors
+    /// Where the handshake fails.
+    pub async fn connect_http1(&self) -> anyhow::Result<TlsStream<TcpStream>> {
+        connection::tls(self.https, &self.certificate, &["http/1.1"]).await
     }
 }
 
