@@ -94,7 +94,7 @@ pub(crate) async fn list_feeds(
 /// Its tracks, publisher, cadence and timeline, and for each path whether and how it can be watched.
 #[utoipa::path(
     get, path = "/v1/feeds/{id}", tag = "feeds", operation_id = "showFeed",
-    params(("id" = String, Path, description = "The feed", example = "demo")),
+    params(("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")),
     responses(
         (status = 200, description = "The feed", body = api::Feed,
             example = json!(crate::openapi::example("feed-live"))),
@@ -117,7 +117,7 @@ pub(crate) async fn show_feed(State(shared): State<Shared>, FeedInPath(id): Feed
 /// is free. Ending a feed that has just ended answers 204 again.
 #[utoipa::path(
     delete, path = "/v1/feeds/{id}", tag = "feeds", operation_id = "endFeed",
-    params(("id" = String, Path, description = "The feed", example = "demo")),
+    params(("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")),
     responses(
         (status = 204, description = "It has ended"),
         (status = 400, description = "The id cannot be one", body = api::Problem,
@@ -141,7 +141,7 @@ pub(crate) async fn end_feed(State(shared): State<Shared>, FeedInPath(id): FeedI
 /// done.
 #[utoipa::path(
     post, path = "/v1/feeds/{id}/takeover", tag = "feeds", operation_id = "takeOver",
-    params(("id" = String, Path, description = "The feed", example = "demo")),
+    params(("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")),
     responses(
         (status = 202, description = "It has been told"),
         (status = 400, description = "The id cannot be one", body = api::Problem,

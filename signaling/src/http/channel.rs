@@ -55,7 +55,7 @@ pub(crate) struct Since {
 #[utoipa::path(
     get, path = "/v1/feeds/{id}/viewers/{viewer}/events", tag = "viewers", operation_id = "openChannel",
     params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
         ("viewer" = String, Path, description = "The viewer", example = "5f1d0c7e9a3b4f2d8c6976e5b5410415"),
         ("after" = Option<u64>, Query, description = "The last sequence number that was seen"),
     ),

@@ -89,7 +89,7 @@ pub(crate) async fn create_feed(
 /// They hold for as long as the feed is there.
 #[utoipa::path(
     patch, path = "/v1/feeds/{id}", tag = "feeds", operation_id = "changeFeed",
-    params(("id" = String, Path, description = "The feed", example = "demo")),
+    params(("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")),
     request_body(content = api::change::FeedChange, example = json!({"settings": {"window": 600, "segmentTarget": 4}})),
     responses(
         (status = 200, description = "It is changed", body = api::change::SettingsUpdate,

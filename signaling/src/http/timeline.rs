@@ -21,8 +21,9 @@ use crate::core::timeline::{asked, outside, view};
 #[utoipa::path(
     get, path = "/v1/feeds/{id}/timeline", tag = "timeline", operation_id = "showTimeline",
     params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
         ("programTime" = Option<String>, Query,
+            pattern = r"^([0-9]+(\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2}))$",
             description = "A moment by its UTC: RFC 3339 (a + is written %2B), or milliseconds since 1970 with fractions"),
         ("mediaTime" = Option<i64>, Query, description = "A moment in ticks of the master clock, as it is now"),
         ("rtpTimestamp" = Option<u32>, Query, minimum = 0, maximum = 4_294_967_295_u32,

@@ -33,7 +33,7 @@ const LONGEST_AGENT: usize = 128;
 /// end the viewer. A viewer with no open event channel and no WebRTC session that says nothing for `signaling.viewer_timeout` is forgotten.
 #[utoipa::path(
     post, path = "/v1/feeds/{id}/viewers", tag = "viewers", operation_id = "joinFeed",
-    params(("id" = String, Path, description = "The feed", example = "demo")),
+    params(("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")),
     request_body(content = Join, description = "About the viewer; may be left out"),
     responses(
         (status = 201, description = "It has joined", body = api::viewers::Joined,
@@ -104,7 +104,7 @@ pub(crate) struct Page {
 #[utoipa::path(
     get, path = "/v1/feeds/{id}/viewers", tag = "viewers", operation_id = "listViewers",
     params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
         ("after" = Option<String>, Query, description = "Only viewers behind this one: `next` of the page before"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "Viewers on a page; 100 if not said"),
         ("path" = Option<api::viewers::Path>, Query, description = "Only those that are served so"),
@@ -148,7 +148,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get, path = "/v1/feeds/{id}/viewers/{viewer}", tag = "viewers", operation_id = "showViewer",
     params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
         ("viewer" = String, Path, description = "The viewer", example = "5f1d0c7e9a3b4f2d8c6976e5b5410415"),
     ),
     responses(
@@ -181,7 +181,7 @@ pub(crate) async fn show(State(shared): State<Shared>, ViewerInPath(feed, id): V
 #[utoipa::path(
     patch, path = "/v1/feeds/{id}/viewers/{viewer}", tag = "viewers", operation_id = "moveViewer",
     params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
         ("viewer" = String, Path, description = "The viewer", example = "5f1d0c7e9a3b4f2d8c6976e5b5410415"),
     ),
     request_body(content = Change, example = json!({"path": "hls"})),
@@ -228,7 +228,7 @@ pub(crate) async fn change(
 #[utoipa::path(
     delete, path = "/v1/feeds/{id}/viewers/{viewer}", tag = "viewers", operation_id = "endViewer",
     params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
         ("viewer" = String, Path, description = "The viewer", example = "5f1d0c7e9a3b4f2d8c6976e5b5410415"),
     ),
     responses(
@@ -254,7 +254,7 @@ pub(crate) async fn end(State(shared): State<Shared>, ViewerInPath(feed, id): Vi
 #[utoipa::path(
     post, path = "/v1/feeds/{id}/viewers/{viewer}/reports", tag = "viewers", operation_id = "report",
     params(
-        ("id" = String, Path, description = "The feed", example = "demo"),
+        ("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"),
         ("viewer" = String, Path, description = "The viewer", example = "5f1d0c7e9a3b4f2d8c6976e5b5410415"),
     ),
     request_body(content = PlayerMessage, example = json!(crate::openapi::example("channel-report"))),
@@ -294,7 +294,7 @@ pub(crate) async fn report(
 /// How many on which path and why, how late, and how often they were moved.
 #[utoipa::path(
     get, path = "/v1/feeds/{id}/audience", tag = "viewers", operation_id = "showAudience",
-    params(("id" = String, Path, description = "The feed", example = "demo")),
+    params(("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")),
     responses(
         (status = 200, description = "The viewers together", body = api::audience::Audience,
             example = json!(crate::openapi::example("audience"))),

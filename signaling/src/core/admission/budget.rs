@@ -14,30 +14,35 @@ use crate::core::policy::{BadSetting, in_range};
 pub struct Budget {
     /// Bits per second sent, SRTP included (100,000 to 10^12): what the uplink carries, less what HLS needs.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100_000, maximum = 1_000_000_000_000_u64)]
     pub egress_bps: Option<u64>,
     /// Packets per second sent (100 to 10^9). Small packets (sound, 4 Mbit/s in 1,200 bytes) reach this before the bits do.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100, maximum = 1_000_000_000_u64)]
     pub packets_per_second: Option<u64>,
     /// Share of all cores (0.01 to 1). 0.8 leaves room for what comes in bursts: keyframes, joins, handshakes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.01, maximum = 1)]
     pub cpu_share: Option<f64>,
     /// Viewers (1 to 1,000,000).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub viewers: Option<u32>,
     /// How long there has to have been room before a waiting viewer is offered it, in seconds (0.1 to 600). 5: longer than the bursts of a
     /// keyframe or of a few joins, so that nobody is called back to where there is no room again.
     #[serde(with = "seconds")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, minimum = 0.1, maximum = 600)]
     pub free_for: Duration,
     /// How long an offer stands, in seconds (1 to 120). 10: as long as a page may take to begin to connect.
     #[serde(with = "seconds")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, minimum = 1, maximum = 120)]
     pub offer_for: Duration,
     /// How long a measurement of what is used holds, in seconds (1 to 60). 5: it comes every second.
     #[serde(with = "seconds")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, minimum = 1, maximum = 60)]
     pub fresh_for: Duration,
     /// Viewers that may wait (0 to 1,000,000). 10,000. Who is not on the list is served over HLS as well, and may ask again.
+    #[schema(minimum = 0, maximum = 1_000_000)]
     pub waiting: u32,
 }
 
