@@ -58,6 +58,16 @@ describe('a viewer in Chromium', { timeout: 600_000 }, () => {
       await viewer('it says so', ({ player }) => player.report.path === 'hls');
       await api(own, 'PATCH', JSON.stringify({ path: 'auto' }));
       await until('it plays over WebRTC again', () => page.evaluate(() => player.state === 'live'));
+      // Who goes to HLS of its own accord has lost nothing: the way back stays open, however often.
+      for (let turn = 0; turn < 4; turn++) {
+        await page.evaluate(() => player.switchTo('hls'));
+        await viewer('it has closed its session', ({ session, ordered }) => session === null && ordered === 'hls');
+        await until('it plays over HLS', () => page.evaluate(() => player.state === 'hls'));
+        await page.evaluate(() => (player.auto(), player.catchUpToLive('jump')));
+        await until('it is back', () => page.evaluate(() => player.state === 'live'), 15);
+      }
+      const again = await viewer('the service decides again', ({ ordered }) => ordered === null);
+      assert.equal(again.decision.reason, 'entitled');
       const { latency } = await api(`/v1/feeds/${FEED}/audience`);
       assert.ok(latency.length > 0, 'no latency was counted');
       await api(own, 'DELETE');

@@ -259,6 +259,18 @@ export class BicastApi {
     return this.#ask(`v1/feeds/${encodeURIComponent(id)}/viewers`, parseJoined, init);
   }
 
+  /** Keeps a viewer on a path, or leaves that to the service again. */
+  async move(id: string, viewer: string, path: "auto" | "realtime" | "hls"): Promise<void> {
+    const url = this.url(`v1/feeds/${encodeURIComponent(id)}/viewers/${encodeURIComponent(viewer)}`);
+    const body = JSON.stringify({ path });
+    const response = await fetch(url, {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    if (!response.ok) throw await problemOf(response);
+  }
+
   /** Ends a viewer that has joined. Also while the page goes away. */
   async leave(id: string, viewer: string): Promise<void> {
     const url = this.url(`v1/feeds/${encodeURIComponent(id)}/viewers/${encodeURIComponent(viewer)}`);

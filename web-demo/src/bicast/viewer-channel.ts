@@ -121,6 +121,11 @@ export class ViewerChannel extends Emitter<Events> implements PathOrders {
 
   readonly #onPageHide = () => this.#leave();
 
+  /** Tells the service what its viewer wants: a path, or that the service decides. Nothing where it has not joined. */
+  async wish(path: "auto" | "realtime" | "hls"): Promise<void> {
+    if (this.#viewer) await this.api.move(this.feed, this.#viewer.id, path).catch(() => {});
+  }
+
   /** Tells how it goes. Nothing happens while the channel is not open: an old report is worth nothing. */
   report(report: Report): void {
     this.#say({ type: "report", ...report });

@@ -26,6 +26,9 @@ export class ViewerSession {
   readonly #relay = new Relay();
   /** The path of the last order that was passed on. */
   #given: PathOrder["path"] | null = null;
+  /** What the service was told last that the viewer wants, and when it has heard it. */
+  #told: "auto" | "realtime" | "hls" = "auto";
+  #wished: Promise<void> = Promise.resolve();
   #probe: WhepClient | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   #offs: (() => void)[] = [];
@@ -44,11 +47,16 @@ export class ViewerSession {
     let asked = "";
     realtime.whepUrl = async () => {
       await this.#joined();
+      this.#wish();
+      await this.#wished;
       asked = channel.whepUrl ?? (await anonymous());
       return asked;
     };
     this.#offs = [
+      player.on("state", () => this.#wish()),
       channel.on("joined", () => {
+        this.#told = "auto";
+        this.#wish();
         // It joined anew, or later than its session began: the session is to be under its name.
         const named = channel.whepUrl;
         if (named !== null && asked !== "" && asked !== named && realtime.linkState !== "idle")
@@ -92,6 +100,19 @@ export class ViewerSession {
     const { decision } = channel;
     if (decision && (decision.path === "hls" || this.#given === "hls"))
       this.#give({ path: decision.path, reason: reasonInWords(decision.reason) });
+  }
+
+  /**
+   * Who chose HLS, pauses or has rewound closes its WebRTC session on purpose: unless the service knows, that is a lost connection to it,
+   * and the way back is shut for a while.
+   */
+  #wish(): void {
+    const { chosen, wanted, following, paused } = this.player;
+    const realtime = chosen === "realtime" || (wanted === "auto" && following && !paused);
+    const wish = realtime ? (wanted === "realtime" ? "realtime" : "auto") : "hls";
+    if (chosen === null || wish === this.#told || this.channel.viewer === null) return;
+    this.#told = wish;
+    this.#wished = this.#wished.then(() => this.channel.wish(wish));
   }
 
   #give(order: PathOrder): void {
