@@ -34,7 +34,6 @@ describe("the wire of viewers", () => {
 class FakeSocket implements Socket {
   readonly sent: string[] = [];
   closed = false;
-  onopen: (() => void) | null = null;
   onmessage: ((event: { readonly data: unknown }) => void) | null = null;
   onclose: (() => void) | null = null;
   constructor(readonly url: string) {}

@@ -3,6 +3,7 @@
 pub mod admission;
 pub(crate) mod ended;
 pub mod policy;
+pub(crate) mod refusals;
 pub(crate) mod roster;
 pub(crate) mod settings;
 pub(crate) mod timeline;

@@ -7,8 +7,8 @@ use bicast_shared::status::RealtimeDoor;
 
 use super::Desk;
 use crate::admission::Cost;
+use crate::core::refusals::{refused, served_over_hls};
 use crate::core::roster::Refused;
-use crate::http::viewers::refused;
 
 impl RealtimeDoor for Desk {
     fn may_begin(&self, feed: &FeedId, viewer: Option<&str>) -> Result<(), Box<Problem>> {
@@ -29,15 +29,4 @@ impl RealtimeDoor for Desk {
         };
         answer.map_err(|why| Box::new(refused(feed, viewer.unwrap_or_default(), why)))
     }
-}
-
-/// 409: the decision is another.
-fn served_over_hls(feed: &FeedId, reason: &str) -> Problem {
-    let detail = format!("This viewer is served over HLS at the moment ({reason}).");
-    Problem::new(409, "served-over-hls", "Served over HLS", detail)
-        .hint(
-            "Play /hls/{feed}/multivariant.m3u8; the event channel tells when WebRTC is there for it again.",
-        )
-        .with("feed", feed.as_str())
-        .with("reason", reason)
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
-use bicast_shared::status::{ViewerState, ViewerStatus};
+use bicast_shared::status::ViewerState;
 use tokio::time::MissedTickBehavior;
 
-use super::{Desk, FeedNews, Inner, moment};
+use super::{Desk, FeedNews, Inner};
 use crate::admission::{Cost, Usage};
 use crate::api::audience::Used;
 
@@ -31,7 +31,7 @@ pub(super) async fn follow(desk: Weak<Inner>) {
         codecs.retain(|feed, _| feeds.contains(feed));
         for feed in &feeds {
             let asked = desk.0.state.lock().roster.may_have_sessions(feed);
-            let statuses = if asked { desk.statuses(feed).await } else { Vec::new() };
+            let statuses = if asked { desk.sessions(feed).await } else { Vec::new() };
             let news = desk.0.directory.feed(feed).map(|feed| Arc::new(FeedNews::from(feed)));
             let facts = desk.facts(feed);
             let changed = desk.0.directory.codecs(feed).and_then(|now| {
@@ -61,29 +61,15 @@ pub(super) async fn follow(desk: Weak<Inner>) {
 }
 
 impl Desk {
-    async fn statuses(&self, feed: &FeedId) -> Vec<ViewerStatus> {
-        match &self.0.source {
-            Some(source) => source.viewers(feed).await,
-            None => Vec::new(),
-        }
-    }
-
     /// Tells the ledger what is used, and by whom that has not joined.
     async fn measure(&self) {
         let (egress_bps, packets_per_second, feeds) = self.0.directory.egress();
         let mut strangers: Vec<(String, Cost)> = Vec::new();
-        let limited = {
-            let state = self.0.state.lock();
-            let budget = &state.budget;
-            budget.viewers.is_some()
-                || budget.egress_bps.is_some()
-                || budget.packets_per_second.is_some()
-                || budget.cpu_share.is_some()
-        };
+        let limited = self.0.state.lock().roster.budget().is_limited();
         // Without a limit nobody needs to know who they are.
         for feed in feeds.iter().filter(|_| limited) {
             let cost = self.facts(feed).map_or(Cost::default(), |facts| facts.cost);
-            let unknown = self.statuses(feed).await.into_iter().filter(|status| {
+            let unknown = self.sessions(feed).await.into_iter().filter(|status| {
                 // Who only makes the beginning of a handshake takes nobody's place.
                 status.viewer.is_none() && status.state != ViewerState::Connecting
             });
@@ -98,7 +84,7 @@ impl Desk {
             packets_per_second: Some(packets_per_second as f64),
             cpu_share,
         };
-        let now = moment().now;
+        let now = clock::now();
         state.roster.measure(now, &usage);
         state.roster.set_strangers(now, strangers.into_iter());
         let occupancy = state.roster.occupancy();

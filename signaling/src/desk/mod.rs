@@ -10,7 +10,7 @@ use std::time::Duration;
 use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
-use bicast_shared::status::ViewerSource;
+use bicast_shared::status::{ViewerSource, ViewerStatus};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -37,7 +37,6 @@ struct State {
     roster: Roster,
     /// Rung when a viewer has news; gone with its last channel and its entry.
     bells: HashMap<ViewerId, watch::Sender<u64>>,
-    budget: Budget,
     used: api::audience::Used,
     /// How each feed is that somebody watches, for all channels to tell.
     news: HashMap<FeedId, Arc<FeedNews>>,
@@ -93,7 +92,6 @@ impl Desk {
         let state = Mutex::new(State {
             roster,
             bells: HashMap::new(),
-            budget: config.admission.clone(),
             used: api::audience::Used::default(),
             news: HashMap::new(),
         });
@@ -153,9 +151,12 @@ impl Desk {
         state.roster.of_feed(feed).map(show).collect()
     }
 
-    /// Whoever is asked about sessions.
-    pub(crate) fn source(&self) -> Option<&Arc<dyn ViewerSource>> {
-        self.0.source.as_ref()
+    /// The WebRTC sessions of a feed.
+    pub(crate) async fn sessions(&self, feed: &FeedId) -> Vec<ViewerStatus> {
+        match &self.0.source {
+            Some(source) => source.viewers(feed).await,
+            None => Vec::new(),
+        }
     }
 
     pub(crate) fn order(&self, feed: &FeedId, id: &str, change: api::viewers::Change) -> Result<(), Refused> {
@@ -195,24 +196,17 @@ impl Desk {
     }
 
     pub(crate) fn said(&self, feed: &FeedId, id: &str, message: &PlayerMessage) -> Result<(), Refused> {
-        let (said, late) = {
-            let mut state = self.0.state.lock();
-            let said = state.roster.said(moment(), feed, id, message);
-            (said, state.roster.get(feed, id).ok().map(|entry| (entry.path(), entry.tier)))
-        };
-        if said.is_ok()
-            && let (PlayerMessage::Report(report), Some((path, tier))) = (message, late)
-            && let Some(latency) = report.latency_ms.filter(|late| (0.0..=86_400_000.0).contains(late))
-            && report.at_live_edge != Some(false)
-        {
-            let path = report.path.unwrap_or(path);
-            metrics::histogram!(
-                "bicast_viewer_latency_seconds",
-                "path" => path.name(), "tier" => tier.name()
-            )
-            .record(latency / 1_000.0);
+        let mut state = self.0.state.lock();
+        let at = moment();
+        state.roster.said(at, feed, id, message)?;
+        let late =
+            state.roster.get(feed, id).ok().and_then(|entry| Some((entry.latency_ms(at.now)?, entry.tier)));
+        drop(state);
+        if let (PlayerMessage::Report(_), Some(((path, latency), tier))) = (message, late) {
+            let labels = [("path", path.name()), ("tier", tier.name())];
+            metrics::histogram!("bicast_viewer_latency_seconds", &labels).record(latency / 1_000.0);
         }
-        said
+        Ok(())
     }
 
     pub(crate) fn could_not_read(&self) {
@@ -240,6 +234,11 @@ impl Desk {
         Ok(Line { desk: self.clone(), feed: feed.clone(), id: key, bell })
     }
 
+    /// The newest sequence number of a viewer's messages; none where it is forgotten.
+    pub(crate) fn newest(&self, id: &ViewerId) -> Option<u64> {
+        self.0.state.lock().roster.newest(id.as_str())
+    }
+
     /// What a viewer is told behind `after`, and how much of it is lost; none where it is forgotten.
     pub(crate) fn news(&self, id: &ViewerId, after: u64) -> Option<(Vec<ServerMessage>, u64)> {
         self.0.state.lock().roster.news(id.as_str(), after)
@@ -253,7 +252,7 @@ impl Desk {
         let state = self.0.state.lock();
         let occupancy = state.roster.occupancy();
         api::audience::Admission {
-            limits: state.budget.clone(),
+            limits: state.roster.budget().clone(),
             used: state.used,
             slots: occupancy.slots,
             offered: occupancy.offered,
@@ -264,9 +263,7 @@ impl Desk {
 
     /// Another budget, which has passed its check.
     pub(crate) fn set_budget(&self, budget: Budget) {
-        let mut state = self.0.state.lock();
-        state.budget = budget.clone();
-        state.roster.set_budget(clock::now(), budget);
+        self.0.state.lock().roster.set_budget(clock::now(), budget);
     }
 
     /// How much of all cores this process uses, 0 to 1.

@@ -18,10 +18,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Shared;
-use super::viewers::{ViewerInPath, refused, wants_events};
+use super::viewers::{ViewerInPath, wants_events};
 use crate::api;
 use crate::api::channel::{PlayerMessage, ServerMessage};
 use crate::api::viewers::Viewer;
+use crate::core::refusals::refused;
 use crate::core::roster::Refused;
 use crate::desk::Line;
 
@@ -137,8 +138,7 @@ impl Telling {
     /// What is said first.
     fn begin(&mut self, after: Option<u64>) -> Result<Vec<ServerMessage>, Refused> {
         let viewer: Viewer = self.shared.desk.viewer(&self.line.feed, self.line.id.as_str())?;
-        let (all, _) = self.shared.desk.news(&self.line.id, 0).ok_or(Refused::Unknown)?;
-        let sequence = all.last().map_or(0, sequence_of);
+        let sequence = self.shared.desk.newest(&self.line.id).ok_or(Refused::Unknown)?;
         // Who has seen nothing is told how it stands; who comes back also what it has missed.
         self.told = after.map_or(sequence, |after| after.min(sequence));
         let (missed_messages, missed) =

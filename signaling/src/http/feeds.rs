@@ -63,11 +63,8 @@ pub(crate) async fn create_feed(
             Err(CreateError::TooMany) => Err(Box::new(too_many(shared.max_created_feeds))),
             Err(_) => {
                 let detail = "This server is going down and takes no feeds.";
-                {
-                    let problem = Problem::new(503, "closing", "Closing", detail)
-                        .hint("Ask another server, or this one in a while.");
-                    Err(Box::new(problem))
-                }
+                let problem = Problem::new(503, "closing", "Closing", detail);
+                Err(Box::new(problem.hint("Ask another server, or this one in a while.")))
             }
         }
     });

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bicast_shared::auth::{Grant, Tier};
 use bicast_shared::id::FeedId;
@@ -18,6 +18,7 @@ use super::{FeedInPath, Shared, fresh};
 use crate::api;
 use crate::api::channel::PlayerMessage;
 use crate::api::viewers::{Change, Join, Tier as ApiTier};
+use crate::core::refusals::{refused, unknown_viewer};
 use crate::core::roster::{Arrival, Refused};
 use crate::core::viewers::{Filter, PAGE, page, with_sessions};
 
@@ -77,11 +78,7 @@ pub(crate) async fn join(
         Some(Ok(joined)) => {
             tracing::debug!(%feed, viewer = joined.viewer.id, path = joined.viewer.path.name(), "joined");
             let location = format!("/v1/feeds/{feed}/viewers/{}", joined.viewer.id);
-            let mut response = fresh((StatusCode::CREATED, Json(joined)));
-            if let Ok(location) = HeaderValue::from_str(&location) {
-                response.headers_mut().insert(header::LOCATION, location);
-            }
-            response
+            (StatusCode::CREATED, [(header::LOCATION, location)], fresh(Json(joined))).into_response()
         }
     }
 }
@@ -133,10 +130,7 @@ pub(crate) async fn list(
     if shared.directory.feed(&feed).is_none() {
         return Problem::unknown_feed(feed.as_str()).into_response();
     }
-    let sessions = match shared.desk.source() {
-        Some(source) => source.viewers(&feed).await,
-        None => Vec::new(),
-    };
+    let sessions = shared.desk.sessions(&feed).await;
     let all = with_sessions(&feed, shared.desk.viewers(&feed), sessions);
     let filter = Filter { path: wanted.path, tier: wanted.tier, reason: wanted.reason };
     fresh(Json(page(all, filter, wanted.after.as_deref(), wanted.limit.unwrap_or(PAGE.0))))
@@ -165,10 +159,7 @@ pub(crate) async fn show(State(shared): State<Shared>, ViewerInPath(feed, id): V
         Ok(viewer) => viewer,
         Err(why) => return refused(&feed, &id, why).into_response(),
     };
-    let mut sessions = match shared.desk.source() {
-        Some(source) => source.viewers(&feed).await,
-        None => Vec::new(),
-    };
+    let mut sessions = shared.desk.sessions(&feed).await;
     sessions.retain(|status| status.viewer.as_deref() == Some(id.as_str()));
     let viewer = with_sessions(&feed, vec![viewer], sessions).into_iter().next();
     viewer.map_or_else(|| unknown_viewer(&id).into_response(), |viewer| fresh(Json(viewer)))
@@ -345,55 +336,6 @@ pub(super) fn bad_body(why: &str) -> Problem {
 fn bad_query(why: &str) -> Problem {
     Problem::new(400, "bad-query", "Bad query", format!("The query cannot be used: {why}."))
         .hint("after is a viewer's id, limit a number, path realtime or hls, tier vip or free, reason a reason's name.")
-}
-
-fn unknown_viewer(id: &str) -> Problem {
-    let shown: String = id.chars().take(64).collect();
-    Problem::new(
-        404,
-        "unknown-viewer",
-        "Unknown viewer",
-        format!("There is no viewer {shown:?} of this feed."),
-    )
-    .hint("Join with POST /v1/feeds/{feed}/viewers.")
-}
-
-/// What is told to whom something is refused.
-pub(crate) fn refused(feed: &FeedId, id: &str, why: Refused) -> Problem {
-    match why {
-        Refused::Full => {
-            Problem::new(503, "too-many-viewers", "Too many viewers", "As many viewers have joined as may.")
-                .hint("HLS can be watched without joining: /hls/{feed}/multivariant.m3u8.")
-        }
-        Refused::Unknown => unknown_viewer(id),
-        Refused::Gone(reason) => {
-            let detail = format!("This viewer has ended ({}).", reason.name());
-            Problem::new(410, "viewer-ended", "The viewer has ended", detail)
-                .hint("Join again with POST /v1/feeds/{feed}/viewers.")
-                .with("reason", reason.name())
-        }
-        Refused::Tier => {
-            Problem::new(403, "tier", "Not of this tier", "The tier free is served over HLS only.")
-                .hint("A token with \"tier\": \"vip\" opens WebRTC.")
-        }
-        Refused::Feed => {
-            let detail = format!("The feed {feed} cannot be watched over that path.");
-            Problem::new(409, "path-unavailable", "Path unavailable", detail)
-                .hint("GET /v1/feeds/{feed} tells why, under paths.")
-                .with("feed", feed.as_str())
-        }
-        Refused::NoRoom(shortage) => {
-            let name = serde_json::to_value(shortage).unwrap_or_default();
-            let detail = "There is no room on the realtime path at the moment.";
-            Problem::new(503, "no-room", "No room", detail)
-                .hint("Watch over HLS; a viewer that has joined is offered a place when there is one.")
-                .with("shortage", name)
-        }
-        Refused::Flood => {
-            Problem::new(429, "too-many-reports", "Too many reports", "Ten reports a second are taken.")
-                .hint("Report about once a second.")
-        }
-    }
 }
 
 /// Whether a request asks for Server-Sent Events.

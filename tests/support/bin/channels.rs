@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bicast_load::procfs;
 use bicast_shared::clock;
+use bicast_shared::time::ProgramTime;
 use bicast_tests::channel::{Channel, Heard, Viewer};
 use bicast_tests::figures::{print, quantile};
 use bicast_tests::server::Server;
@@ -162,14 +163,8 @@ async fn follow(
 
 fn decision(message: &Value, now: f64) -> Option<Told> {
     let decision = message.get("decision")?;
-    let since = millis(decision["since"].as_str()?)?;
+    let since = decision["since"].as_str()?.parse::<ProgramTime>().ok()?.unix_millis();
     Some(Told { reason: decision["reason"].as_str()?.to_owned(), late_ms: now - since })
-}
-
-/// The milliseconds since 1970 of an RFC 3339 time of today, as the server writes it.
-fn millis(text: &str) -> Option<f64> {
-    let time = humantime::parse_rfc3339(text).ok()?;
-    Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64() * 1_000.0)
 }
 
 /// How late so many decisions for this reason were, sorted.

@@ -261,7 +261,7 @@ export class BicastApi {
 
   /** Keeps a viewer on a path, or leaves that to the service again. */
   async move(id: string, viewer: string, path: "auto" | "realtime" | "hls"): Promise<void> {
-    const url = this.url(`v1/feeds/${encodeURIComponent(id)}/viewers/${encodeURIComponent(viewer)}`);
+    const url = this.#viewerUrl(id, viewer);
     const body = JSON.stringify({ path });
     const response = await fetch(url, {
       method: "PATCH",
@@ -273,7 +273,7 @@ export class BicastApi {
 
   /** Ends a viewer that has joined. Also while the page goes away. */
   async leave(id: string, viewer: string): Promise<void> {
-    const url = this.url(`v1/feeds/${encodeURIComponent(id)}/viewers/${encodeURIComponent(viewer)}`);
+    const url = this.#viewerUrl(id, viewer);
     await fetch(url, { method: "DELETE", keepalive: true });
   }
 
@@ -281,6 +281,10 @@ export class BicastApi {
   url(path: string): string {
     const base = this.server.endsWith("/") ? this.server : `${this.server}/`;
     return new URL(path.replace(/^\//, ""), base).href;
+  }
+
+  #viewerUrl(id: string, viewer: string): string {
+    return this.url(`v1/feeds/${encodeURIComponent(id)}/viewers/${encodeURIComponent(viewer)}`);
   }
 
   #authorization(): Record<string, string> {

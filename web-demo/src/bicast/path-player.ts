@@ -447,6 +447,11 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     return this.#work.signal;
   }
 
+  /** Whether WebRTC runs, and well enough to be gone back to at once. */
+  get #alive(): boolean {
+    return this.legs.realtime.linkState === "connected" && this.#line.verdict.state !== "failing";
+  }
+
   get #busy(): boolean {
     return this.#bridge.at === "holding" || this.stage.hls.seeking;
   }
@@ -545,9 +550,8 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     this.#commandAt = localNow();
     this.#reason = reason;
     const near = (this.#head.behindEdge ?? 0) < 0.3;
-    const alive = this.legs.realtime.linkState === "connected" && this.#line.verdict.state !== "failing";
     if (at === "holding") this.#following = true;
-    this.#do({ type: "return", how: near ? "jump" : how, alive });
+    this.#do({ type: "return", how: near ? "jump" : how, alive: this.#alive });
   }
 
   #obey({ path, reason }: PathOrder): void {
@@ -678,9 +682,8 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   #giveUp(path: Path): void {
     const { problem } = this.legs[path];
     const before = this.#bridge;
-    const alive = this.legs.realtime.linkState === "connected" && this.#line.verdict.state !== "failing";
     if (path === "realtime" && this.#byItself) this.#rule.failed(localNow());
-    this.#do({ type: "lost", path, alive });
+    this.#do({ type: "lost", path, alive: this.#alive });
     if (this.#bridge === before) return;
     this.#paused = false;
     this.emit("gaveUp", { path, problem });

@@ -6,7 +6,7 @@
 import type { BicastApi } from "./api";
 import { Backoff } from "./backoff";
 import { Emitter } from "./emitter";
-import type { PathOrder, PathOrders, PathSwitch } from "./player-types";
+import type { PathOrder, PathSwitch } from "./player-types";
 import { type BicastError, toBicastError } from "./problem";
 import {
   type Decision,
@@ -32,7 +32,6 @@ interface Events {
 export interface Socket {
   send(text: string): void;
   close(): void;
-  onopen: (() => void) | null;
   onmessage: ((event: { readonly data: unknown }) => void) | null;
   onclose: (() => void) | null;
 }
@@ -48,7 +47,7 @@ export interface ChannelOptions {
 }
 
 /** Joins one feed and stays joined until it is stopped. */
-export class ViewerChannel extends Emitter<Events> implements PathOrders {
+export class ViewerChannel extends Emitter<Events> {
   #state: ChannelState = "idle";
   #joined: Joined | null = null;
   #viewer: Viewer | null = null;

@@ -107,8 +107,8 @@ export class ViewerSession {
    * and the way back is shut for a while.
    */
   #wish(): void {
-    const { chosen, wanted, following, paused } = this.player;
-    const realtime = chosen === "realtime" || (wanted === "auto" && following && !paused);
+    const { chosen, wanted, following } = this.player;
+    const realtime = chosen === "realtime" || (wanted === "auto" && following);
     const wish = realtime ? (wanted === "realtime" ? "realtime" : "auto") : "hls";
     if (chosen === null || wish === this.#told || this.channel.viewer === null) return;
     this.#told = wish;
@@ -163,7 +163,7 @@ export class ViewerSession {
         path: leg.path,
         latencyMs: leg.frames.last?.latencyMs ?? null,
         mediaTime: leg.frames.last?.mediaTime ?? null,
-        following: player.following && !player.paused,
+        following: player.following,
         hidden: document.hidden,
         bufferMs: stats.bufferMs,
         packetsLost: stats.packetsLost,

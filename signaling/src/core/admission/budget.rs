@@ -82,6 +82,12 @@ impl Budget {
         Ok(())
     }
 
+    /// Whether anything has a limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.amounts() != Amounts { viewers: u64::MAX, bits: u64::MAX, packets: u64::MAX, cpu: u64::MAX }
+    }
+
     pub(super) fn amounts(&self) -> Amounts {
         Amounts {
             viewers: self.viewers.map_or(u64::MAX, u64::from),

@@ -214,6 +214,12 @@ impl<K: Ord + Clone> Ledger<K> {
         self.change(viewer, cost.amounts());
     }
 
+    /// What all with slots may use together.
+    #[must_use]
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// The budget is another. Nobody loses a slot for it.
     pub fn set_budget(&mut self, now: Instant, budget: Budget) {
         self.advance(now);

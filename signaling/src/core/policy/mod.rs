@@ -44,7 +44,7 @@ pub use viewer::ViewerState;
 
 pub(crate) use settings::in_range;
 
-use crate::core::admission::Shortage;
+use crate::core::admission::{Answer, Shortage};
 
 /// The rules for all viewers.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +72,12 @@ pub enum Capacity {
     Granted,
     /// It waits for one.
     Refused(Shortage),
+}
+
+impl From<Answer> for Capacity {
+    fn from(answer: Answer) -> Self {
+        answer.shortage().map_or(Self::Granted, Self::Refused)
+    }
 }
 
 impl Policy {

@@ -38,7 +38,7 @@ fn everybody_on_the_realtime_path_has_a_slot_and_who_has_waited_longest_with_the
             let priority = random.random_range(0..4);
             let request = Request { priority, since: at(now), cost: Cost::default() };
             let answer = ledger.ask(at(now), &guests.len(), &request);
-            let capacity = answer.shortage().map_or(Capacity::Granted, Capacity::Refused);
+            let capacity = answer.into();
             let state = policy.join(at(now), Tier::Vip, BOTH, capacity);
             guests.push(Guest { state, priority, bad_until: 0, was_bad: None });
         }
@@ -68,7 +68,7 @@ fn everybody_on_the_realtime_path_has_a_slot_and_who_has_waited_longest_with_the
                 let since = guest.state.waiting_since();
                 let request = Request { priority: guest.priority, since, cost: Cost::default() };
                 let answer = ledger.ask(at(now), &id, &request);
-                guest.state.set_capacity(answer.shortage().map_or(Capacity::Granted, Capacity::Refused));
+                guest.state.set_capacity(answer.into());
                 waited += u64::from(answer.shortage().is_some());
             } else {
                 ledger.take_up(&id);

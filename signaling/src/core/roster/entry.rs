@@ -10,9 +10,9 @@ use bicast_shared::time::ProgramTime;
 
 use super::log::Log;
 use super::session::Seen;
-use super::{Arrival, Moment, ViewerId, capacity, priority};
+use super::{Arrival, Moment, ViewerId, priority};
 use crate::api;
-use crate::api::channel::{EndReason, PlayerMessage, Report, Switched};
+use crate::api::channel::{EndReason, PlayerMessage, Report};
 use crate::core::admission::{Cost, Ledger, Request};
 use crate::core::policy::{Evidence, Observation, Path, PlayerReport, ReasonCode, ViewerState};
 
@@ -44,7 +44,6 @@ pub(crate) struct Entry {
     pub(crate) channels: u32,
     pub(crate) switches: u64,
     report: Option<(Instant, Report)>,
-    switched: Option<Switched>,
     seen: Option<Seen>,
     said: (Instant, u32),
 }
@@ -93,7 +92,6 @@ impl Entry {
             channels: 0,
             switches: 0,
             report: None,
-            switched: None,
             seen: None,
             said: (at.now, 0),
         };
@@ -101,13 +99,14 @@ impl Entry {
         entry
     }
 
-    pub(super) fn arrival(&self) -> Arrival {
-        Arrival {
-            feed: self.feed.clone(),
-            tier: self.tier,
-            agent: self.agent.clone(),
-            grant: self.grant.clone(),
-        }
+    /// Before whom it comes where there is too little room.
+    pub(super) fn priority(&self) -> u8 {
+        priority(self.grant.as_deref())
+    }
+
+    /// Values that were reported about it and cannot be.
+    pub(super) const fn refused_values(&self) -> u64 {
+        self.state.refused_values()
     }
 
     pub(super) const fn is_here(&self) -> bool {
@@ -149,7 +148,7 @@ impl Entry {
     }
 
     /// How late its picture is, where it follows the live edge and has said so lately.
-    pub(super) fn latency_ms(&self, now: Instant) -> Option<(Path, f64)> {
+    pub(crate) fn latency_ms(&self, now: Instant) -> Option<(Path, f64)> {
         let (at, report) = self.report.as_ref()?;
         let recent = now.saturating_duration_since(*at) <= REPORT_HOLDS;
         let believed = |latency: &f64| (0.0..=LATEST_MS).contains(latency);
@@ -181,7 +180,7 @@ impl Entry {
                 self.state.observe(now, &Observation::from(line));
                 self.report = Some((now, *report));
             }
-            PlayerMessage::Switched(switched) => self.switched = Some(*switched),
+            PlayerMessage::Switched(_) => {}
         }
         Said::Taken
     }
@@ -209,9 +208,8 @@ impl Entry {
     /// Lets the policy decide, and takes or gives back its place.
     pub(super) fn tick(&mut self, at: Moment, id: &ViewerId, ledger: &mut Ledger<ViewerId>, cost: Cost) {
         if self.state.wants_slot() && self.state.current().path == Path::Hls {
-            let request =
-                Request { priority: priority(&self.arrival()), since: self.state.waiting_since(), cost };
-            self.state.set_capacity(capacity(ledger.ask(at.now, id, &request)));
+            let request = Request { priority: self.priority(), since: self.state.waiting_since(), cost };
+            self.state.set_capacity(ledger.ask(at.now, id, &request).into());
         }
         self.state.tick(at.now);
         if !self.state.wants_slot() {

@@ -166,18 +166,12 @@ impl Roster {
         if self.here >= self.limits.viewers {
             return Err(Refused::Full);
         }
+        let capacity = self.capacity(at, &id, arrival.tier, priority(arrival.grant.as_deref()), facts);
         let of_feed = self.feeds.entry(arrival.feed.clone());
         let of_feed =
             of_feed.or_insert_with(|| OfFeed { facts, viewers: BTreeSet::new(), decisions: BTreeMap::new() });
         of_feed.facts = facts;
         of_feed.viewers.insert(id.clone());
-        let wants = arrival.tier == Tier::Vip && facts.state.realtime && facts.state.live;
-        let capacity = if wants {
-            let request = Request { priority: priority(&arrival), since: at.now, cost: facts.cost };
-            capacity(self.ledger.ask(at.now, &id, &request))
-        } else {
-            Capacity::Granted
-        };
         let state = self.policy.join(at.now, arrival.tier, facts.state, capacity);
         let entry = Entry::new(at, arrival, state);
         *of_feed.decisions.entry(entry.reason().name()).or_default() += 1;
@@ -186,6 +180,23 @@ impl Roster {
         self.rung.insert(id.clone());
         self.viewers.insert(id, entry);
         Ok(())
+    }
+
+    /// Whether there is room for a viewer that begins anew, where it could be on the realtime path.
+    fn capacity(
+        &mut self,
+        at: Moment,
+        id: &ViewerId,
+        tier: Tier,
+        priority: u8,
+        facts: FeedFacts,
+    ) -> Capacity {
+        if tier == Tier::Vip && facts.state.realtime && facts.state.live {
+            let request = Request { priority, since: at.now, cost: facts.cost };
+            return self.ledger.ask(at.now, id, &request).into();
+        }
+        self.ledger.leave(at.now, id);
+        Capacity::Granted
     }
 
     /// The viewer, if it is here and watches this feed.
@@ -245,6 +256,11 @@ impl Roster {
         }
     }
 
+    /// The newest sequence number of a viewer's messages, also when it has ended.
+    pub(crate) fn newest(&self, id: &str) -> Option<u64> {
+        self.viewers.get(id).map(Entry::sequence)
+    }
+
     /// What the viewer is told behind `after`, also when it has ended; and how many messages are lost to it.
     pub(crate) fn news(&self, id: &str, after: u64) -> Option<(Vec<ServerMessage>, u64)> {
         self.viewers.get(id).map(|entry| entry.log.after(after))
@@ -282,7 +298,8 @@ impl Roster {
         change: api::viewers::Change,
     ) -> Result<(), Refused> {
         let facts = self.feeds.get(feed).map(|of_feed| of_feed.facts).ok_or(Refused::Unknown)?;
-        let (tier, ordered) = self.get(feed, id).map(|entry| (entry.tier, entry.ordered))?;
+        let entry = self.get(feed, id)?;
+        let (tier, ordered, priority) = (entry.tier, entry.ordered, entry.priority());
         let (key, _) = self.viewers.get_key_value(id).ok_or(Refused::Unknown)?;
         let key = key.clone();
         match change.path {
@@ -290,9 +307,7 @@ impl Roster {
             Some(Wish::Realtime) if tier != Tier::Vip => return Err(Refused::Tier),
             Some(Wish::Realtime) if !facts.state.realtime => return Err(Refused::Feed),
             Some(Wish::Realtime) => {
-                let entry = self.get(feed, id)?;
-                let request =
-                    Request { priority: priority(&entry.arrival()), since: at.now, cost: facts.cost };
+                let request = Request { priority, since: at.now, cost: facts.cost };
                 if let Some(shortage) = self.ledger.ask(at.now, &key, &request).shortage() {
                     // It did not ask to wait.
                     self.ledger.leave(at.now, &key);
@@ -303,23 +318,11 @@ impl Roster {
             Some(Wish::Hls) => self.ledger.leave(at.now, &key),
             Some(Wish::Auto) | None => {}
         }
-        let fresh = match (change.path, ordered) {
-            // What the policy knew is of before the order.
-            (Some(Wish::Auto), Some(_)) => {
-                let entry = self.get(feed, id)?;
-                let wants = tier == Tier::Vip && facts.state.realtime && facts.state.live;
-                let capacity = if wants {
-                    let request =
-                        Request { priority: priority(&entry.arrival()), since: at.now, cost: facts.cost };
-                    capacity(self.ledger.ask(at.now, &key, &request))
-                } else {
-                    self.ledger.leave(at.now, &key);
-                    Capacity::Granted
-                };
-                Some(self.policy.join(at.now, tier, facts.state, capacity))
-            }
-            _ => None,
-        };
+        // What the policy knew is of before the order.
+        let fresh = (change.path == Some(Wish::Auto) && ordered.is_some()).then(|| {
+            let capacity = self.capacity(at, &key, tier, priority, facts);
+            self.policy.join(at.now, tier, facts.state, capacity)
+        });
         let entry = self.get_mut(feed, id)?;
         if let Some(state) = fresh {
             entry.state = state;
@@ -457,6 +460,11 @@ impl Roster {
         self.ledger.set_budget(now, budget);
     }
 
+    /// What all realtime viewers may use together.
+    pub(crate) const fn budget(&self) -> &Budget {
+        self.ledger.budget()
+    }
+
     /// How full it is.
     pub(crate) fn occupancy(&self) -> Occupancy {
         self.ledger.occupancy()
@@ -469,7 +477,7 @@ impl Roster {
 
     /// Values that cannot be and messages that could not be used, so far.
     pub(crate) fn refused(&self) -> (u64, u64) {
-        let values = self.viewers.values().map(|entry| entry.state.refused_values()).sum();
+        let values = self.viewers.values().map(Entry::refused_values).sum();
         (values, self.refused_messages)
     }
 
@@ -552,12 +560,9 @@ impl Roster {
     }
 }
 
-fn capacity(answer: crate::core::admission::Answer) -> Capacity {
-    answer.shortage().map_or(Capacity::Granted, Capacity::Refused)
-}
-
-fn priority(arrival: &Arrival) -> u8 {
-    arrival.grant.as_ref().map_or(0, |grant| grant.priority)
+/// Before whom a viewer comes where there is too little room.
+fn priority(grant: Option<&Grant>) -> u8 {
+    grant.map_or(0, |grant| grant.priority)
 }
 
 #[cfg(test)]
