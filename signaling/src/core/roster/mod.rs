@@ -122,6 +122,8 @@ pub(crate) struct Roster {
     /// Decisions that have not been counted for the metrics yet.
     decided: Vec<Decided>,
     here: usize,
+    /// Values that cannot be, of policies that are not asked any more.
+    refused_before: u64,
     /// Messages that could not be used, or were too many.
     refused_messages: u64,
 }
@@ -151,6 +153,7 @@ impl Roster {
             evicted: Vec::new(),
             decided: Vec::new(),
             here: 0,
+            refused_before: 0,
             refused_messages: 0,
         }
     }
@@ -324,9 +327,7 @@ impl Roster {
             self.policy.join(at.now, tier, facts.state, capacity)
         });
         let entry = self.get_mut(feed, id)?;
-        if let Some(state) = fresh {
-            entry.state = state;
-        }
+        let before = fresh.map(|state| std::mem::replace(&mut entry.state, state));
         match change.path {
             Some(Wish::Auto) => entry.ordered = None,
             Some(Wish::Realtime) => entry.ordered = Some(Path::Realtime),
@@ -334,6 +335,7 @@ impl Roster {
             None => {}
         }
         entry.layer_cap = change.layer_cap.unwrap_or(entry.layer_cap);
+        self.refused_before += before.map_or(0, |state| state.refused_values());
         self.decide(at, &key);
         Ok(())
     }
@@ -477,8 +479,8 @@ impl Roster {
 
     /// Values that cannot be and messages that could not be used, so far.
     pub(crate) fn refused(&self) -> (u64, u64) {
-        let values = self.viewers.values().map(Entry::refused_values).sum();
-        (values, self.refused_messages)
+        let here: u64 = self.viewers.values().map(Entry::refused_values).sum();
+        (self.refused_before + here, self.refused_messages)
     }
 
     /// Decides for everybody. To be called some times a second.
@@ -501,6 +503,7 @@ impl Roster {
                 if let Some(of_feed) = self.feeds.get_mut(&entry.feed) {
                     of_feed.viewers.remove(id);
                 }
+                self.refused_before += entry.refused_values();
                 self.viewers.remove(id);
             }
             return;

@@ -331,6 +331,11 @@ fn players_that_lie_or_flood_move_nobody_else_and_are_counted() {
     let late: Vec<_> = audience.latency.iter().map(|group| (group.reports, group.p99_ms)).collect();
     assert_eq!(late, [(1, 150.0)], "only what can be is counted");
     assert_eq!(bench.report("liar", Report::default()), Ok(()), "later it is heard again");
+    let (at, feed) = (bench.at(), bench.feed.clone());
+    bench.roster.end(at, &feed, "liar", EndReason::Ended).unwrap();
+    bench.pass(40_000, |millis| vec![session("honest", millis, 0.0)]);
+    assert_eq!(bench.roster.get(&feed, "liar").err(), Some(Refused::Unknown));
+    assert_eq!(bench.roster.refused().0, values, "what was counted stays counted");
 }
 
 #[test]
