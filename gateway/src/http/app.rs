@@ -1,20 +1,23 @@
 //! All routes, and the layers around every one of them.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, OriginalUri, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bicast_shared::clock;
 use bicast_shared::problem::Problem;
+use futures_util::FutureExt as _;
 use tower::util::MapRequest;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::cors;
 use super::health::Readiness;
+use super::observe::{Meters, OTHER};
 use super::pages::{self, Pages};
 use crate::auth::prefix;
 
@@ -30,22 +33,49 @@ pub(crate) struct Rules {
     pub(crate) request_timeout: Duration,
 }
 
-/// The app: `routes` of all rooms, the web demo's files for what they do not answer, and the layers.
-pub(crate) fn app(routes: Router, pages: Pages, rules: Rules) -> Router {
+/// What answers requests: cloned for each.
+pub(crate) type App = MapRequest<Router, fn(Request) -> Request>;
+
+/// The app: `routes` of all rooms, the web demo's files for what they do not answer, and what stands around every one of them.
+pub(crate) fn app(routes: Router, pages: Pages, rules: Rules) -> App {
+    let around = Around { rules, meters: Arc::default() };
     let app = routes
         .method_not_allowed_fallback(method_not_allowed)
         .fallback_service(Router::new().fallback(pages::serve).with_state(pages))
-        .layer(from_fn_with_state(rules, admit))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(observe))
-        .layer(from_fn(cors::allow_any_origin));
-    // Outside of all routing: which route a request has is known only without the token in its path.
-    Router::new().fallback_service(MapRequest::new(app, prefix::take_out))
+        .layer(from_fn_with_state(around, answer));
+    // Before all routing: which route a request has is known only without the token in its path.
+    MapRequest::new(app, prefix::take_out)
+}
+
+#[derive(Clone)]
+struct Around {
+    rules: Rules,
+    meters: Arc<Meters>,
+}
+
+/// One layer and not four: each costs a copy of all that is inside of it and two allocations, and answers from memory are many.
+async fn answer(State(Around { rules, meters }): State<Around>, request: Request, next: Next) -> Response {
+    if let Some(preflight) = cors::preflight(request.method(), request.headers()) {
+        return preflight;
+    }
+    let began = clock::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    let answered = AssertUnwindSafe(admit(&rules, request, next)).catch_unwind().await;
+    let mut response = answered.unwrap_or_else(panicked);
+    let status = response.status();
+    let took = clock::now().duration_since(began);
+    let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
+    meters.record(&method, route, status, took);
+    tracing::debug!(%method, uri = %uri.path(), status = status.as_u16(), ms = took.as_millis(), "request");
+    cors::allow_any_origin(response.headers_mut());
+    response
 }
 
 /// Refuses new sessions while the process ends, and bounds how long a request with a body may take: whoever sends it
 /// byte by byte holds memory and a place. An overlong path is not looked at.
-async fn admit(State(rules): State<Rules>, request: Request, next: Next) -> Response {
+async fn admit(rules: &Rules, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path();
     let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
@@ -81,42 +111,6 @@ fn is_session(path: &str) -> bool {
     path.starts_with("/whip/") || path.starts_with("/whep/")
 }
 
-/// Counts and times every request.
-async fn observe(request: Request, next: Next) -> Response {
-    let began = clock::now();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-    let response = next.run(request).await;
-    let status = response.status();
-    let took = clock::now().duration_since(began);
-    // Unknown paths and the demo's files share one name: a client must not be able to make new time series.
-    let route = route.as_ref().map_or("other", MatchedPath::as_str).to_owned();
-    let labels = [
-        ("method", method_label(&method).to_owned()),
-        ("route", route.clone()),
-        ("status", status.as_u16().to_string()),
-    ];
-    metrics::counter!("bicast_http_requests_total", &labels).increment(1);
-    metrics::histogram!("bicast_http_request_seconds", "route" => route).record(took.as_secs_f64());
-    tracing::debug!(%method, uri = %uri.path(), status = status.as_u16(), ms = took.as_millis(), "request");
-    response
-}
-
-/// The method, if it is one that is known: a client can send any word.
-fn method_label(method: &Method) -> &str {
-    match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS => method.as_str(),
-        _ => "other",
-    }
-}
-
 /// 405; axum adds `Allow`.
 async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Problem {
     let detail = format!("{} does not take {method}.", uri.path());
@@ -125,7 +119,7 @@ async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Pr
 }
 
 /// Answers for a handler that panicked. The connection and all others go on.
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+#[expect(clippy::needless_pass_by_value, reason = "what a caught panic comes as")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();

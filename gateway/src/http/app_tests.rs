@@ -16,7 +16,7 @@ use super::super::health;
 use super::*;
 
 struct Bench {
-    app: Router,
+    app: App,
     readiness: Readiness,
     folder: PathBuf,
 }

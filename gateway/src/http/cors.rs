@@ -3,9 +3,7 @@
 //! tower-http's layer is not used because it answers every OPTIONS request itself; WHIP's and WHEP's must reach their
 //! room, which tells what it accepts (RFC 9725, 4.2).
 
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// What pages may read of an answer's header.
@@ -18,21 +16,16 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, D
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 const ANY: HeaderValue = HeaderValue::from_static("*");
 
-/// Answers preflights and marks every other answer as readable.
-pub(super) async fn allow_any_origin(request: Request, next: Next) -> Response {
-    if let Some(preflight) = preflight(request.method(), request.headers()) {
-        return preflight;
-    }
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+/// Marks an answer as readable.
+pub(super) fn allow_any_origin(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     // Lets players time their own downloads from another origin (Resource Timing).
     headers.insert(HeaderName::from_static("timing-allow-origin"), ANY);
-    response
 }
 
-fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response> {
+/// Answers what browsers ask before they send the request itself; none for other requests.
+pub(super) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response> {
     if method != Method::OPTIONS || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return None;
     }

@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bicast_shared::clock;
@@ -23,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::app::App;
 use super::guard::{self, Guarded};
 use super::pace::{Pace, Paced};
 use super::tls::Tls;
@@ -56,7 +56,7 @@ pub(crate) struct Server {
 /// What every connection needs.
 #[derive(Clone)]
 struct Serving {
-    app: Router,
+    app: App,
     builder: auto::Builder<TokioExecutor>,
     open_within: Duration,
     stall_after: Duration,
@@ -71,7 +71,7 @@ impl Server {
     pub(crate) fn start(
         listeners: Vec<TcpListener>,
         secure: Option<(Tls, Vec<TcpListener>)>,
-        app: Router,
+        app: App,
         config: &HttpConfig,
     ) -> Self {
         let tasks = TaskTracker::new();
