@@ -235,6 +235,13 @@ impl RtpViewer {
         self.inbox.lock().audio.clone()
     }
 
+    /// Takes what has come since the last time, video and audio: a viewer that stays for long keeps nothing then.
+    #[must_use]
+    pub fn take(&self) -> (Vec<Received>, Vec<Received>) {
+        let Inbox { video, audio } = std::mem::take(&mut *self.inbox.lock());
+        (video, audio)
+    }
+
     /// The marked frames so far: number and RTP timestamp, each once, in the order they were sent. A packet that was lost
     /// on the way and sent again stands where it belongs.
     #[must_use]

@@ -36,7 +36,10 @@ const FILES = {
   '/peers.js': ['../bare/peers.js', 'text/javascript'],
   '/barcode.js': ['../bare/barcode.js', 'text/javascript'],
   '/player': ['../bare/player.html', 'text/html'],
+  '/edge': ['../bare/edge.html', 'text/html'],
+  '/edge.js': ['../bare/edge.js', 'text/javascript'],
   '/hls.js': [createRequire(import.meta.url).resolve('hls.js/dist/hls.min.js'), 'text/javascript'],
+  '/shaka.js': [createRequire(import.meta.url).resolve('shaka-player'), 'text/javascript'],
 };
 
 /** Serves the bare pages on another origin than bicast's, as a customer's page would be. */
