@@ -123,7 +123,7 @@ impl Gateway {
         let secure = listen(&config.http.tls.listen, &config.http.tcp)?;
         let bus = FeedBus::new(config.feed_policy(), RingLimits::default());
         let sfu = Arc::new(Sfu::start(config.sfu.clone(), bus.clone()).await.map_err(StartError::Sfu)?);
-        let packager = Packager::start(config.packager.clone(), bus.clone()).await?;
+        let packager = Packager::start(config.packager.clone(), auth.classes().clone(), bus.clone()).await?;
         let packaged = packager.status();
         let signaling = Signaling::new(
             &config.signaling,

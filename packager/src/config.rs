@@ -85,13 +85,14 @@ impl Config {
         Duration::from_secs(u64::from(self.memory_seconds.max(20)))
     }
 
-    /// How much is kept of a feed with such a window.
-    pub(crate) fn limits(&self, window: Duration) -> Limits {
+    /// How much is kept of a feed with such a window, of which some see everything `late`.
+    pub(crate) fn limits(&self, window: Duration, late: Duration) -> Limits {
         let time = Duration::from_millis(u64::from(self.loss_patience_ms.min(5_000)));
         let window = self.window(window);
         Limits {
             window,
             held: window.min(self.memory()),
+            late,
             bytes: self.bytes_per_feed(),
             stored_bytes: (self.dvr.max_megabytes_per_feed.max(1) as usize) << 20,
             patience: Patience { time, ..Patience::default() },

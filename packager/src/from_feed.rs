@@ -23,6 +23,7 @@ use crate::core::keeper::Keeper;
 use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
 use crate::dvr::keep::KeptFeed;
 use crate::dvr::load::Loaded;
+use crate::late;
 use crate::store::{FeedEntry, Store};
 
 /// Packets read at once from a stream: more than a keyframe at any sane bitrate.
@@ -48,7 +49,7 @@ impl Shell {
             let id = past.id.clone();
             tracing::info!(feed = %id, over = loaded.over.is_some(), "a feed goes on from the DVR");
             if loaded.over.is_some() {
-                let entry = self.store.begin(&id, self.store.config.window(past.settings.window));
+                let entry = self.begin(&id, past.settings.window);
                 self.tasks.spawn(self.task(entry).serve_over(loaded));
             } else if self.bus.resume(loaded.restored.resumption.clone()) {
                 restored.insert(id, loaded);
@@ -68,7 +69,7 @@ impl Shell {
                 let info = feed.info();
                 let since = info.since;
                 if known.insert(id.clone(), since) != Some(since) {
-                    let entry = self.store.begin(id, self.store.config.window(info.settings.window));
+                    let entry = self.begin(id, info.settings.window);
                     let loaded = restored.remove(id).filter(|loaded| loaded.is_of(since));
                     self.tasks.spawn(self.task(entry).run(feed.clone(), loaded));
                 }
@@ -79,6 +80,20 @@ impl Shell {
                 () = self.hold.cancelled() => return,
             }
         }
+    }
+
+    /// A feed begins, for its viewers and for those who must stay behind.
+    fn begin(&self, id: &FeedId, window: Duration) -> Arc<FeedEntry> {
+        let window = self.store.config.window(window);
+        let entry = self.store.begin(id, window);
+        for (late, behind) in self.store.late_entries(id, window) {
+            let (store, entry, id, stop) = (self.store.clone(), entry.clone(), id.clone(), self.stop.clone());
+            tokio::spawn(async move {
+                late::follow(store.clone(), entry, late, behind, stop).await;
+                store.forget_late(&id);
+            });
+        }
+        entry
     }
 
     fn task(&self, entry: Arc<FeedEntry>) -> FeedTask {
@@ -140,7 +155,7 @@ impl FeedTask {
         let id = feed.id().clone();
         tracing::info!(feed = %id, "packaging begins");
         let mut window = feed.info().settings.window;
-        let limits = self.store.config.limits(window);
+        let limits = self.store.limits(window);
         let (mut core, keeper) = match loaded {
             Some(Loaded { restored, keeper, .. }) => {
                 (FeedPackager::restore(limits, feed.info(), restored.past), keeper)
@@ -171,7 +186,7 @@ impl FeedTask {
             let now = clock::now();
             let current = take_in(&feed, &mut core, &mut streams, now);
             if std::mem::replace(&mut window, current.settings.window) != window {
-                core.set_limits(self.store.config.limits(window));
+                core.set_limits(self.store.limits(window));
                 self.entry.set_window(self.store.config.window(window));
             }
             core.handle_timeout(now);
@@ -209,7 +224,7 @@ impl FeedTask {
         let rest = self.entry.window().saturating_sub(Duration::from_nanos(served.max(0).unsigned_abs()));
         let info = Arc::new(FeedOwner::resume(restored.resumption).info());
         let mut core =
-            FeedPackager::restore(self.store.config.limits(self.entry.window()), info.clone(), restored.past);
+            FeedPackager::restore(self.store.limits(self.entry.window()), info.clone(), restored.past);
         core.end();
         let kept = self.keep(&id, None, keeper);
         let snapshot = core.snapshot();
@@ -244,7 +259,7 @@ impl FeedTask {
     }
 
     fn report(&self, snapshot: &FeedSnapshot, info: &FeedInfo, kept: &KeptFeed) {
-        let mut status = status(snapshot, info, self.entry.viewers(clock::now()));
+        let mut status = status(snapshot, info, self.store.viewers(&info.id, &self.entry, clock::now()));
         status.dvr = snapshot.renditions.first().and_then(|main| kept.status(main));
         self.store.status.send_modify(|all| {
             Arc::make_mut(all).feeds.insert(info.id.clone(), status);

@@ -2,7 +2,7 @@
 //!
 //! [`core`] holds everything that can be tested without a clock; the rest is the shell around it: a task per feed
 //! (`from_feed`), the snapshots it publishes (`store`), what of them is on disk (`dvr`), and the routes that answer from both
-//! (`http`). Who has a time and wants a frame asks `timeline`.
+//! (`http`), and again later for viewers who must stay behind (`late`). Who has a time and wants a frame asks `timeline`.
 
 mod config;
 pub mod core;
@@ -11,6 +11,7 @@ mod from_feed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+mod late;
 mod store;
 mod timeline;
 
@@ -18,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bicast_shared::auth::DelayClasses;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::status::PackagerStatus;
@@ -50,15 +52,17 @@ impl Packager {
     /// ended are on the bus again, and wait for their publishers. Must be called inside a tokio runtime, before there are
     /// publishers.
     ///
+    /// What `classes` may watch has addresses of its own.
+    ///
     /// # Errors
     /// A folder that cannot be used.
-    pub async fn start(config: Config, bus: FeedBus) -> Result<Self, DvrError> {
+    pub async fn start(config: Config, classes: DelayClasses, bus: FeedBus) -> Result<Self, DvrError> {
         let dvr = config.dvr.directory().map(Dvr::open).transpose()?;
         let left = match &dvr {
             Some(dvr) => dvr.load(clock::utc()).await,
             None => Vec::new(),
         };
-        let store = Arc::new(Store::new(config, dvr));
+        let store = Arc::new(Store::new(config, dvr, classes));
         let (stop, hold, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let shell = Shell {
             bus: bus.clone(),

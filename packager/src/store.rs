@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use bicast_shared::auth::DelayClasses;
 use bicast_shared::id::FeedId;
 use bicast_shared::status::PackagerStatus;
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::core::feed::Limits;
 use crate::core::playlist::{self, MediaRequest, Shape};
 use crate::core::snapshot::FeedSnapshot;
 use crate::core::window::Segment;
@@ -37,6 +39,10 @@ pub(crate) struct Store {
     pub(crate) dvr: Option<Dvr>,
     pub(crate) status: watch::Sender<Arc<PackagerStatus>>,
     feeds: RwLock<BTreeMap<FeedId, Arc<FeedEntry>>>,
+    /// Viewers who must stay behind.
+    pub(crate) classes: DelayClasses,
+    /// What is due for them, by what stands for the feed in their addresses.
+    late: RwLock<HashMap<String, Arc<FeedEntry>>>,
     waiting: Arc<AtomicU32>,
     versions: AtomicU64,
 }
@@ -116,7 +122,7 @@ impl Text {
 }
 
 impl Published {
-    fn new(snapshot: FeedSnapshot, version: u64) -> Self {
+    pub(crate) fn new(snapshot: FeedSnapshot, version: u64) -> Self {
         let media = snapshot.renditions.iter().map(|_| Default::default()).collect();
         Self { snapshot, version, multivariant: Default::default(), media }
     }
@@ -248,12 +254,14 @@ impl FeedEntry {
 }
 
 impl Store {
-    pub(crate) fn new(config: Config, dvr: Option<Dvr>) -> Self {
+    pub(crate) fn new(config: Config, dvr: Option<Dvr>, classes: DelayClasses) -> Self {
         Self {
             config,
             dvr,
             status: watch::Sender::new(Arc::default()),
             feeds: RwLock::default(),
+            classes,
+            late: RwLock::default(),
             waiting: Arc::default(),
             versions: AtomicU64::new(1),
         }
@@ -261,6 +269,55 @@ impl Store {
 
     pub(crate) fn feed(&self, id: &FeedId) -> Option<Arc<FeedEntry>> {
         self.feeds.read().get(id).cloned()
+    }
+
+    /// How much is kept of a feed with such a window.
+    pub(crate) fn limits(&self, window: Duration) -> Limits {
+        let late = self.classes.iter().map(|(_, behind)| behind).max().unwrap_or_default();
+        self.config.limits(window, late)
+    }
+
+    /// What is due of a feed, by what stands for it in addresses of a delay class.
+    pub(crate) fn late(&self, address: &str) -> Option<Arc<FeedEntry>> {
+        self.late.read().get(address).cloned()
+    }
+
+    /// Where what is due of a feed is published, for each delay class, with how far that is behind. A feed that begins again goes on in the
+    /// entries of the one before, of which something may still be due.
+    pub(crate) fn late_entries(&self, id: &FeedId, window: Duration) -> Vec<(Arc<FeedEntry>, Duration)> {
+        let mut late = self.late.write();
+        let entries = self.classes.iter().filter_map(|(class, behind)| {
+            let entry = late.entry(self.classes.address(id, class)?);
+            Some((entry.or_insert_with(|| Arc::new(FeedEntry::new(window))).clone(), behind))
+        });
+        entries.collect()
+    }
+
+    /// Publishes what is due. An instance that is over is served as long as it is at the live edge.
+    pub(crate) fn publish_late(&self, now: Instant, late: &FeedEntry, due: Arc<Published>) {
+        let before = late.published.send_replace(due.clone());
+        let other = before.snapshot.instance != due.snapshot.instance;
+        if other && !before.snapshot.instance.is_empty() {
+            self.retire_as(now, late, before);
+        }
+    }
+
+    /// Forgets what was due of feeds that are no more. A feed that begins meanwhile makes its entries anew.
+    pub(crate) fn forget_late(&self, id: &FeedId) {
+        // Locked first: a feed that begins now finds its entries as they are afterwards.
+        let mut late = self.late.write();
+        if self.feed(id).is_none() {
+            for (class, _) in self.classes.iter() {
+                self.classes.address(id, class).map(|address| late.remove(&address));
+            }
+        }
+    }
+
+    /// Viewers of a feed that are there now, those who stay behind included.
+    pub(crate) fn viewers(&self, id: &FeedId, entry: &FeedEntry, now: Instant) -> u32 {
+        let addresses = self.classes.iter().filter_map(|(class, _)| self.classes.address(id, class));
+        let late = addresses.filter_map(|address| self.late(&address)).map(|late| late.viewers(now));
+        late.fold(entry.viewers(now), u32::saturating_add)
     }
 
     /// What is asked for of a file of a rendition (feed, instance, name).
@@ -299,8 +356,12 @@ impl Store {
     /// An instance of a feed is over: it is served for the length of its window, as a feed is that ended.
     pub(crate) fn retire(&self, now: Instant, entry: &FeedEntry, last: FeedSnapshot) {
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        self.retire_as(now, entry, Arc::new(Published::new(last, version)));
+    }
+
+    fn retire_as(&self, now: Instant, entry: &FeedEntry, last: Arc<Published>) {
         let mut over = entry.over.lock();
-        over.push_back((now + entry.window(), Arc::new(Published::new(last, version))));
+        over.push_back((now + entry.window(), last));
         let most = self.config.bytes_per_feed();
         let too_much = |over: &VecDeque<(Instant, Arc<Published>)>| {
             over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.held()).sum::<usize>() > most
@@ -336,6 +397,7 @@ impl Store {
         if feeds.get(id).is_some_and(|current| Arc::ptr_eq(current, entry)) {
             feeds.remove(id);
             drop(feeds);
+            entry.gone.cancel();
             self.forget_status(id);
         }
     }
@@ -404,7 +466,7 @@ mod tests {
 
     #[test]
     fn an_instance_that_is_over_is_served_for_its_window_and_not_too_many_are() {
-        let store = Store::new(Config::default(), None);
+        let store = Store::new(Config::default(), None, DelayClasses::default());
         let entry = FeedEntry::new(Duration::from_secs(60));
         let named = |name: &str| FeedSnapshot { instance: name.into(), ..FeedSnapshot::default() };
         store.publish(&entry, named("now"));
@@ -422,7 +484,8 @@ mod tests {
 
     #[test]
     fn an_ended_feed_goes_when_too_many_have_ended_or_another_takes_its_id() {
-        let store = Store::new(Config { max_ended_feeds: 1, ..Config::default() }, None);
+        let store =
+            Store::new(Config { max_ended_feeds: 1, ..Config::default() }, None, DelayClasses::default());
         let ids: Vec<FeedId> = ["a", "b", "c"].iter().map(|id| id.parse().unwrap()).collect();
         let entries: Vec<Arc<FeedEntry>> =
             ids.iter().map(|id| store.begin(id, Duration::from_secs(60))).collect();

@@ -41,18 +41,23 @@ fn mint_with(secret: &str, arguments: &[&str]) -> anyhow::Result<String> {
     made(&[&["--set", &format!("auth.secret={secret}")], arguments].concat())
 }
 
-fn mint(arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn mint(arguments: &[&str]) -> anyhow::Result<String> {
     mint_with(SECRET, arguments)
 }
 
-async fn start(more: &[&str]) -> anyhow::Result<Server> {
+pub(crate) async fn start(more: &[&str]) -> anyhow::Result<Server> {
     let secret = format!("auth.secret={SECRET}");
     let mut arguments = vec!["--set", &secret];
     arguments.extend(more);
     Server::start_with(&arguments).await
 }
 
-async fn ask(server: &Server, method: Method, path: &str, token: Option<&str>) -> anyhow::Result<Response> {
+pub(crate) async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+) -> anyhow::Result<Response> {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let mut headers = vec![("content-type", "application/sdp")];
     headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
@@ -60,7 +65,7 @@ async fn ask(server: &Server, method: Method, path: &str, token: Option<&str>) -
 }
 
 /// The kind of the problem that an answer is, after checking that it tells what a client needs.
-fn kind(answer: &Response) -> anyhow::Result<String> {
+pub(crate) fn kind(answer: &Response) -> anyhow::Result<String> {
     anyhow::ensure!(matches!(answer.status, 401 | 403), "{}: {}", answer.status, answer.text());
     let challenge = answer.header("www-authenticate");
     anyhow::ensure!(challenge.starts_with("Bearer realm="), "{challenge}");
@@ -89,13 +94,13 @@ const DOORS: [(Method, &str); 13] = [
     (Method::GET, "/v1/feeds/test/audience"),
 ];
 
-fn publisher(server: &Server, token: &str) -> anyhow::Result<Process> {
+pub(crate) fn publisher(server: &Server, token: &str) -> anyhow::Result<Process> {
     let mut arguments = PICTURE.to_vec();
     arguments.extend(["--token", token]);
     server.publish(FEED, &arguments)
 }
 
-async fn plays(server: &Server, token: &str) -> anyhow::Result<String> {
+pub(crate) async fn plays(server: &Server, token: &str) -> anyhow::Result<String> {
     let path = format!("/t/{token}/hls/{FEED}/multivariant.m3u8");
     wait::until("HLS can be played", GENEROUS, || async {
         let answer = http::get(&server.url(&path)).await?;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use bicast_shared::auth::{Act, Refusal};
+use bicast_shared::auth::{Act, DelayClasses, Grant, Named, Refusal, Unnamed};
 use bicast_shared::client::Client;
-use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
 
 use super::Auth;
@@ -67,14 +66,16 @@ pub(super) async fn guard(
 ) -> Response {
     // What matches no route are the demo's pages, which are for everybody, and 404.
     let Some(route) = route else { return next.run(request).await };
-    let (act, feed) = match door(request.method(), route.as_str()) {
+    let (act, named) = match door(request.method(), route.as_str()) {
         Door::Open => return next.run(request).await,
         Door::All(act) => (act, None),
-        Door::Feed(act) => match feed_in(params.ok().as_ref()) {
-            Ok(feed) => (act, Some(feed)),
+        Door::Feed(act) => match feed_in(auth.classes(), params.ok().as_ref()) {
+            Ok(named) => (act, Some(named)),
             Err(problem) => return (*problem).into_response(),
         },
     };
+    let (feed, class) = named.map(|named| (named.feed, named.class.map(str::to_owned))).unzip();
+    let class = class.flatten();
     let in_path = request.extensions_mut().remove::<PathToken>();
     let token =
         in_path.as_ref().map_or_else(|| bearer(request.headers()), |token| Ok(Some(token.0.as_bytes())));
@@ -90,6 +91,21 @@ pub(super) async fn guard(
     let begins = act == Act::WatchHls || *request.method() == Method::POST;
     let answer = match answer {
         Ok(Some(grant)) if begins => auth.decide(&grant, act, feed.as_ref()).await.map(|()| Some(grant)),
+        other => other,
+    };
+    let behind =
+        |grant: &Grant| grant.delay.clone().filter(|own| act == Act::WatchHls && class.as_ref() != Some(own));
+    let answer = match answer {
+        Ok(Some(grant)) => match behind(&grant) {
+            None => Ok(Some(grant)),
+            // Where everybody begins, who must stay behind is shown where that is.
+            Some(own) => match feed.as_ref().and_then(|feed| auth.classes().address(feed, &own)) {
+                Some(address) if class.is_none() && is_entrance(route.as_str()) => {
+                    return to(&address, request.uri());
+                }
+                _ => Err(Refusal::Delayed(own)),
+            },
+        },
         other => other,
     };
     match answer {
@@ -112,11 +128,30 @@ pub(super) async fn guard(
     }
 }
 
-/// The feed that a path names, as the room will read it.
-fn feed_in(params: Option<&RawPathParams>) -> Result<FeedId, Box<Problem>> {
+/// Whether players begin there.
+fn is_entrance(route: &str) -> bool {
+    matches!(route, "/hls/{feed}/multivariant.m3u8" | "/hls/{feed}/standard.m3u8")
+}
+
+/// 307 to the same file of a class, for whoever asked: relative, so that a token in the path stays there.
+fn to(address: &str, uri: &Uri) -> Response {
+    let file = uri.path().rsplit('/').next().unwrap_or_default();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = format!("../{address}/{file}{query}");
+    let headers = [(header::LOCATION, location), (header::CACHE_CONTROL, "private, no-store".to_owned())];
+    (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
+}
+
+/// What a path names, as the room will read it.
+fn feed_in<'a>(classes: &'a DelayClasses, params: Option<&RawPathParams>) -> Result<Named<'a>, Box<Problem>> {
     let mut named = params.into_iter().flatten().filter(|(name, _)| matches!(*name, "feed" | "id"));
     let text = named.next().map(|(_, value)| value).unwrap_or_default();
-    text.parse().map_err(|error| Box::new(Problem::bad_feed_id(&error)))
+    classes.read(text).map_err(|error| {
+        Box::new(match error {
+            Unnamed::Id(error) => Problem::bad_feed_id(&error),
+            Unnamed::Space(feed) => Problem::unknown_feed(feed.as_str()),
+        })
+    })
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750, 2.1).

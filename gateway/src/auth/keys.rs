@@ -48,6 +48,9 @@ pub enum KeysError {
         /// What is wrong with it.
         why: BadKeys,
     },
+    /// The delay classes in the settings.
+    #[error("setting auth.delay_classes: {0}")]
+    Classes(String),
     /// The secret in the settings.
     #[error("setting auth.secret: {0}")]
     Secret(BadKeys),

@@ -6,11 +6,13 @@
 //! | `keys` | where keys come from, and how they are exchanged while the server runs |
 //! | `door` | which right each route wants, and the layer that asks for it |
 //! | `prefix` | tokens in paths, for players that cannot set headers |
+//! | `ledger` | what was taken back, also over a restart |
 //! | `webhook` | somebody else's word, where one is asked |
 //! | `routes` | the routes that take tokens back, and the one that an edge asks |
 
 mod door;
 mod keys;
+mod ledger;
 pub(crate) mod prefix;
 mod routes;
 mod webhook;
@@ -22,14 +24,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use bicast_publish::core::endpoint::Endpoint;
-use bicast_shared::auth::{Act, Grant, Policy, Presence, Refusal, Revoked};
+use bicast_shared::auth::{Act, DelayClasses, Grant, Policy, Presence, Refusal};
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::keys::{Keys, KeysError, secret_in};
+use self::ledger::Ledger;
 use self::webhook::Webhook;
 use crate::config::AuthConfig;
 
@@ -45,10 +48,11 @@ struct Inner {
     keys: Option<Keys>,
     policy: Policy,
     webhook: Option<Webhook>,
-    /// Written when an operator takes something back; never held over an await.
-    revoked: RwLock<Revoked>,
+    revoked: Ledger,
     /// Of viewers whose tokens limit how many they are.
     presence: Mutex<Presence>,
+    /// Viewers who must stay behind.
+    classes: DelayClasses,
 }
 
 impl Auth {
@@ -68,8 +72,19 @@ impl Auth {
                 Some(Webhook::new(url, within).map_err(|error| failed(error.to_string()))?)
             }
         };
-        let (revoked, presence) = (RwLock::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { keys, policy, webhook, revoked, presence })))
+        let unusable = |error| KeysError::File {
+            setting: "auth.revocations_file",
+            file: config.revocations_file.clone(),
+            error,
+        };
+        let revoked = Ledger::open(&config.revocations_file).map_err(unusable)?;
+        let (presence, classes) = (Mutex::default(), classes(config)?);
+        Ok(Self(Arc::new(Inner { keys, policy, webhook, revoked, presence, classes })))
+    }
+
+    /// Viewers who must stay behind, and where they find what is due.
+    pub(crate) fn classes(&self) -> &DelayClasses {
+        &self.0.classes
     }
 
     /// Whether tokens are wanted.
@@ -98,7 +113,7 @@ impl Auth {
             answer = ask();
         }
         let grant = answer?;
-        if inner.revoked.read().includes(&grant) {
+        if inner.revoked.includes(&grant) {
             return Err(Refusal::Revoked);
         }
         Ok(Some(grant))
@@ -123,7 +138,7 @@ impl Auth {
 
     /// Whether what was granted has ended: it has expired, or was taken back.
     fn has_ended(&self, grant: &Grant) -> bool {
-        grant.has_expired(clock::utc()) || self.0.revoked.read().includes(grant)
+        grant.has_expired(clock::utc()) || self.0.revoked.includes(grant)
     }
 
     /// Ends WebRTC sessions whose right has ended, until `finish`: their media comes without another request that could be refused.
@@ -154,6 +169,22 @@ impl Auth {
             }
         }
     }
+}
+
+/// The delay classes. Their addresses are made from the secret, where there is one, so that players and caches find them again after a restart;
+/// with keys of others' they are new with each start.
+fn classes(config: &AuthConfig) -> Result<DelayClasses, KeysError> {
+    let mut secret = config.secret.reveal().as_bytes().to_vec();
+    if !config.secret_file.as_os_str().is_empty() {
+        let file = config.secret_file.clone();
+        secret =
+            secret_in(&file).map_err(|error| KeysError::File { setting: "auth.secret_file", file, error })?;
+    }
+    if secret.is_empty() {
+        secret = rand::random::<[u8; 32]>().to_vec();
+    }
+    // The settings were checked; an error here is none that anybody can meet.
+    DelayClasses::new(&config.delay_classes, &secret).map_err(|error| KeysError::Classes(error.to_string()))
 }
 
 /// The first address that others than this machine can reach.

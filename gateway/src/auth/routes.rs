@@ -6,10 +6,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get};
+use bicast_shared::auth::{LONGEST_NAME, Revocation, Taken};
 use bicast_shared::clock;
 use bicast_shared::problem::Problem;
 
 use super::Auth;
+use super::ledger::Failed;
 
 pub(super) fn router(auth: Auth) -> Router {
     Router::new()
@@ -25,23 +27,43 @@ async fn allowed() -> Response {
 }
 
 async fn token(State(auth): State<Auth>, Path(id): Path<String>) -> Response {
-    let taken = auth.0.revoked.write().token(&id, clock::utc());
-    tracing::info!(token = id, "taken back by request");
-    answer(taken.is_ok())
+    take(auth, Taken::Token(id)).await
 }
 
 async fn viewer(State(auth): State<Auth>, Path(id): Path<String>) -> Response {
-    let taken = auth.0.revoked.write().viewer(&id, clock::utc());
-    tracing::info!(viewer = id, "all of its tokens are taken back by request");
-    answer(taken.is_ok())
+    take(auth, Taken::Viewer(id)).await
 }
 
-fn answer(taken: bool) -> Response {
-    if taken {
-        return StatusCode::NO_CONTENT.into_response();
+async fn take(auth: Auth, what: Taken) -> Response {
+    let (Taken::Token(id) | Taken::Viewer(id)) = &what;
+    if id.chars().count() > LONGEST_NAME {
+        let detail = format!("No token has an id of more than {LONGEST_NAME} characters.");
+        return Problem::new(400, "bad-id", "Bad id", detail)
+            .hint("`bicast token inspect TOKEN` shows a token's jti and sub.")
+            .into_response();
     }
-    let detail = "As many revocations are remembered as can be.";
-    Problem::new(503, "too-many-revocations", "Too many revocations", detail)
-        .hint("Change the key that the tokens are signed with: that takes all of them back.")
-        .into_response()
+    tracing::info!(?what, "taken back by request");
+    let one = Revocation { what, at: clock::utc().unix_seconds() };
+    let ledger = auth.0.revoked.clone();
+    let taken = tokio::task::spawn_blocking(move || ledger.take(&one)).await;
+    let unwritten = |why: String| {
+        tracing::error!(why, "what was taken back is not in auth.revocations_file");
+        let detail = format!(
+            "It is taken back, but not written down ({why}): a restart of this server would forget it."
+        );
+        Problem::new(503, "revocation-not-stored", "Revocation not stored", detail)
+            .hint("Make room where auth.revocations_file is, and ask again.")
+            .into_response()
+    };
+    match taken {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(Failed::Full)) => {
+            let detail = "As many revocations are remembered as can be.";
+            Problem::new(503, "too-many-revocations", "Too many revocations", detail)
+                .hint("Change the key that the tokens are signed with: that takes all of them back.")
+                .into_response()
+        }
+        Ok(Err(Failed::Unwritten(error))) => unwritten(error.to_string()),
+        Err(error) => unwritten(error.to_string()),
+    }
 }

@@ -68,6 +68,10 @@ struct MintArgs {
     #[arg(long, value_name = "0-255", default_value_t = 0)]
     priority: u8,
 
+    /// The delay class that its holder is of: it watches over HLS, so far behind as auth.delay_classes of the server says
+    #[arg(long, value_name = "CLASS")]
+    delay: Option<String>,
+
     /// The token's own id, by which it can be taken back [default: a random one]
     #[arg(long, value_name = "ID")]
     id: Option<String>,
@@ -159,7 +163,7 @@ fn mint(args: MintArgs) -> anyhow::Result<ExitCode> {
         rights: rights.collect(),
         viewers: args.viewers,
         priority: args.priority,
-        delay: None,
+        delay: args.delay,
     };
     let token = signer.sign(&claims)?;
     if token.len() > LONGEST_TOKEN {

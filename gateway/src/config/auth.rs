@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bicast_publish::core::endpoint::Endpoint;
-use bicast_shared::auth::LEAST_SECRET;
+use bicast_shared::auth::{DelayClasses, LEAST_SECRET};
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, in_range};
@@ -36,6 +36,11 @@ pub struct AuthConfig {
     pub audience: String,
     /// Who must have made the tokens (`iss`). Empty: anybody with the key.
     pub issuer: String,
+    /// A file where it is written down what was taken back, so that a restart does not forget it. Empty: in memory only.
+    pub revocations_file: PathBuf,
+    /// Delay classes, `NAME=SECONDS` each (more than 0, at most 120): a token whose `delay` is such a name watches over HLS, so many seconds behind the
+    /// live edge. At most 8; each keeps what is not due yet in memory.
+    pub delay_classes: Vec<String>,
 }
 
 /// A text that no log prints.
@@ -76,6 +81,8 @@ impl Default for AuthConfig {
             webhook_timeout: 2.0,
             audience: "bicast".into(),
             issuer: String::new(),
+            revocations_file: PathBuf::new(),
+            delay_classes: Vec::new(),
         }
     }
 }
@@ -118,6 +125,12 @@ impl AuthConfig {
         }
         if self.audience.is_empty() {
             return wrong("auth.audience", "it is empty, so no token could be for this server".into());
+        }
+        if let Err(error) = DelayClasses::new(&self.delay_classes, &[]) {
+            return wrong("auth.delay_classes", error.to_string());
+        }
+        if !self.delay_classes.is_empty() && !self.has_keys() {
+            return wrong("auth.delay_classes", "tokens say who is of a class, and no keys are set".into());
         }
         in_range("auth.webhook_timeout", self.webhook_timeout, 0.1, 10.0, " s")?;
         in_range("auth.jwks_refresh", self.jwks_refresh, 10.0, 86_400.0, " s")

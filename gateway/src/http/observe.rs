@@ -10,11 +10,13 @@ use parking_lot::RwLock;
 /// What is recorded about requests that match nothing: a client must not be able to make new time series.
 pub(super) const OTHER: &str = "other";
 
+type Routes = HashMap<Box<str>, Counter>;
+
 /// The meters of requests, looked up by what a request was. Making a meter's labels anew for each took a tenth of what an answer from
 /// memory costs. There are as many as routes times what they answer.
 #[derive(Default)]
 pub(super) struct Meters {
-    requests: RwLock<HashMap<(&'static str, StatusCode), HashMap<Box<str>, Counter>>>,
+    requests: RwLock<HashMap<(&'static str, StatusCode), Routes>>,
     seconds: RwLock<HashMap<Box<str>, Histogram>>,
 }
 
@@ -22,7 +24,7 @@ impl Meters {
     /// Records a request: its method, the pattern of its route, its answer, and how long that took.
     pub(super) fn record(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
         let method = label(method);
-        let known = |meters: &HashMap<_, HashMap<Box<str>, Counter>>| {
+        let known = |meters: &HashMap<_, Routes>| {
             meters.get(&(method, status)).and_then(|routes| routes.get(route)).map(|one| one.increment(1))
         };
         if known(&self.requests.read()).is_none() {

@@ -28,6 +28,8 @@ pub struct Limits {
     pub window: Duration,
     /// How much of it may be held in memory: all that is listed where nothing is stored.
     pub held: Duration,
+    /// How much later somebody may still ask for what is no longer listed: viewers who stay behind.
+    pub late: Duration,
     /// Bytes of media in memory, for all renditions together.
     pub bytes: usize,
     /// Bytes of media in the store, for all renditions together.

@@ -392,7 +392,7 @@ fn window(lineup: &Lineup, limits: Limits, rate: ClockRate, part: impl Fn(usize)
         segment: target,
         ticks: rate.ticks(limits.window),
         least_ticks: target * 4,
-        grace_ticks: target * 4,
+        grace_ticks: target * 4 + rate.ticks(limits.late),
         live_ticks,
         held_ticks: rate.ticks(limits.held).max(live_ticks),
         bytes: part(limits.bytes),

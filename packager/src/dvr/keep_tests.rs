@@ -11,6 +11,8 @@ use object_store::{
 };
 
 use super::*;
+use bicast_shared::auth::DelayClasses;
+
 use crate::config::Config;
 use crate::core::keeper::tests::{record, snapshot};
 use crate::store::Store;
@@ -85,7 +87,8 @@ impl Rig {
     fn new(kind: io::ErrorKind) -> Self {
         let disk = Arc::new(Small { disk: InMemory::new(), room: AtomicUsize::new(0), kind });
         let dvr = Dvr { objects: disk.clone(), _lock: None };
-        let (store, id) = (Store::new(Config::default(), None), "demo".parse().unwrap());
+        let (store, id) =
+            (Store::new(Config::default(), None, DelayClasses::default()), "demo".parse().unwrap());
         let entry = store.begin(&id, Duration::from_secs(60));
         let keeper = Keeper::found(record(&snapshot(0, 10)), &BTreeMap::new());
         store.publish(&entry, snapshot(0, 10));

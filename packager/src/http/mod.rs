@@ -11,6 +11,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
+use bicast_shared::auth::Unnamed;
 use bicast_shared::client::Client;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
@@ -51,14 +52,19 @@ pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
 
 impl App {
     async fn entry(&self, feed: &str) -> Result<(FeedId, Arc<FeedEntry>), Problem> {
-        let id: FeedId = feed.parse().map_err(|error| Problem::bad_feed_id(&error))?;
+        let named = self.store.classes.read(feed).map_err(|error| match error {
+            Unnamed::Id(error) => Problem::bad_feed_id(&error),
+            Unnamed::Space(id) => Problem::unknown_feed(id.as_str()),
+        })?;
+        let id = named.feed;
         let deadline = clock::now() + ENTRY_WAIT;
         loop {
-            if let Some(entry) = self.store.feed(&id) {
+            let entry = if named.class.is_some() { self.store.late(feed) } else { self.store.feed(&id) };
+            if let Some(entry) = entry {
                 return Ok((id, entry));
             }
             if self.bus.feed(&id).is_none() || clock::now() >= deadline {
-                return Err(Problem::unknown_feed(feed));
+                return Err(Problem::unknown_feed(id.as_str()));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

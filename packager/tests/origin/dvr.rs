@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use bicast_packager::core::cmaf::probe;
 use bicast_packager::{Config, DvrConfig, Packager};
+use bicast_shared::auth::DelayClasses;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::feed::info::FeedState;
 use bicast_shared::feed::ring::RingLimits;
@@ -166,13 +167,16 @@ async fn a_feed_that_has_ended_is_served_after_a_restart_and_then_deleted() {
 #[tokio::test]
 async fn a_folder_that_cannot_be_used_is_told() {
     let directory = TempDir::new().unwrap();
-    let bus = || FeedBus::new(FeedSettings::default(), RingLimits::default());
-    let _first = Packager::start(stored_in(directory.path()), bus()).await.unwrap();
-    let second = Packager::start(stored_in(directory.path()), bus()).await.err().unwrap().to_string();
+    let start = |config| {
+        let bus = FeedBus::new(FeedSettings::default(), RingLimits::default());
+        Packager::start(config, DelayClasses::default(), bus)
+    };
+    let _first = start(stored_in(directory.path())).await.unwrap();
+    let second = start(stored_in(directory.path())).await.err().unwrap().to_string();
     assert!(second.contains("in use by another bicast"), "{second}");
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let no_folder = Packager::start(stored_in(&file.join("dvr")), bus()).await.err().unwrap().to_string();
+    let no_folder = start(stored_in(&file.join("dvr"))).await.err().unwrap().to_string();
     assert!(
         no_folder.contains("packager.dvr.directory") && no_folder.contains("cannot be written to"),
         "{no_folder}"

@@ -13,6 +13,7 @@ use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use bicast_packager::core::cmaf::probe;
 use bicast_packager::{Config, Packager};
+use bicast_shared::auth::DelayClasses;
 use bicast_shared::clock;
 use bicast_shared::feed::bus::FeedBus;
 use bicast_shared::feed::ring::RingLimits;
@@ -34,7 +35,7 @@ impl Origin {
 
     async fn start_with(config: Config, settings: FeedSettings) -> Self {
         let bus = FeedBus::new(settings, RingLimits::default());
-        let packager = Packager::start(config, bus.clone()).await.unwrap();
+        let packager = Packager::start(config, DelayClasses::default(), bus.clone()).await.unwrap();
         Self { bus, packager }
     }
 

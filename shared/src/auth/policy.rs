@@ -20,7 +20,7 @@ pub const LONGEST_TOKEN: usize = 8 * 1024;
 /// How far the clocks of who makes tokens and of this server may differ.
 pub const LEEWAY: Duration = Duration::from_secs(2);
 /// The most characters of a viewer's id, a token's id and a delay class.
-const LONGEST_NAME: usize = 128;
+pub const LONGEST_NAME: usize = 128;
 
 /// What tokens must say beside their signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,13 +261,23 @@ impl Grant {
         }
         match act {
             Act::WatchRealtime if self.tier < Tier::Vip => Err(Refusal::Tier(self.tier)),
-            // No path here stays behind: whoever has to must not reach the live edge by any.
-            Act::Join | Act::WatchRealtime | Act::WatchHls => {
-                self.delay.clone().map_or(Ok(()), |class| Err(Refusal::Delayed(class)))
-            }
+            // WebRTC is never behind. What is due for a class over HLS has addresses of its own, which the door knows.
+            Act::WatchRealtime => self.delay.clone().map_or(Ok(()), |class| Err(Refusal::Delayed(class))),
             Act::Govern | Act::TakeBack if !self.feed.is_all() => Err(Refusal::Some(self.feed.clone())),
-            Act::Publish | Act::Read | Act::Administer | Act::Govern | Act::TakeBack => Ok(()),
+            Act::Publish
+            | Act::Join
+            | Act::WatchHls
+            | Act::Read
+            | Act::Administer
+            | Act::Govern
+            | Act::TakeBack => Ok(()),
         }
+    }
+
+    /// As what its holder may watch: who has to stay behind watches over HLS, whatever its tier.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        if self.delay.is_some() { Tier::Free } else { self.tier }
     }
 
     /// Whether it has expired, with the [`LEEWAY`] that it began with.

@@ -138,7 +138,7 @@ impl Refusal {
             Self::Tier(tier) => format!("The token is of the tier {tier}, which does not watch over WebRTC."),
             Self::Delayed(class) => {
                 format!(
-                    "The token's holder has to stay behind (delay class {class:?}), which is not possible here."
+                    "The token's holder has to stay behind (delay class {class:?}), and this is at the live edge, or there is no such class here."
                 )
             }
             Self::Denied(why) if why.is_empty() => {
@@ -188,7 +188,9 @@ impl Refusal {
             Self::Tier(_) => {
                 "Watch over HLS (GET /hls/{feed}/multivariant.m3u8), or use a token of the tier vip."
             }
-            Self::Delayed(_) => "Use a token without a delay class, if you may.",
+            Self::Delayed(_) => {
+                "Watch over HLS from /hls/{feed}/multivariant.m3u8, which leads to what is due. The classes are auth.delay_classes."
+            }
             Self::Denied(_) => "Ask whoever gave you the token.",
             Self::Undecided => "Try again in a few seconds. The setting is auth.webhook_url.",
             Self::Viewers(_) => "Stop watching elsewhere, and try again after half a minute.",

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy::Grant;
 use crate::time::ProgramTime;
 
@@ -22,20 +24,24 @@ impl Revoked {
     /// How many of each are remembered.
     pub const MOST: usize = 100_000;
 
-    /// Takes the token with this id back.
+    /// Takes something back.
     ///
     /// # Errors
     /// Where as many as can be remembered are: forgetting one would let it in again.
-    pub fn token(&mut self, id: &str, now: ProgramTime) -> Result<(), Full> {
-        insert(&mut self.tokens, id, now.unix_seconds())
+    pub fn take(&mut self, one: &Revocation) -> Result<(), Full> {
+        match &one.what {
+            Taken::Token(id) => insert(&mut self.tokens, id, one.at),
+            Taken::Viewer(id) => insert(&mut self.viewers, id, one.at),
+        }
     }
 
-    /// Takes everything back that a viewer has been given until now.
-    ///
-    /// # Errors
-    /// As [`Self::token`].
-    pub fn viewer(&mut self, id: &str, now: ProgramTime) -> Result<(), Full> {
-        insert(&mut self.viewers, id, now.unix_seconds())
+    /// All that is still to be remembered.
+    pub fn all(&self, now: ProgramTime) -> impl Iterator<Item = Revocation> {
+        let tokens =
+            self.tokens.iter().map(|(id, at)| Revocation { what: Taken::Token(id.clone()), at: *at });
+        let viewers =
+            self.viewers.iter().map(|(id, at)| Revocation { what: Taken::Viewer(id.clone()), at: *at });
+        tokens.chain(viewers).filter(move |one| is_kept(one.at, now.unix_seconds()))
     }
 
     /// Whether this was taken back. A token that does not say when it was made counts as an old one.
@@ -47,6 +53,26 @@ impl Revoked {
     }
 }
 
+/// What was taken back, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// What it was.
+    #[serde(flatten)]
+    pub what: Taken,
+    /// Seconds since 1970.
+    pub at: i64,
+}
+
+/// What can be taken back, by its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Taken {
+    /// A token, by its `jti`.
+    Token(String),
+    /// Everything that a viewer (`sub`) has been given until then.
+    Viewer(String),
+}
+
 /// No more revocations can be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("as many revocations are remembered as can be")]
@@ -54,14 +80,17 @@ pub struct Full;
 
 fn insert(all: &mut HashMap<String, i64>, id: &str, now: i64) -> Result<(), Full> {
     if all.len() >= Revoked::MOST && !all.contains_key(id) {
-        let kept = i64::try_from(Revoked::KEPT.as_secs()).unwrap_or(i64::MAX);
-        all.retain(|_, when| now - *when < kept);
+        all.retain(|_, when| is_kept(*when, now));
         if all.len() >= Revoked::MOST {
             return Err(Full);
         }
     }
     all.insert(id.to_owned(), now);
     Ok(())
+}
+
+fn is_kept(at: i64, now: i64) -> bool {
+    now - at < i64::try_from(Revoked::KEPT.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -84,15 +113,16 @@ mod tests {
         }
     }
 
-    fn at(seconds: i64) -> ProgramTime {
-        ProgramTime::from_unix_nanos(seconds * 1_000_000_000)
+    fn token(id: &str, at: i64) -> Revocation {
+        Revocation { what: Taken::Token(id.to_owned()), at }
     }
 
     #[test]
     fn a_token_is_revoked_by_its_id_and_a_viewer_until_now() {
         let mut revoked = Revoked::default();
-        revoked.token("t1", at(100)).unwrap();
-        revoked.viewer("anna", at(100)).unwrap();
+        revoked.take(&token("t1", 100)).unwrap();
+        let anna = Revocation { what: Taken::Viewer("anna".to_owned()), at: 100 };
+        revoked.take(&anna).unwrap();
         assert!(revoked.includes(&grant(Some("t1"), None, Some(200))));
         assert!(!revoked.includes(&grant(Some("t2"), Some("bea"), Some(50))));
         assert!(revoked.includes(&grant(Some("t2"), Some("anna"), Some(100))));
@@ -105,14 +135,30 @@ mod tests {
     fn revocations_are_bounded_and_old_ones_make_room() {
         let mut revoked = Revoked::default();
         for n in 0..Revoked::MOST {
-            revoked.token(&n.to_string(), at(0)).unwrap();
+            revoked.take(&token(&n.to_string(), 0)).unwrap();
         }
-        assert_eq!(revoked.token("one more", at(1)), Err(Full));
+        assert_eq!(revoked.take(&token("one more", 1)), Err(Full));
         assert!(revoked.includes(&grant(Some("0"), None, None)), "nothing was forgotten for it");
-        assert_eq!(revoked.token("0", at(1)), Ok(()), "known ones need no room");
+        assert_eq!(revoked.take(&token("0", 1)), Ok(()), "known ones need no room");
         let later = i64::try_from(Revoked::KEPT.as_secs()).unwrap();
-        assert_eq!(revoked.token("one more", at(later)), Ok(()));
+        assert_eq!(revoked.take(&token("one more", later)), Ok(()));
         assert!(revoked.includes(&grant(Some("0"), None, None)), "that one is a second younger");
         assert!(!revoked.includes(&grant(Some("1"), None, None)));
+    }
+
+    #[test]
+    fn what_is_written_down_is_taken_back_again_while_it_is_to_be_remembered() {
+        let mut revoked = Revoked::default();
+        let anna = Revocation { what: Taken::Viewer("anna".to_owned()), at: 100 };
+        revoked.take(&anna).unwrap();
+        revoked.take(&token("t1", 200)).unwrap();
+        let now = |seconds: i64| ProgramTime::from_unix_nanos(seconds * 1_000_000_000);
+        let kept = i64::try_from(Revoked::KEPT.as_secs()).unwrap();
+        let mut written: Vec<String> =
+            revoked.all(now(300)).map(|one| serde_json::to_string(&one).unwrap()).collect();
+        written.sort();
+        assert_eq!(written, [r#"{"token":"t1","at":200}"#, r#"{"viewer":"anna","at":100}"#]);
+        assert_eq!(serde_json::from_str::<Revocation>(&written[1]).unwrap(), anna);
+        assert_eq!(revoked.all(now(150 + kept)).collect::<Vec<_>>(), [token("t1", 200)]);
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn join(
         return bad_body(&format!("agent is 1 to {LONGEST_AGENT} characters")).into_response();
     }
     let grant = grant.map(|Extension(grant)| grant);
-    let most = grant.as_ref().map_or(Tier::Vip, |grant| grant.tier);
+    let most = grant.as_ref().map_or(Tier::Vip, |grant| grant.tier());
     let tier = wanted.tier.map_or(most, Tier::from);
     if tier > most {
         return refused(&feed, "", Refused::Tier).into_response();

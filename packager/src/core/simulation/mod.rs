@@ -58,7 +58,14 @@ pub(crate) fn tracks(video: Option<Codec>, audio: bool) -> Vec<TrackInfo> {
 }
 
 fn limits(window: Duration) -> Limits {
-    Limits { window, held: window, bytes: 64 << 20, stored_bytes: usize::MAX, patience: Patience::default() }
+    Limits {
+        window,
+        held: window,
+        late: Duration::ZERO,
+        bytes: 64 << 20,
+        stored_bytes: usize::MAX,
+        patience: Patience::default(),
+    }
 }
 
 impl Session {

@@ -1,0 +1,151 @@
+//! Feeds for viewers who must stay behind: what was published is published again when it is due, in an entry of its own.
+//!
+//! A snapshot holds all that its playlists list, so being late is nothing but waiting with it: no list is cut, no time is changed, and what is not
+//! due is not there. One task per feed and class; the texts and the media are those of the feed itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bicast_shared::clock;
+use bicast_shared::time::ProgramTime;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{FeedEntry, Published, Store};
+
+/// Snapshots that follow each other faster wait as one, the newer one, and are never early for that: several renditions grow one after the other.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// What is to come, oldest first, each with when it is due.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<(Instant, Arc<Published>)>,
+    /// When the newest was published.
+    newest: Option<Instant>,
+}
+
+impl Line {
+    fn push(&mut self, now: Instant, due: Instant, published: Arc<Published>) {
+        let soon = self.newest.is_some_and(|newest| now.saturating_duration_since(newest) < TOGETHER);
+        // Another instance is another playlist: the last of the one before has its end in it.
+        let same = |(_, last): &(Instant, Arc<Published>)| {
+            last.snapshot.instance == published.snapshot.instance && !last.snapshot.ended
+        };
+        match self.waiting.back_mut().filter(|last| soon && same(last)) {
+            Some(last) => *last = (due, published),
+            None => {
+                self.newest = Some(now);
+                self.waiting.push_back((due, published));
+            }
+        }
+    }
+
+    /// The newest that is due.
+    fn pop(&mut self, now: Instant) -> Option<Arc<Published>> {
+        self.waiting.front().filter(|(due, _)| *due <= now)?;
+        self.waiting.pop_front().map(|(_, published)| published)
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        self.waiting.front().map(|(due, _)| *due)
+    }
+}
+
+/// Publishes in `late` what is published in `entry`, `behind` later, until `entry` is gone and everything was due, or until `stop`.
+pub(crate) async fn follow(
+    store: Arc<Store>,
+    entry: Arc<FeedEntry>,
+    late: Arc<FeedEntry>,
+    behind: Duration,
+    stop: CancellationToken,
+) {
+    let mut watch = entry.published.subscribe();
+    let mut line = Line::default();
+    let (mut new, mut gone) = (true, false);
+    loop {
+        let now = clock::now();
+        if std::mem::take(&mut new) {
+            let published = watch.borrow_and_update().clone();
+            if !published.snapshot.instance.is_empty() {
+                let wait = if line.newest.is_none() { rest(&published, behind) } else { behind };
+                line.push(now, now + wait, published);
+                late.set_window(entry.window());
+            }
+        }
+        while let Some(published) = line.pop(now) {
+            store.publish_late(now, &late, published);
+        }
+        late.expire(now);
+        if gone && line.waiting.is_empty() {
+            return;
+        }
+        let wake = [line.wake(), late.next_expiry()].into_iter().flatten().min();
+        tokio::select! {
+            changed = watch.changed(), if !gone => (new, gone) = (changed.is_ok(), changed.is_err()),
+            () = entry.gone(), if !gone => gone = true,
+            () = sleep_until(wake) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// What is left of `behind` for the first snapshot: that of a feed which a process before has left may be long due.
+fn rest(published: &Published, behind: Duration) -> Duration {
+    let edge = published.snapshot.renditions.first().and_then(|main| {
+        let newest = main.segments.last()?;
+        let nanos = bicast_shared::time::scale(newest.ticks, 1_000_000_000, main.timescale);
+        Some(newest.head.program_time + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
+    });
+    edge.map_or(behind, |edge: ProgramTime| {
+        let age = u64::try_from(clock::utc() - edge).unwrap_or(0);
+        behind.saturating_sub(Duration::from_nanos(age))
+    })
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::snapshot::FeedSnapshot;
+    use crate::core::testing::at;
+
+    fn published(instance: &str, ended: bool) -> Arc<Published> {
+        let snapshot = FeedSnapshot { instance: instance.into(), ended, ..FeedSnapshot::default() };
+        Arc::new(Published::new(snapshot, 1))
+    }
+
+    #[test]
+    fn nothing_comes_before_it_is_due_and_everything_then() {
+        let mut line = Line::default();
+        let due = |ms: i64| at(ms + 5_000);
+        let snapshots: Vec<_> = (0..4).map(|_| published("a", false)).collect();
+        for (n, ms) in [(0, 0), (1, 200), (2, 220), (3, 400)] {
+            line.push(at(ms), due(ms), snapshots[n].clone());
+        }
+        assert_eq!(line.wake(), Some(due(0)));
+        assert!(line.pop(at(4_999)).is_none());
+        assert!(Arc::ptr_eq(&line.pop(at(5_000)).unwrap(), &snapshots[0]));
+        assert!(line.pop(at(5_219)).is_none(), "the two that came together wait as the newer one");
+        assert!(Arc::ptr_eq(&line.pop(at(5_220)).unwrap(), &snapshots[2]));
+        assert!(Arc::ptr_eq(&line.pop(at(9_000)).unwrap(), &snapshots[3]));
+        assert!(line.pop(at(9_000)).is_none() && line.wake().is_none());
+    }
+
+    #[test]
+    fn the_last_of_an_instance_is_not_replaced_by_the_first_of_the_next() {
+        let mut line = Line::default();
+        line.push(at(0), at(0), published("a", false));
+        line.push(at(1), at(1), published("b", false));
+        line.push(at(2), at(2), published("b", true));
+        line.push(at(3), at(3), published("b", false));
+        let names: Vec<_> =
+            std::iter::from_fn(|| line.pop(at(9))).map(|one| one.snapshot.instance.clone()).collect();
+        assert_eq!(names, ["a", "b", "b"]);
+    }
+}
