@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bicast_line::Lines;
 use bicast_packager::Packager;
 use bicast_sfu::Sfu;
 use bicast_shared::feed::bus::FeedBus;
@@ -38,6 +39,7 @@ pub struct Gateway {
     sfu: Arc<Sfu>,
     packager: Packager,
     packaged: watch::Receiver<std::sync::Arc<PackagerStatus>>,
+    lines: Option<Lines>,
     server: Server,
     readiness: Readiness,
     http: Vec<SocketAddr>,
@@ -140,10 +142,12 @@ impl Gateway {
         let tls = if https.is_empty() { None } else { Some(Tls::new(&config.http.tls, &https)?) };
         let (udp, tcp) = (sfu.udp_addrs(), sfu.tcp_addrs());
         let readiness = Readiness::new(http.clone(), udp.clone());
+        let lines = demo_lines(&config.demo, &http, &udp);
         let routes = sfu
             .router()
             .merge(packager.router())
-            .merge(signaling.describe(openapi::other_rooms()).router())
+            .merge(signaling.describe(openapi::other_rooms()).describe(bicast_line::openapi()).router())
+            .merge(bicast_line::router(lines.clone()))
             .merge(health::router(readiness.clone(), bus.clone()));
         let rules = Rules {
             readiness: readiness.clone(),
@@ -161,6 +165,7 @@ impl Gateway {
             sfu,
             packager,
             packaged,
+            lines,
             server,
             readiness,
             http,
@@ -247,6 +252,9 @@ impl Gateway {
         within(ROOM_ENDS_WITHIN, "sfu", self.sfu.shutdown()).await;
         tracing::info!("WebRTC peers are closed");
 
+        if let Some(lines) = &self.lines {
+            lines.close().await;
+        }
         self.server.stop(CONNECTIONS_END_WITHIN).await;
         tracing::info!("stopped");
     }
@@ -282,6 +290,16 @@ fn say(access: Access) {
             tracing::warn!("auth.open: everybody who can reach this server may publish, watch and end feeds");
         }
     }
+}
+
+/// Bad networks for those who ask for them, where that is allowed.
+fn demo_lines(config: &bicast_line::Config, http: &[SocketAddr], udp: &[SocketAddr]) -> Option<Lines> {
+    let udp = *udp.first().filter(|_| config.lines)?;
+    tracing::warn!(
+        ports = %config.ports,
+        "demo lines are on: whoever may administer this server can open ports on it (/v1/demo/lines)"
+    );
+    Some(Lines::start(bicast_line::Gateway { http: http.to_vec(), udp }, config.ports))
 }
 
 fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, StartError> {

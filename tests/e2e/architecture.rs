@@ -8,13 +8,14 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 /// Which of our crates each crate may import. A crate that is not named here may not exist.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("bicast-shared", &[]),
     ("bicast-sfu", &["bicast-shared"]),
     ("bicast-packager", &["bicast-shared"]),
     ("bicast-signaling", &["bicast-shared"]),
     ("bicast-publish", &["bicast-shared"]),
     ("bicast-load", &["bicast-shared"]),
+    ("bicast-line", &["bicast-shared"]),
     (
         "bicast",
         &[
@@ -24,6 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
             "bicast-signaling",
             "bicast-publish",
             "bicast-load",
+            "bicast-line",
         ],
     ),
     ("bicast-tests", &["bicast", "bicast-load", "bicast-shared"]),
@@ -122,7 +124,7 @@ fn workspace_imports() -> anyhow::Result<BTreeMap<String, Vec<String>>> {
 fn core_files() -> anyhow::Result<Vec<PathBuf>> {
     let root = bicast_tests::root();
     let mut files = Vec::new();
-    for room in ["shared", "sfu", "packager", "signaling", "publish", "load", "gateway"] {
+    for room in ["shared", "sfu", "packager", "signaling", "publish", "load", "line", "gateway"] {
         walk(&root.join(room).join("src"), &mut files)?;
     }
     let pure_in_shared =

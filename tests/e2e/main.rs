@@ -18,6 +18,7 @@ mod feeds;
 mod gstreamer;
 mod identity;
 mod instruments;
+mod lines;
 mod load;
 mod low_latency;
 mod media_in;

@@ -78,7 +78,7 @@ pub(crate) fn kind(answer: &Response) -> anyhow::Result<String> {
 }
 
 /// The doors, each with a request that gets past them, though not further: there is no such feed, or no offer.
-const DOORS: [(Method, &str); 13] = [
+const DOORS: [(Method, &str); 15] = [
     (Method::POST, "/whip/test"),
     (Method::DELETE, "/whip/test/session"),
     (Method::POST, "/whep/test"),
@@ -92,6 +92,8 @@ const DOORS: [(Method, &str); 13] = [
     (Method::POST, "/v1/feeds/test/viewers"),
     (Method::GET, "/v1/feeds/test/viewers"),
     (Method::GET, "/v1/feeds/test/audience"),
+    (Method::POST, "/v1/demo/lines"),
+    (Method::PATCH, "/v1/demo/lines/line"),
 ];
 
 pub(crate) fn publisher(server: &Server, token: &str) -> anyhow::Result<Process> {
@@ -200,6 +202,8 @@ async fn a_right_opens_its_own_doors_only() -> anyhow::Result<()> {
         ["right", "right", "right", ""],
         ["right", "right", "right", ""],
         ["right", "", "", "right"],
+        ["right", "right", "right", ""],
+        ["right", "right", "right", ""],
         ["right", "right", "right", ""],
         ["right", "right", "right", ""],
     ];

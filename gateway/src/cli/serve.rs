@@ -131,6 +131,14 @@ pub(super) struct SettingArgs {
 [default: text] [env: BICAST_LOG__FORMAT]"
     )]
     log_format: Option<LogFormat>,
+
+    #[arg(
+        long,
+        help_heading = "Demonstrations",
+        help = "Let viewers try bad networks of their own (/v1/demo/lines); not in production
+[default: off] [env: BICAST_DEMO__LINES]"
+    )]
+    demo: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -198,6 +206,9 @@ impl SettingArgs {
         }
         if let Some(format) = self.log_format {
             flags.push(Setting::typed("--log-format", "log.format", Value::try_from(format)?));
+        }
+        if self.demo {
+            flags.push(Setting::typed("--demo", "demo.lines", true));
         }
         Ok(flags)
     }

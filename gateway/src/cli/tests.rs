@@ -118,6 +118,11 @@ fn the_help_of_serve_says_all() {
                       text for people, json for machines: one object a line
                       [default: text] [env: BICAST_LOG__FORMAT]
 
+            Demonstrations:
+                  --demo
+                      Let viewers try bad networks of their own (/v1/demo/lines); not in production
+                      [default: off] [env: BICAST_DEMO__LINES]
+
             Examples:
               bicast serve
               bicast serve --http-listen 127.0.0.1:9000 --udp-port 9001

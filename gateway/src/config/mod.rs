@@ -45,6 +45,8 @@ pub struct Config {
     pub packager: bicast_packager::Config,
     /// The REST API.
     pub signaling: bicast_signaling::Config,
+    /// What is for demonstrations only.
+    pub demo: bicast_line::Config,
 }
 
 /// The file with every setting at its default and what it means: what `bicast config --default` prints.

@@ -110,7 +110,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
         bicast.toml, line 4: unknown key `paackager`
           4 | [paackager]
             |  ^^^^^^^^^
-          Did you mean `packager`? Known here: http, auth, log, feed, feeds, sfu, packager, signaling."#]]);
+          Did you mean `packager`? Known here: http, auth, log, feed, feeds, sfu, packager, signaling, demo."#]]);
     Bench::new("misplaced", "udp_port = 5\n").refuses(expect![[r#"
         bicast.toml, line 1: unknown key `udp_port`
           1 | udp_port = 5
@@ -241,7 +241,7 @@ fn what_is_wrong_in_the_environment_or_a_flag_is_named_by_it() {
           Did you mean `level`? Known here: level, format."#]]);
     Bench::new("env-section", "").env("BICAST_SFUU__UDP_PORT", "5").refuses(expect![[r#"
         BICAST_SFUU__UDP_PORT (environment): unknown key `sfuu`
-          Did you mean `sfu`? Known here: http, auth, log, feed, feeds, sfu, packager, signaling."#]]);
+          Did you mean `sfu`? Known here: http, auth, log, feed, feeds, sfu, packager, signaling, demo."#]]);
     Bench::new("env-type", "").env("BICAST_SFU__UDP_PORT", "five").refuses(expect![[r#"BICAST_SFU__UDP_PORT (environment): invalid type: string "five", expected a whole number, 0 to 65535"#]]);
     Bench::new("env-underscore", "").env("BICAST_SFU_UDP_PORT", "5").refuses(expect![[r#"
         BICAST_SFU_UDP_PORT (environment): not a setting: two underscores part section and key
