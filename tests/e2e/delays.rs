@@ -48,6 +48,12 @@ async fn there(server: &Server, path: &str) -> anyhow::Result<Response> {
     .await
 }
 
+/// Whether a playlist lists a part: a hint names it, too.
+fn lists(playlist: &str, part: &str) -> bool {
+    let uri = format!("URI=\"{part}\"");
+    playlist.lines().any(|line| line.starts_with("#EXT-X-PART:") && line.contains(&uri))
+}
+
 /// The folder of the picture, below a multivariant playlist.
 fn picture(multivariant: &str) -> anyhow::Result<&str> {
     let line = multivariant.lines().find_map(|line| line.strip_suffix("/media.m3u8"));
@@ -68,8 +74,12 @@ async fn who_must_stay_behind_finds_what_is_due_and_nothing_before() -> anyhow::
     there(&server, &format!("{below}/multivariant.m3u8")).await?;
 
     // A part that is there for everybody else is not there for them, by its name or hinted, until it is due; it is the same then.
-    let listed = hls::playlist(&server.url(&format!("{at_live}/media.m3u8"))).await?;
-    let newest = listed.segments.last().and_then(|segment| segment.parts.last()).context("no part")?;
+    // It is waited for, so that it is as new as can be.
+    let text = http::get(&server.url(&format!("{at_live}/media.m3u8"))).await?.success()?.text();
+    let (segment, part) = hls::hinted_part(&text)?;
+    let newest = format!("{segment}.{part}.m4s");
+    let next = format!("{at_live}/media.m3u8?_HLS_msn={segment}&_HLS_part={part}");
+    assert!(lists(&http::get(&server.url(&next)).await?.success()?.text(), &newest));
     let seen = clock::now();
     let bytes = http::get(&server.url(&format!("{at_live}/{newest}"))).await?.success()?.body;
     let early = http::get(&server.url(&format!("{at_late}/{newest}"))).await?;
@@ -77,7 +87,7 @@ async fn who_must_stay_behind_finds_what_is_due_and_nothing_before() -> anyhow::
     wait::until("the part is listed", GENEROUS, || async {
         let text = http::get(&server.url(&format!("{at_late}/media.m3u8"))).await?.success()?.text();
         let (segment, part) = hls::hinted_part(&text)?;
-        if text.contains(&format!("URI=\"{newest}\"")) {
+        if lists(&text, &newest) {
             return Ok(Some(()));
         }
         // As a player does: the next playlist is waited for.
