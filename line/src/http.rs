@@ -1,12 +1,12 @@
 //! The routes under `/v1/demo/lines`.
 
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{Path, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use bicast_shared::body::{Body, says_json};
 use bicast_shared::clock;
 use bicast_shared::problem::Problem;
 use bytes::Bytes;
@@ -30,7 +30,6 @@ pub fn router(lines: Option<Lines>) -> Router {
     Router::new()
         .route("/v1/demo/lines", get(list_lines).post(make_line))
         .route("/v1/demo/lines/{id}", get(show_line).patch(change_line).delete(end_line))
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(lines)
 }
 
@@ -95,9 +94,9 @@ pub(crate) async fn list_lines(State(lines): State<Lines>, headers: HeaderMap) -
 pub(crate) async fn make_line(
     State(lines): State<Lines>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Body(body): Body<LONGEST_BODY>,
 ) -> Response {
-    let network = read(&headers, body)
+    let network = read(&headers, &body)
         .and_then(|said| Network::default().with(&said).map_err(|bad| Box::new(bad_network(&bad))));
     let network = match network {
         Ok(network) => network,
@@ -159,10 +158,10 @@ pub(crate) async fn change_line(
     State(lines): State<Lines>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Body(body): Body<LONGEST_BODY>,
 ) -> Response {
     let Some(line) = lines.find(&id) else { return unknown(&id).into_response() };
-    let said = match read(&headers, body) {
+    let said = match read(&headers, &body) {
         Ok(said) => said,
         Err(problem) => return (*problem).into_response(),
     };
@@ -216,25 +215,12 @@ fn host(headers: &HeaderMap) -> String {
 }
 
 /// What a body says about a network. An empty one says nothing.
-fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<NetworkChange, Box<Problem>> {
-    let body = body.map_err(|rejection| {
-        Box::new(match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(LONGEST_BODY),
-            _ => bad_body(&format!("The body broke off: {}", rejection.body_text())),
-        })
-    })?;
+fn read(headers: &HeaderMap, body: &Bytes) -> Result<NetworkChange, Box<Problem>> {
     if body.is_empty() {
         return Ok(NetworkChange::default());
     }
-    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = said.split(';').next().unwrap_or_default().trim();
-    if !["application/json", "application/merge-patch+json"]
-        .iter()
-        .any(|json| json.eq_ignore_ascii_case(kind))
-    {
-        return Err(Box::new(Problem::wrong_content_type(kind, "application/json")));
-    }
-    serde_json::from_slice(&body)
+    says_json(headers)?;
+    serde_json::from_slice(body)
         .map_err(|error| Box::new(bad_body(&format!("The body is no network: {error}"))))
 }
 

@@ -10,10 +10,13 @@
 //! | [`status`] | what the rooms report to each other, as data |
 //! | [`problem`] | RFC 9457 problem+json: the one shape of an HTTP error |
 //! | [`auth`] | tokens: who may do what |
+//! | `body` | bodies of requests, bounded (feature `io`) |
 //! | `client` | who asks over HTTP (feature `io`) |
 //! | `clock` | the one place where the clock is read (feature `io`) |
 
 pub mod auth;
+#[cfg(feature = "io")]
+pub mod body;
 #[cfg(feature = "io")]
 pub mod client;
 #[cfg(feature = "io")]

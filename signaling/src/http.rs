@@ -11,12 +11,13 @@ use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, OriginalUri, Path, State};
+use axum::extract::{FromRequestParts, OriginalUri, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bicast_shared::auth::Grant;
+use bicast_shared::body::Body;
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
@@ -61,7 +62,6 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/time", get(show_time))
         .route("/v1/openapi.json", get(show_openapi))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(feeds::LONGEST_BODY))
         .with_state(shared)
 }
 
@@ -194,7 +194,10 @@ pub(crate) async fn show_admission(State(shared): State<Shared>) -> Response {
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn set_admission(State(shared): State<Shared>, body: axum::body::Bytes) -> Response {
+pub(crate) async fn set_admission(
+    State(shared): State<Shared>,
+    Body(body): Body<{ viewers::LONGEST_BODY }>,
+) -> Response {
     let budget: Budget = match viewers::read(&body) {
         Ok(Some(budget)) => budget,
         Ok(None) => return viewers::bad_body("it is empty: say the limits").into_response(),

@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bicast_shared::auth::{Grant, Refusal};
+use bicast_shared::body::{Body, says_json};
 use bicast_shared::feed::bus::CreateError;
 use bicast_shared::problem::Problem;
-use bytes::Bytes;
 
 use super::{FeedInPath, Shared, fresh};
 use crate::api;
 use crate::core::settings::{apply, change, exists, new_feed, too_many, update};
 
 /// Bytes of a body: ten times what all settings take.
-pub(super) const LONGEST_BODY: usize = 16 << 10;
+const LONGEST_BODY: usize = 16 << 10;
 
 /// Make a feed
 ///
@@ -47,9 +46,9 @@ pub(crate) async fn create_feed(
     State(shared): State<Shared>,
     grant: Option<Extension<Arc<Grant>>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Body(body): Body<LONGEST_BODY>,
 ) -> Response {
-    let (id, said) = match body_of(&headers, body).and_then(|body| new_feed(&body)) {
+    let (id, said) = match says_json(&headers).and_then(|()| new_feed(&body)) {
         Ok(wanted) => wanted,
         Err(problem) => return (*problem).into_response(),
     };
@@ -105,9 +104,9 @@ pub(crate) async fn change_feed(
     State(shared): State<Shared>,
     FeedInPath(id): FeedInPath,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Body(body): Body<LONGEST_BODY>,
 ) -> Response {
-    let said = match body_of(&headers, body).and_then(|body| change(&body)) {
+    let said = match says_json(&headers).and_then(|()| change(&body)) {
         Ok(said) => said,
         Err(problem) => return (*problem).into_response(),
     };
@@ -119,22 +118,4 @@ pub(crate) async fn change_feed(
         Some(Err(problem)) => (*problem).into_response(),
         None => Problem::unknown_feed(id.as_str()).into_response(),
     }
-}
-
-/// The body of a request that says that it is JSON.
-fn body_of(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Box<Problem>> {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if !matches!(kind.as_str(), "application/json" | "application/merge-patch+json") {
-        return Err(Box::new(Problem::wrong_content_type(&kind, "application/json")));
-    }
-    body.map_err(|rejection| {
-        Box::new(match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(LONGEST_BODY),
-            _ => {
-                let detail = format!("The body broke off: {}.", rejection.body_text());
-                Problem::new(400, "bad-body", "Bad body", detail)
-            }
-        })
-    })
 }

@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bicast_shared::auth::{Grant, Tier};
+use bicast_shared::body::Body;
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
 use serde::de::DeserializeOwned;
@@ -23,7 +24,7 @@ use crate::core::roster::{Arrival, Refused};
 use crate::core::viewers::{Filter, PAGE, page, with_sessions};
 
 /// Bytes of a body about a viewer. A long one has some hundreds.
-const LONGEST_BODY: usize = 4 * 1024;
+pub(super) const LONGEST_BODY: usize = 4 * 1024;
 /// Characters of what a player says it is.
 const LONGEST_AGENT: usize = 128;
 
@@ -56,7 +57,7 @@ pub(crate) async fn join(
     State(shared): State<Shared>,
     FeedInPath(feed): FeedInPath,
     grant: Option<Extension<Arc<Grant>>>,
-    body: Bytes,
+    Body(body): Body<LONGEST_BODY>,
 ) -> Response {
     let wanted: Join = match read(&body) {
         Ok(wanted) => wanted.unwrap_or_default(),
@@ -196,7 +197,7 @@ pub(crate) async fn show(State(shared): State<Shared>, ViewerInPath(feed, id): V
 pub(crate) async fn change(
     State(shared): State<Shared>,
     ViewerInPath(feed, id): ViewerInPath,
-    body: Bytes,
+    Body(body): Body<LONGEST_BODY>,
 ) -> Response {
     let change: Change = match read(&body) {
         Ok(Some(change)) => change,
@@ -264,7 +265,7 @@ pub(crate) async fn end(State(shared): State<Shared>, ViewerInPath(feed, id): Vi
 pub(crate) async fn report(
     State(shared): State<Shared>,
     ViewerInPath(feed, id): ViewerInPath,
-    body: Bytes,
+    Body(body): Body<LONGEST_BODY>,
 ) -> Response {
     let message: PlayerMessage = match read(&body) {
         Ok(Some(message)) => message,
@@ -317,11 +318,8 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for ViewerInPath {
     }
 }
 
-/// The JSON of a body; none where it is empty.
+/// The JSON of a body; none where it is empty. Its type is not looked at: what a page sends while it is closed (`sendBeacon`) is plain text.
 pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<Option<T>, Box<Problem>> {
-    if body.len() > LONGEST_BODY {
-        return Err(Box::new(Problem::too_large(LONGEST_BODY)));
-    }
     if body.trim_ascii().is_empty() {
         return Ok(None);
     }
