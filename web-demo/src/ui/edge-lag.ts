@@ -3,8 +3,10 @@
 import type { FeedWatcher } from "../bicast/feed-watcher";
 import type { Path } from "../bicast/leg";
 
-/** Status is polled once a second, so what it says of the edge is up to a second old: the youngest of the last few counts. */
-const MEMORY = 5;
+/** The server tells its edges once a second, so an answer is up to a second old: the youngest of the last few counts. */
+const MEMORY = 8;
+/** Before so many answers nothing is said: one alone may be off by a second. */
+const ENOUGH = 3;
 
 /** Remembers the newest answers about one path's edge. */
 export class EdgeLag {
@@ -22,6 +24,6 @@ export class EdgeLag {
       this.#seen = watcher.feedAt;
       this.#lags = [...this.#lags, Math.max(server - Date.parse(edge.programTime), 0)].slice(-MEMORY);
     }
-    return this.#lags.length === 0 ? null : Math.min(...this.#lags);
+    return this.#lags.length < ENOUGH ? null : Math.min(...this.#lags);
   }
 }

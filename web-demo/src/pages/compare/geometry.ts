@@ -18,6 +18,21 @@ export interface Sample {
 }
 
 /**
+ * The live edges as they can be at most: what is on a screen was at its path's edge once, and what a part holds has come over the bus
+ * before. Answers about them are up to a second old, so they alone would put an edge too deep.
+ */
+export function boundEdges(
+  told: Readonly<Record<Path, number | null>>,
+  viewers: readonly (Sample | null)[],
+): Readonly<Record<Path, number | null>> {
+  const shown = (path: Path) =>
+    viewers.flatMap((one) => (one?.path === path && one.behindMs !== null ? [one.behindMs] : []));
+  const hls = told.hls === null ? null : Math.min(told.hls, ...shown("hls"));
+  const most = [...shown("realtime"), ...(hls === null ? [] : [hls])];
+  return { realtime: told.realtime === null ? null : Math.min(told.realtime, ...most), hls };
+}
+
+/**
  * How depth (time behind now) is laid out from top to bottom. Up to `linearMs` it is even; where somebody is deeper (they paused, or
  * rewound) the lower part goes on in powers, so that half a second and five minutes can both be seen.
  */

@@ -17,6 +17,7 @@ import { EdgeLag } from "../../ui/edge-lag";
 import { badge, command, notice, problemNotice } from "../../ui/parts";
 import { openShell } from "../../ui/shell";
 import { keepToken, storedToken, tokenForm, wantsToken } from "../../ui/token";
+import { boundEdges } from "./geometry";
 import { LineKeeper } from "./line-keeper";
 import { SwitchList } from "./switch-list";
 import { TimelinePicture } from "./timeline-picture";
@@ -24,6 +25,8 @@ import { TIER_NAMES, ViewerCard } from "./viewer-card";
 
 const REFRESH_MS = 250;
 const LIST_EVERY_MS = 3_000;
+/** Not a second: edges are told once a second, and asked for in step with that they would always be as old. */
+const STATUS_EVERY_MS = 730;
 
 openShell("compare");
 defineBicastPlayer();
@@ -113,7 +116,7 @@ function feedForm(): HTMLElement {
 function open(feedId: string, feeds: readonly Feed[]): void {
   document.title = `${feedId}, side by side · bicast`;
   const token = storedToken("watch");
-  const watcher = new FeedWatcher(new BicastApi(server, token), feedId);
+  const watcher = new FeedWatcher(new BicastApi(server, token), feedId, STATUS_EVERY_MS);
   const lines = new LinesClient(server, storedToken("admin") ?? token);
   const vip = new ViewerCard("vip", new LineKeeper(lines));
   const free = new ViewerCard("free", new LineKeeper(lines));
@@ -202,17 +205,10 @@ function open(feedId: string, feeds: readonly Feed[]): void {
     for (const card of cards) card.refresh();
     const viewers = { vip: vip.sample(now), free: free.sample(now) };
     const seconds = watcher.feed?.paths.hls.windowSeconds ?? null;
-    // What is on the screen was at the edge once: the edge cannot be farther behind.
-    const edge = (path: "realtime" | "hls") => {
-      const shown = Object.values(viewers).flatMap((one) =>
-        one?.path === path && one.behindMs !== null ? [one.behindMs] : [],
-      );
-      const lag = edges[path].of(watcher);
-      return lag === null ? null : Math.min(lag, ...shown);
-    };
+    const told = { realtime: edges.realtime.of(watcher), hls: edges.hls.of(watcher) };
     picture.add({
       now,
-      edges: { realtime: edge("realtime"), hls: edge("hls") },
+      edges: boundEdges(told, [viewers.vip, viewers.free]),
       viewers,
       windowMs: seconds === null ? null : seconds * 1_000,
     });

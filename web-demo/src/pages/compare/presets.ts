@@ -18,12 +18,12 @@ export const PRESETS: readonly Preset[] = [
   {
     id: "train",
     name: "Train ride",
-    network: { ...GOOD, lossRatio: 0.2, delayMs: 60, jitterMs: 80, rateKbps: 4_000 },
+    network: { ...GOOD, lossRatio: 0.03, delayMs: 60, jitterMs: 120, rateKbps: 6_000 },
   },
   { id: "loss5", name: "5 % loss", network: { ...GOOD, lossRatio: 0.05 } },
   { id: "loss30", name: "30 % loss", network: { ...GOOD, lossRatio: 0.3 } },
   { id: "slow", name: "500 kbit/s", network: { ...GOOD, rateKbps: 500 } },
-  { id: "far", name: "300 ms away", network: { ...GOOD, delayMs: 150 } },
+  { id: "far", name: "Far away", network: { ...GOOD, delayMs: 150 } },
   { id: "no-udp", name: "No UDP", network: { ...GOOD, udp: false } },
 ];
 

@@ -26,9 +26,13 @@ export class ViewerCard {
   /** Called when this viewer's sound was turned on. */
   onSound: () => void = () => {};
   #player: BicastPlayerElement | null = null;
+  /** Whether a picture was seen: to be brought to the path where one begins is no switch. */
+  #seen = false;
+  #switches = 0;
   readonly #stage = h("div", { class: "stage" }, h("div", { class: "poster" }));
   readonly #path: HTMLElement;
   readonly #number: HTMLElement;
+  readonly #what = h("span", { class: "what" }, "ingest to glass");
   readonly #more = h("span", { class: "more" });
   readonly #why: HTMLElement;
   readonly #figures;
@@ -63,18 +67,7 @@ export class ViewerCard {
       h(
         "div",
         { class: "body" },
-        h(
-          "div",
-          {},
-          h(
-            "div",
-            { class: "latency" },
-            this.#number,
-            h("span", { class: "what" }, "ingest to glass"),
-            this.#more,
-          ),
-          this.#why,
-        ),
+        h("div", {}, h("div", { class: "latency" }, this.#number, this.#what, this.#more), this.#why),
         this.#figures,
         new NetworkPanel(keeper, tier).element,
       ),
@@ -106,9 +99,11 @@ export class ViewerCard {
     player.ariaLabel = `${TIER_NAMES[this.tier]} viewer's player`;
     if (origin !== null) player.setAttribute("src", origin);
     if (token !== null) player.setAttribute("token", token);
-    player.addEventListener("bicast-switched", (event) =>
-      this.onSwitch((event as CustomEvent<PathSwitch>).detail),
-    );
+    player.addEventListener("bicast-switched", (event) => {
+      if (!this.#seen) return;
+      this.#switches += 1;
+      this.onSwitch((event as CustomEvent<PathSwitch>).detail);
+    });
     player.addEventListener("bicast-sound", (event) => {
       if (!(event as CustomEvent<{ muted: boolean }>).detail.muted) this.onSound();
     });
@@ -136,9 +131,11 @@ export class ViewerCard {
     this.element.dataset.path = leg.path;
     this.#path.dataset.path = leg.path;
     setText(this.#path, pathName(leg.path));
+    this.#seen ||= leg.frames.last !== null;
     const live = leg.state === "live" && player.following;
     const sample = this.sample(now);
-    setText(this.#number, format.span(live || player.paused ? (sample?.behindMs ?? null) : null));
+    setText(this.#number, format.span(sample?.behindMs ?? null));
+    setText(this.#what, player.following ? "ingest to glass" : "behind live");
     const late = live ? leg.frames.latency.summary(now) : null;
     setText(this.#more, late === null ? "" : `p95 ${format.span(late.p95)} in the last minute`);
     setText(this.#why, whyWords(leg.path, player, this.#player?.channel?.decision ?? null));
@@ -146,7 +143,7 @@ export class ViewerCard {
     this.#figures.set("rate", format.bitrate(stats.bitrateBps));
     this.#figures.set("lost", leg.path === "hls" ? "none: TCP" : format.count(stats.packetsLost));
     this.#figures.set("still", stats.freezes === null ? "–" : `${stats.freezes} ×`);
-    this.#figures.set("switches", String(player.switches.length));
+    this.#figures.set("switches", String(this.#switches));
   }
 }
 

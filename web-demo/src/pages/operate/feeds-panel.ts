@@ -12,7 +12,7 @@ export class FeedsPanel {
   readonly #rows = new Map<string, Row>();
 
   constructor(private readonly onChoose: (feed: string) => void) {
-    const head = ["Feed", "State", "Viewers", "Sent over WebRTC", "Publisher", ""];
+    const head = ["Feed", "State", "Viewers", "Sent", ""];
     this.element = h(
       "section",
       { class: "card", "aria-labelledby": "feeds-title", "data-testid": "operate-feeds" },
@@ -56,7 +56,7 @@ class Row {
   readonly #hls = h("i", { "data-path": "hls" });
   readonly #count = h("span", { class: "muted" });
   readonly #egress = h("td", { class: "num" });
-  readonly #publisher = h("td", {});
+  readonly #publisher = h("span", { class: "muted publisher" });
   readonly #warning = h("span", { class: "warn-chip", hidden: true });
 
   constructor(id: string, onChoose: (feed: string) => void) {
@@ -66,7 +66,7 @@ class Row {
     this.element = h(
       "tr",
       { "data-testid": `operate-${id}` },
-      h("td", {}, this.#button, this.#warning),
+      h("td", { class: "feed-cell" }, this.#button, this.#warning, this.#publisher),
       h("td", {}, this.#badge),
       h(
         "td",
@@ -75,7 +75,6 @@ class Row {
         this.#count,
       ),
       this.#egress,
-      this.#publisher,
       h(
         "td",
         { class: "links" },
@@ -94,7 +93,10 @@ class Row {
     this.#hls.style.width = `${(hls.viewers / most) * 100}%`;
     setText(this.#count, `${format.count(realtime.viewers)} WebRTC, ${format.count(hls.viewers)} LL-HLS`);
     setText(this.#egress, format.bitrate(realtime.egressBps));
-    setText(this.#publisher, feed.publisher?.agent ? format.agentName(feed.publisher.agent) : "–");
+    setText(
+      this.#publisher,
+      feed.publisher?.agent ? `from ${format.agentName(feed.publisher.agent)}` : "no publisher",
+    );
     const warnings =
       feed.warnings.length + Number(!realtime.available || !hls.available) * Number(feed.state === "live");
     this.#warning.hidden = warnings === 0;

@@ -34,7 +34,7 @@ let decisions = new Decisions();
 
 const lead = h("p", { class: "lead", "data-testid": "operate-lead" }, "Asking the server…");
 const trouble = h("div", { class: "notices" });
-const gate = h("div", {});
+const gate = h("div", { class: "notices" });
 const tiles = figures("total", {
   viewers: "Viewers joined",
   sessions: "WebRTC sessions",
@@ -59,8 +59,8 @@ const ofFeed = h(
   { class: "of-feed", hidden: true },
   about,
   plots.element,
-  viewers.element,
   h("div", { class: "pair" }, audience.reasons, audience.decisions),
+  viewers.element,
 );
 const none = h(
   "section",
@@ -82,7 +82,12 @@ const content = h(
   h("div", { class: "top-pair" }, feeds.element, capacity.element),
   ofFeed,
 );
-byId("main").append(h("div", {}, h("h1", {}, "Operate"), lead), gate, trouble, content);
+byId("main").append(
+  h("div", {}, h("div", { class: "title-row" }, h("h1", {}, "Operate")), lead),
+  gate,
+  trouble,
+  content,
+);
 
 function choose(feed: string): void {
   if (feed === chosen) return;

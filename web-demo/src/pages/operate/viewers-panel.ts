@@ -11,7 +11,7 @@ import * as format from "../../ui/format";
 import { problemNotice } from "../../ui/parts";
 import { nameOf } from "./history";
 
-const PAGE = 50;
+const PAGE = 20;
 /** A second click within this time ends a viewer. */
 const SURE_MS = 4_000;
 
