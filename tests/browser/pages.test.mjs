@@ -227,7 +227,7 @@ describe('the pages', { timeout: 600_000 }, () => {
   test('ask for a token where the server wants one, and forget it with the tab', async () => {
     const env = { ...process.env, BICAST_AUTH__SECRET: SECRET };
     const mint = (...args) => execFileSync(bicast, ['token', 'mint', ...args], { env, encoding: 'utf8' }).trim();
-    const server = await serve({ set: [`auth.secret="${SECRET}"`] });
+    const server = await serve({ set: [`auth.secret=${SECRET}`] });
     try {
       server.publish('demo', [...PATTERN, '--token', mint('--feed', 'demo', '--rights', 'publish')]);
       const admin = mint('--feed', '*', '--rights', 'admin');

@@ -10,7 +10,7 @@ import { serve } from './lib/server.mjs';
 
 const FEED = 'show';
 // 16 ports beside those of `make run`, which may be running.
-const LINES = ['demo.lines=true', 'demo.ports="8280-8295"'];
+const LINES = ['demo.lines=true', 'demo.ports=8280-8295'];
 
 describe('a network that is spoiled', { timeout: 600_000 }, () => {
   let browser;

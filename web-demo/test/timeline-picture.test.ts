@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  apart,
   boundEdges,
   depthScale,
   depthShare,
@@ -14,6 +15,7 @@ import {
   windowTicks,
 } from "../src/pages/compare/geometry";
 import { costWords, type Mark, Marks, stillWords, Trail } from "../src/pages/compare/trail";
+import { typicalLag } from "../src/ui/edge-lag";
 
 const at = (time: number, behindMs: number | null, path: "realtime" | "hls" = "realtime"): Sample => ({
   at: time,
@@ -59,6 +61,11 @@ describe("the depth scale", () => {
     expect(nextScale(depthScale(5_000), 1_200).mostMs).toBe(1_500);
   });
 
+  it("labels no two ticks that would cover each other", () => {
+    expect(apart([0, 10, 20, 21, 40], 16)).toEqual([0, 20, 40]);
+    expect(apart([], 16)).toEqual([]);
+  });
+
   it("names its ticks", () => {
     expect([500, 1_500, 60_000, 7_200_000].map(tickWords)).toEqual(["500 ms", "1.5 s", "1 min", "2 h"]);
   });
@@ -75,6 +82,13 @@ describe("live edges", () => {
       hls: null,
     });
     expect(boundEdges({ realtime: 20, hls: null }, [null, at(0, null)])).toEqual({ realtime: 20, hls: null });
+  });
+});
+
+describe("an edge that is told by answers", () => {
+  it("is the youngest answer for WebRTC, and the usual one for LL-HLS", () => {
+    expect(typicalLag("realtime", [700, 20, 400])).toBe(20);
+    expect(typicalLag("hls", [200, 10, 110])).toBe(110);
   });
 });
 

@@ -1,12 +1,26 @@
 /** How far behind the server's now a path's newest content is. */
 
 import type { FeedWatcher } from "../bicast/feed-watcher";
+import { percentile } from "../bicast/latency";
 import type { Path } from "../bicast/leg";
 
-/** The server tells its edges once a second, so an answer is up to a second old: the youngest of the last few counts. */
+/** Answers that count. */
 const MEMORY = 8;
 /** Before so many answers nothing is said: one alone may be off by a second. */
 const ENOUGH = 3;
+
+/**
+ * Of a few answers, the one to show. LL-HLS's edge is told as it is when it is asked for, and comes part by part: the median. WebRTC's is
+ * noted once a second, so an answer is up to a second old: the youngest. Pure.
+ */
+export function typicalLag(path: Path, lags: readonly number[]): number {
+  return path === "realtime"
+    ? Math.min(...lags)
+    : percentile(
+        [...lags].sort((a, b) => a - b),
+        0.5,
+      );
+}
 
 /** Remembers the newest answers about one path's edge. */
 export class EdgeLag {
@@ -24,6 +38,6 @@ export class EdgeLag {
       this.#seen = watcher.feedAt;
       this.#lags = [...this.#lags, Math.max(server - Date.parse(edge.programTime), 0)].slice(-MEMORY);
     }
-    return this.#lags.length < ENOUGH ? null : Math.min(...this.#lags);
+    return this.#lags.length < ENOUGH ? null : typicalLag(this.path, this.#lags);
   }
 }

@@ -81,6 +81,16 @@ export function depthTicks({ linearMs, mostMs }: DepthScale): readonly number[] 
   return [...even, ...DEEP.filter((step) => step <= mostMs)];
 }
 
+/** Of places in order, those that keep this distance from the one before. */
+export function apart(places: readonly number[], distance: number): readonly number[] {
+  let last = Number.NEGATIVE_INFINITY;
+  return places.filter((place) => {
+    if (place - last < distance) return false;
+    last = place;
+    return true;
+  });
+}
+
 /** `500 ms`, `1 s`, `5 min`: a round length of time. */
 export function tickWords(ms: number): string {
   if (ms < 1_000) return `${ms} ms`;

@@ -62,7 +62,7 @@ function nothing(): void {
     h(
       "div",
       {},
-      h("h1", {}, "VIP and free, side by side"),
+      h("div", { class: "title-row" }, h("h1", {}, "VIP and free, side by side")),
       h("p", { class: "lead" }, "Nothing is on yet. This page begins by itself when something is."),
     ),
     h(

@@ -18,7 +18,7 @@ export const PRESETS: readonly Preset[] = [
   {
     id: "train",
     name: "Train ride",
-    network: { ...GOOD, lossRatio: 0.03, delayMs: 60, jitterMs: 120, rateKbps: 6_000 },
+    network: { ...GOOD, lossRatio: 0.01, delayMs: 40, jitterMs: 200, rateKbps: 6_000 },
   },
   { id: "loss5", name: "5 % loss", network: { ...GOOD, lossRatio: 0.05 } },
   { id: "loss30", name: "30 % loss", network: { ...GOOD, lossRatio: 0.3 } },
@@ -50,7 +50,7 @@ export function networkWords({ lossRatio, delayMs, jitterMs, rateKbps, udp }: Ne
 
 /** What it does to TCP, which loses nothing; null where there is nothing to explain. */
 export function tcpWords({ lossRatio, udp }: Network): string | null {
-  if (!udp) return "LL-HLS runs over TCP and does not notice; WebRTC may come through TCP, too.";
+  if (!udp) return "LL-HLS runs over TCP and does not notice.";
   return lossRatio > 0
     ? "Over TCP (LL-HLS) nothing is lost: it is sent again, so loss shows as waiting."
     : null;

@@ -10,6 +10,7 @@ import { color, fitCanvas } from "../../ui/canvas";
 import { h, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 import {
+  apart,
   type Box,
   type DepthScale,
   depthShare,
@@ -33,6 +34,8 @@ const GAP_MS = 1_500;
 const EVERY_MS = 100;
 /** A pointer this near to a mark means it. */
 const NEAR_PX = 26;
+/** Labels of depths are not nearer to each other. */
+const LABEL_PX = 16;
 /** Labels at the right end want this much room; narrower pictures have the legend only. */
 const GUTTER_PX = 118;
 
@@ -203,7 +206,10 @@ export class TimelinePicture {
     const right = box.left + box.width;
     context.font = `11px ${style.fontFamily}`;
     context.lineWidth = 1;
-    for (const ms of [0, ...depthTicks(scale)]) {
+    const ticks = [0, ...depthTicks(scale)];
+    const legible = apart(ticks.map(y), LABEL_PX);
+    for (const ms of ticks) {
+      if (!legible.includes(y(ms))) continue;
       const at = Math.round(y(ms)) + 0.5;
       context.strokeStyle = color(style, ms === 0 ? "--line-strong" : "--plot-grid");
       line(context, [box.left, at], [right, at]);

@@ -84,9 +84,11 @@ export class ViewerCard {
   sample(at: number): Sample | null {
     const leg = this.player?.visible;
     if (!leg || !this.player) return null;
-    // The median of the last second, the number that is shown, where the viewer follows live; else where the picture stands.
+    // The median of the last second, the number that is shown, where the viewer follows live; else where the picture on the screen is.
     const steady = leg.state === "live" && this.player.following ? leg.frames.latency.now(at) : null;
-    return { at, behindMs: steady ?? this.player.behindLiveMs, path: leg.path };
+    const [shown, now] = [leg.frames.last?.programTime ?? null, this.player.feed.clock.now()];
+    const stands = shown === null || now === null ? null : Math.max(now - shown, 0);
+    return { at, behindMs: steady ?? stands, path: leg.path };
   }
 
   /** Loads the player of this feed, over its line where there is one. */
