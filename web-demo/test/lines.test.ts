@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MockApi } from "../mock/api";
+import type { Feed } from "../src/bicast/api";
 import { BicastError } from "../src/bicast/problem";
 import { LineKeeper } from "../src/pages/compare/line-keeper";
 import {
   GOOD,
+  neededKbps,
   networkWords,
   PRESETS,
   presetOf,
@@ -11,6 +13,7 @@ import {
   rateStop,
   rateWords,
   tcpWords,
+  tooSlowWords,
 } from "../src/pages/compare/presets";
 import { LinesClient } from "../src/rest/lines-client";
 import { type Line, parseLine, parseLines } from "../src/rest/lines-wire";
@@ -95,6 +98,18 @@ describe("presets", () => {
     expect(tcpWords(GOOD)).toBeNull();
     expect(tcpWords({ ...GOOD, lossRatio: 0.3 })).toContain("waiting");
     expect(tcpWords({ ...GOOD, udp: false })).toContain("TCP");
+  });
+
+  it("say where the feed needs more than the line carries", () => {
+    const rendition = (bandwidth: number | null) => ({ bandwidth });
+    const feed = (...tracks: (number | null)[][]) =>
+      ({ tracks: tracks.map((rates) => ({ renditions: rates.map(rendition) })) }) as unknown as Feed;
+    expect(neededKbps(feed([2_500_000, 600_000], [64_000]))).toBe(664);
+    expect(neededKbps(feed([null], []))).toBeNull();
+    expect(tooSlowWords({ ...GOOD, rateKbps: 500 }, 664)).toContain("664 kbit/s");
+    expect(tooSlowWords({ ...GOOD, rateKbps: 750 }, 664)).toBeNull();
+    expect(tooSlowWords(GOOD, 664)).toBeNull();
+    expect(tooSlowWords({ ...GOOD, rateKbps: 500 }, null)).toBeNull();
   });
 
   it("have a stop of the slider for every rate", () => {

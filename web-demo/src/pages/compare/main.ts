@@ -19,6 +19,7 @@ import { openShell } from "../../ui/shell";
 import { keepToken, storedToken, tokenForm, wantsToken } from "../../ui/token";
 import { boundEdges } from "./geometry";
 import { LineKeeper } from "./line-keeper";
+import { neededKbps } from "./presets";
 import { SwitchList } from "./switch-list";
 import { TimelinePicture } from "./timeline-picture";
 import { TIER_NAMES, ViewerCard } from "./viewer-card";
@@ -175,6 +176,7 @@ function open(feedId: string, feeds: readonly Feed[]): void {
     shownProblem = "";
     trouble.replaceChildren();
     state.update(feed.state === "live" && !watcher.flowing ? "stalled" : feed.state);
+    for (const card of cards) card.network.needed = neededKbps(feed);
   });
   watcher.on("problem", (error) => {
     if (error.problem.status === 401) {

@@ -4,7 +4,17 @@ import type { Network } from "../../rest/lines-wire";
 import { h, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 import type { LineKeeper } from "./line-keeper";
-import { networkWords, PRESETS, percent, presetOf, RATES, rateStop, rateWords, tcpWords } from "./presets";
+import {
+  networkWords,
+  PRESETS,
+  percent,
+  presetOf,
+  RATES,
+  rateStop,
+  rateWords,
+  tcpWords,
+  tooSlowWords,
+} from "./presets";
 
 interface Slider {
   readonly element: HTMLElement;
@@ -17,6 +27,8 @@ export class NetworkPanel {
   readonly #buttons: readonly HTMLButtonElement[];
   readonly #words = h("p", { class: "net-words", role: "status" });
   readonly #tcp = h("p", { class: "muted small" });
+  readonly #slow = h("p", { class: "net-slow small" });
+  #needed: number | null = null;
   readonly #passed: HTMLElement;
   readonly #problem = h("p", { class: "net-problem small", role: "alert" });
   readonly #fields: HTMLFieldSetElement;
@@ -31,7 +43,13 @@ export class NetworkPanel {
     this.#buttons = PRESETS.map(({ id, name, network }) => {
       const button = h(
         "button",
-        { type: "button", class: "preset", "aria-pressed": "false", "data-testid": `preset-${who}-${id}` },
+        {
+          type: "button",
+          class: "preset",
+          title: networkWords(network),
+          "aria-pressed": "false",
+          "data-testid": `preset-${who}-${id}`,
+        },
         name,
       );
       button.addEventListener("click", () => keeper.set(network));
@@ -76,6 +94,7 @@ export class NetworkPanel {
       h("div", { class: "presets", role: "group", "aria-label": `Network of ${who}` }, ...this.#buttons),
       this.#words,
       this.#tcp,
+      this.#slow,
       h(
         "details",
         {},
@@ -95,6 +114,12 @@ export class NetworkPanel {
     this.refresh();
   }
 
+  /** What the feed has at least, in kbit/s. */
+  set needed(kbps: number | null) {
+    this.#needed = kbps;
+    this.refresh();
+  }
+
   /** Shows the line as it is. */
   refresh(): void {
     const { network, state, line, problem } = this.keeper;
@@ -109,6 +134,9 @@ export class NetworkPanel {
     const tcp = tcpWords(network);
     setText(this.#tcp, tcp ?? "");
     this.#tcp.hidden = tcp === null;
+    const slow = tooSlowWords(network, this.#needed);
+    setText(this.#slow, slow ?? "");
+    this.#slow.hidden = slow === null;
     setText(this.#passed, line === null ? "" : passedWords(line.passed));
     this.#passed.hidden = line === null;
     const told =

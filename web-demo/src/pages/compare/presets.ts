@@ -1,5 +1,6 @@
 /** Bad networks with names, and what a network does in words. Pure. */
 
+import type { Feed } from "../../bicast/api";
 import type { Network } from "../../rest/lines-wire";
 
 /** A line that does nothing. */
@@ -22,7 +23,7 @@ export const PRESETS: readonly Preset[] = [
   },
   { id: "loss5", name: "5 % loss", network: { ...GOOD, lossRatio: 0.05 } },
   { id: "loss30", name: "30 % loss", network: { ...GOOD, lossRatio: 0.3 } },
-  { id: "slow", name: "500 kbit/s", network: { ...GOOD, rateKbps: 500 } },
+  { id: "slow", name: "Slow", network: { ...GOOD, rateKbps: 500 } },
   { id: "far", name: "Far away", network: { ...GOOD, delayMs: 150 } },
   { id: "no-udp", name: "No UDP", network: { ...GOOD, udp: false } },
 ];
@@ -54,6 +55,21 @@ export function tcpWords({ lossRatio, udp }: Network): string | null {
   return lossRatio > 0
     ? "Over TCP (LL-HLS) nothing is lost: it is sent again, so loss shows as waiting."
     : null;
+}
+
+/** That a rate is below what the feed has at least; null where it is not, or not known. */
+export function tooSlowWords({ rateKbps }: Network, neededKbps: number | null): string | null {
+  if (rateKbps === null || neededKbps === null || rateKbps >= neededKbps) return null;
+  return `The feed has ${rateWords(Math.round(neededKbps))}: over this line no path can carry it, and the picture has to stand still.`;
+}
+
+/** The least that a viewer of this feed is sent: the lowest layer of its picture, and its sound; null before that is measured. */
+export function neededKbps({ tracks }: Pick<Feed, "tracks">): number | null {
+  const lowest = tracks.flatMap(({ renditions }) => {
+    const rates = renditions.flatMap(({ bandwidth }) => (bandwidth === null ? [] : [bandwidth]));
+    return rates.length === 0 ? [] : [Math.min(...rates)];
+  });
+  return lowest.length === 0 ? null : lowest.reduce((sum, rate) => sum + rate, 0) / 1_000;
 }
 
 /** `5 %`, `0.5 %`. */

@@ -21,6 +21,7 @@ export const TIER_NAMES: Readonly<Record<Tier, string>> = { vip: "VIP", free: "F
 /** A viewer's card; the player is loaded by {@link play}. */
 export class ViewerCard {
   readonly element: HTMLElement;
+  readonly network: NetworkPanel;
   /** Called with each switch of path. */
   onSwitch: (what: PathSwitch) => void = () => {};
   /** Called when this viewer's sound was turned on. */
@@ -41,6 +42,7 @@ export class ViewerCard {
     readonly tier: Tier,
     readonly keeper: LineKeeper,
   ) {
+    this.network = new NetworkPanel(keeper, tier);
     this.#path = h("span", { class: "path-badge", "data-testid": `path-${tier}` }, "–");
     this.#number = h("span", { class: "number", "data-testid": `latency-${tier}` }, "–");
     this.#why = h("p", { class: "why-line", role: "status", "data-testid": `why-${tier}` }, "Joining…");
@@ -69,7 +71,7 @@ export class ViewerCard {
         { class: "body" },
         h("div", {}, h("div", { class: "latency" }, this.#number, this.#what, this.#more), this.#why),
         this.#figures,
-        new NetworkPanel(keeper, tier).element,
+        this.network.element,
       ),
     );
     keeper.on("origin", (origin) => this.#player?.setAttribute("src", origin));
