@@ -41,6 +41,8 @@ export class ViewerSession {
   #told: "auto" | "realtime" | "hls" = "auto";
   #wished: Promise<void> = Promise.resolve();
   #probe: WhepClient | null = null;
+  /** Whether the service wants the line measured: it may ask while the player is still on its way to HLS. */
+  #measuring = false;
   #timer: ReturnType<typeof setInterval> | undefined;
   #offs: (() => void)[] = [];
 
@@ -66,7 +68,10 @@ export class ViewerSession {
       return asked;
     };
     this.#offs = [
-      player.on("state", () => this.#wish()),
+      player.on("state", () => {
+        this.#wish();
+        if (this.#measuring) this.#measure(true);
+      }),
       channel.on("joined", () => {
         this.#told = "auto";
         this.#wish();
@@ -137,6 +142,7 @@ export class ViewerSession {
 
   /** Keeps a session beside HLS that nobody sees: what is not measured is never found good. */
   #measure(wanted: boolean): void {
+    this.#measuring = wanted;
     if (!wanted) {
       this.#probe?.stop();
       this.#probe = null;
