@@ -1,5 +1,5 @@
 /**
- * Three pages and `player.js`, the element alone, as static files for `bicast serve`. In development `/v1`, `/whip`, `/whep` and `/hls` are passed on to a
+ * The pages and `player.js`, the element alone, as static files for `bicast serve`. In development `/v1`, `/whip`, `/whep` and `/hls` are passed on to a
  * running gateway (BICAST_URL, default http://127.0.0.1:8080), or answered by the mock with `npm run dev:mock`.
  */
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,8 @@ export default defineConfig(({ mode }) => ({
         index: page("index.html"),
         watch: page("watch.html"),
         publish: page("publish.html"),
+        compare: page("compare.html"),
+        operate: page("operate.html"),
         player: page("src/bicast/player.ts"),
       },
       // Pages elsewhere name it in a script tag: its address must not change with its content.

@@ -1,38 +1,12 @@
 // The pages as a person uses them, in a real Chromium against a real server: publish, find, watch, switch, stop.
 
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { barePages, launch } from './lib/browser.mjs';
 import { compareTimes, published } from './lib/compare.mjs';
-import { ROOT, until } from './lib/process.mjs';
+import { byId, checkWidth, openPage, shoot, text } from './lib/pages.mjs';
+import { until } from './lib/process.mjs';
 import { heldByHls, serve } from './lib/server.mjs';
-
-const SHOTS = path.join(ROOT, 'target/test-logs/pages');
-const byId = (page, id) => page.locator(`[data-testid="${id}"]`);
-const text = async (page, id) => (await byId(page, id).textContent()) ?? '';
-
-/** A page whose errors fail the test. */
-async function openPage(browser, url, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const page = await context.newPage();
-  const errors = [];
-  page.on('pageerror', (error) => errors.push(error.stack ?? String(error)));
-  await page.goto(url);
-  return { page, context, errors };
-}
-
-/** Nothing may reach past the right edge: on a phone that makes the page slide sideways. */
-async function checkWidth(page, where) {
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(over, 0, `${where} is ${over} px too wide`);
-}
-
-async function shoot(page, name) {
-  mkdirSync(SHOTS, { recursive: true });
-  await page.screenshot({ path: path.join(SHOTS, `${name}.png`), fullPage: true });
-}
 
 /** The times of every number in a row of frames. */
 function timesOf(frames) {

@@ -5,43 +5,67 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Plugin } from "vite";
+import { type Answer, json, problem } from "./answer.ts";
+import { MockLines } from "./lines.ts";
+import { MockOperator } from "./operator.ts";
 
 const began = Date.now();
+/** More than any request of the pages has. */
+const LONGEST_BODY = 16_384;
 
 /** The plugin. */
 export function mockApi(): Plugin {
   return {
     name: "bicast-mock-api",
     configureServer(server) {
+      const mock = new MockApi();
       server.middlewares.use((request, response, next) => {
-        if (!answer(request, response)) next();
+        if (!/^\/(v1|wh[ei]p|hls)\//.test(request.url ?? "")) return next();
+        return void respond(mock, request, response);
       });
     },
   };
 }
 
-function answer(request: IncomingMessage, response: ServerResponse): boolean {
-  const path = new URL(request.url ?? "/", "http://mock").pathname;
-  if (path === "/v1/feeds") return json(response, 200, { feeds: feeds() });
-  if (path === "/v1/time")
-    return json(response, 200, { unixMs: Date.now() + 250, utc: new Date().toISOString() });
+async function respond(mock: MockApi, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  let body = "";
+  for await (const chunk of request) if (body.length < LONGEST_BODY) body += String(chunk);
+  const host = (request.headers.host ?? "localhost").replace(/:\d+$/, "");
+  const {
+    status,
+    type,
+    location,
+    body: text,
+  } = mock.answer(request.method ?? "GET", request.url ?? "/", body, host);
+  const headers: Record<string, string> = { "content-type": type, "cache-control": "no-store" };
+  if (location) headers.location = location;
+  response.writeHead(status, headers).end(text);
+}
+
+/** The whole interface, without a connection. */
+export class MockApi {
+  readonly #lines = new MockLines();
+  readonly #operator = new MockOperator();
+
+  /** What a request is answered. */
+  answer(method: string, address: string, body = "", host = "localhost"): Answer {
+    const url = new URL(address, "http://mock");
+    const told =
+      this.#lines.answer(method, url.pathname, body, host) ?? this.#operator.answer(method, url, body);
+    return told ?? rest(url.pathname);
+  }
+}
+
+function rest(path: string): Answer {
+  if (path === "/v1/feeds") return json(200, { feeds: feeds() });
+  if (path === "/v1/time") return json(200, { unixMs: Date.now() + 250, utc: new Date().toISOString() });
   const id = /^\/v1\/feeds\/([^/]+)$/.exec(path)?.[1];
-  if (id) {
-    const feed = feeds().find((one) => one.id === decodeURIComponent(id));
-    return feed
-      ? json(response, 200, feed)
-      : problem(response, 404, "Unknown feed", `There is no feed "${id}" here.`);
-  }
-  if (/^\/wh[ei]p\/|^\/hls\//.test(path)) {
-    return problem(
-      response,
-      503,
-      "No media here",
-      "This is the mock: it has no media.",
-      "Start bicast serve instead.",
-    );
-  }
-  return false;
+  const feed = id && feeds().find((one) => one.id === decodeURIComponent(id));
+  if (feed) return json(200, feed);
+  if (id) return problem(404, "Unknown feed", `There is no feed "${id}" here.`);
+  return /^\/wh[ei]p\/|^\/hls\//.test(path)
+    ? problem(503, "No media here", "This is the mock: it has no media.", "Start bicast serve instead.")
+    : problem(404, "Nothing here", `The mock knows no ${path}.`);
 }
 
 function feeds() {
@@ -77,6 +101,14 @@ function feed(id: string, state: string, other: object) {
     state,
     since,
     epoch: 0,
+    settings: {
+      publisherGrace: 30,
+      segmentTarget: 2,
+      partTarget: 0.2,
+      window: 1_800,
+      playout: "lowest-latency",
+    },
+    standby: null,
     publisher: { protocol: "whip", agent: "OBS-Studio/31.0 (linux)", address: "192.0.2.17:50412", since },
     tracks: [
       {
@@ -141,25 +173,4 @@ function feed(id: string, state: string, other: object) {
     warnings: [],
     ...other,
   };
-}
-
-function problem(
-  response: ServerResponse,
-  status: number,
-  title: string,
-  detail: string,
-  hint?: string,
-): true {
-  return json(
-    response,
-    status,
-    { type: "/problems/mock", title, status, detail, hint },
-    "application/problem+json",
-  );
-}
-
-function json(response: ServerResponse, status: number, body: object, type = "application/json"): true {
-  response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
-  response.end(JSON.stringify(body));
-  return true;
 }

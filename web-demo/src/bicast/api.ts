@@ -1,8 +1,9 @@
 /** The REST interface: its types, validated where they enter, and a client. */
 
-import { boolean, list, nullable, number, object, oneOf, type Reader, text, WireError } from "./check";
+import { askJson } from "./ask";
+import { boolean, list, nullable, number, object, oneOf, type Reader, text } from "./check";
 import { type FeedTimeline, type MomentQuery, parseFeedTimeline } from "./feed-timeline";
-import { BicastError, problemOf, unreachable } from "./problem";
+import { problemOf } from "./problem";
 import type { Anchor } from "./timeline";
 import { type Joined, parseJoined } from "./viewer-wire";
 
@@ -256,7 +257,7 @@ export class BicastApi {
   ): Promise<Joined> {
     const headers = { "content-type": "application/json", ...this.#authorization() };
     const init = { method: "POST", headers, body: JSON.stringify(about) };
-    return this.#ask(`v1/feeds/${encodeURIComponent(id)}/viewers`, parseJoined, init);
+    return askJson(this.url(`v1/feeds/${encodeURIComponent(id)}/viewers`), parseJoined, init);
   }
 
   /** Keeps a viewer on a path, or leaves that to the service again. */
@@ -295,28 +296,6 @@ export class BicastApi {
     const headers = { accept: "application/json", ...this.#authorization() };
     const init: RequestInit = { headers, cache: "no-store" };
     if (signal) init.signal = signal;
-    return this.#ask(path, parse, init);
-  }
-
-  async #ask<T>(path: string, parse: (json: unknown) => T, init: RequestInit): Promise<T> {
-    const url = this.url(path);
-    const response = await fetch(url, init).catch((cause: unknown) => {
-      throw unreachable(url, cause);
-    });
-    if (!response.ok) throw await problemOf(response);
-    try {
-      return parse(await response.json());
-    } catch (cause) {
-      const detail = cause instanceof WireError ? cause.message : "the body is not JSON";
-      const error = new BicastError({
-        type: "about:blank",
-        title: "Unexpected answer",
-        status: 502,
-        detail: `${path}: ${detail}`,
-        hint: "The page and the server may be of different versions: reload the page.",
-      });
-      error.cause = cause;
-      throw error;
-    }
+    return askJson(this.url(path), parse, init);
   }
 }

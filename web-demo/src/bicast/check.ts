@@ -50,6 +50,14 @@ export const list =
       ? value.map((item, index) => read(item, `${at}[${index}]`))
       : fail(at, "a list", value);
 
+/** An object whose members have names of any kind and one kind of value. */
+export const record =
+  <T>(read: Reader<T>): Reader<Readonly<Record<string, T>>> =>
+  (value, at) =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).map(([key, item]) => [key, read(item, `${at}.${key}`)]))
+      : fail(at, "an object", value);
+
 /** An object with these members. */
 export const object =
   <T extends object>(members: { readonly [K in keyof T]: Reader<T[K]> }): Reader<T> =>

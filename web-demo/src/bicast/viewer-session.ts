@@ -3,6 +3,7 @@
 import { Emitter } from "./emitter";
 import type { PathPlayer } from "./path-player";
 import type { PathOrder, PathOrders } from "./player-types";
+import { BicastError } from "./problem";
 import { Reporter } from "./reporter";
 import { localNow } from "./server-clock";
 import type { ViewerChannel } from "./viewer-channel";
@@ -12,6 +13,16 @@ import { WhepClient } from "./whep";
 const REPORT_EVERY_MS = 1_000;
 /** The first offer waits this long to be made under the viewer's name. Without the service it is made without one. */
 const JOIN_WITHIN_MS = 2_000;
+
+/** 406: what a feed that cannot be shown over WebRTC is answered, too. The player goes to HLS. */
+const noRealtime = () =>
+  new BicastError({
+    type: "/problems/token-tier",
+    title: "Not over WebRTC",
+    status: 406,
+    detail: "This viewer is served over LL-HLS.",
+    hint: null,
+  });
 
 /** Orders reach the player while the channel is open; without it the player has its own careful rule. */
 class Relay extends Emitter<{ order: PathOrder }> implements PathOrders {
@@ -30,6 +41,8 @@ export class ViewerSession {
   #told: "auto" | "realtime" | "hls" = "auto";
   #wished: Promise<void> = Promise.resolve();
   #probe: WhepClient | null = null;
+  /** Whether the service wants the line measured: it may ask while the player is still on its way to HLS. */
+  #measuring = false;
   #timer: ReturnType<typeof setInterval> | undefined;
   #offs: (() => void)[] = [];
 
@@ -49,11 +62,16 @@ export class ViewerSession {
       await this.#joined();
       this.#wish();
       await this.#wished;
+      // Who has joined and has no WebRTC asks for none without its name either.
+      if (channel.viewer !== null && channel.whepUrl === null) throw noRealtime();
       asked = channel.whepUrl ?? (await anonymous());
       return asked;
     };
     this.#offs = [
-      player.on("state", () => this.#wish()),
+      player.on("state", () => {
+        this.#wish();
+        if (this.#measuring) this.#measure(true);
+      }),
       channel.on("joined", () => {
         this.#told = "auto";
         this.#wish();
@@ -124,6 +142,7 @@ export class ViewerSession {
 
   /** Keeps a session beside HLS that nobody sees: what is not measured is never found good. */
   #measure(wanted: boolean): void {
+    this.#measuring = wanted;
     if (!wanted) {
       this.#probe?.stop();
       this.#probe = null;

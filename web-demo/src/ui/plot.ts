@@ -3,6 +3,7 @@
  * lines of canvas are less than the smallest of them. Crisp on every pixel ratio; colours come from the style sheet.
  */
 
+import { color, fitCanvas } from "./canvas";
 import { setText } from "./dom";
 
 /** One line: its points from old to new, null where nothing is known, and the CSS variable of its colour. */
@@ -54,22 +55,14 @@ export class Plot {
 
   #draw(): void {
     const { canvas } = this;
-    const { clientWidth: width, clientHeight: height } = canvas;
-    const context = canvas.getContext("2d");
-    if (!context || width === 0 || height === 0) return;
-    const ratio = globalThis.devicePixelRatio || 1;
-    const [w, v] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (canvas.width !== w || canvas.height !== v) {
-      canvas.width = w;
-      canvas.height = v;
-    }
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
+    const fitted = fitCanvas(canvas);
+    if (fitted === null) return;
+    const { context, width, height } = fitted;
     const style = getComputedStyle(canvas);
     const [top, bottom] = [10, height - 2];
     this.#grid(context, width, top, bottom, style);
     for (const series of this.#series) {
-      this.#line(context, series.points, resolve(style, series.color), width, top, bottom);
+      this.#line(context, series.points, color(style, series.color), width, top, bottom);
     }
   }
 
@@ -80,8 +73,8 @@ export class Plot {
     bottom: number,
     style: CSSStyleDeclaration,
   ): void {
-    context.strokeStyle = resolve(style, "--plot-grid");
-    context.fillStyle = resolve(style, "--text-faint");
+    context.strokeStyle = color(style, "--plot-grid");
+    context.fillStyle = color(style, "--text-faint");
     context.font = `11px ${style.fontFamily}`;
     context.textBaseline = "bottom";
     context.lineWidth = 1;
@@ -99,7 +92,7 @@ export class Plot {
   #line(
     context: CanvasRenderingContext2D,
     points: readonly (number | null)[],
-    color: string,
+    stroke: string,
     width: number,
     top: number,
     bottom: number,
@@ -107,7 +100,7 @@ export class Plot {
     const x = (index: number) => (index / Math.max(points.length - 1, 1)) * (width - 3);
     // An age below zero is the error of the clocks: it is drawn as zero.
     const y = (value: number) => bottom - Math.min(Math.max(value / this.#ceiling, 0), 1) * (bottom - top);
-    context.strokeStyle = color;
+    context.strokeStyle = stroke;
     context.lineWidth = 1.75;
     context.lineJoin = "round";
     context.beginPath();
@@ -126,13 +119,9 @@ export class Plot {
     context.stroke();
     if (newest === null) return;
     const { x: dotX, y: dotY } = newest as { x: number; y: number };
-    context.fillStyle = color;
+    context.fillStyle = stroke;
     context.beginPath();
     context.arc(Math.max(dotX, 3), dotY, 2.75, 0, Math.PI * 2);
     context.fill();
   }
-}
-
-function resolve(style: CSSStyleDeclaration, variable: string): string {
-  return style.getPropertyValue(variable).trim() || "#888";
 }

@@ -2,7 +2,7 @@
 
 import { byId, h, ICONS, icon } from "./dom";
 
-type Page = "feeds" | "watch" | "publish";
+type Page = "feeds" | "watch" | "publish" | "compare" | "operate";
 type Theme = "auto" | "light" | "dark";
 
 const KEY = "bicast-theme";
@@ -28,7 +28,9 @@ export function openShell(page: Page): void {
       "nav",
       { "aria-label": "Pages" },
       link("./", "Feeds", "feeds"),
+      link("./compare.html", "Side by side", "compare"),
       link("./publish.html", "Publish", "publish"),
+      link("./operate.html", "Operate", "operate"),
     ),
     themeButton(),
   );

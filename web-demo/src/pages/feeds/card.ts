@@ -14,10 +14,13 @@ export class FeedCard {
   readonly #chips = h("div", { class: "chips" });
   readonly #paths = { realtime: pathLine("realtime"), hls: pathLine("hls") };
   readonly #notices = h("div", { class: "notices" });
+  readonly #beside: HTMLElement;
   #shown = "";
 
   constructor(id: string) {
-    const href = `./watch.html?feed=${encodeURIComponent(id)}`;
+    const query = `?feed=${encodeURIComponent(id)}`;
+    const href = `./watch.html${query}`;
+    this.#beside = h("a", { class: "beside", href: `./compare.html${query}` }, "VIP and free, side by side");
     this.element = h(
       "article",
       { class: "card feed-card", "data-testid": `feed-${id}` },
@@ -26,12 +29,14 @@ export class FeedCard {
       this.#chips,
       h("div", { class: "stack tight" }, this.#paths.realtime.element, this.#paths.hls.element),
       this.#notices,
+      this.#beside,
     );
   }
 
   /** Shows this; `now` is milliseconds since 1970. */
   update(feed: Feed, now: number): void {
     this.#badge.update(feed.state);
+    this.#beside.hidden = feed.state !== "live";
     const since = format.ago(now - Date.parse(feed.publisher?.since ?? feed.since));
     setText(this.#since, sinceWords(feed, since));
     this.#paths.realtime.update(feed.paths.realtime);

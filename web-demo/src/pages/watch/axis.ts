@@ -1,17 +1,15 @@
 /** A picture of the timeline: the server's now on the right, each path's live edge and each viewer where they are behind it. */
 
-import type { Feed } from "../../bicast/api";
 import type { FeedWatcher } from "../../bicast/feed-watcher";
 import type { Leg, Path } from "../../bicast/leg";
 import { pathName } from "../../bicast/words";
 import { h, setText } from "../../ui/dom";
+import { EdgeLag } from "../../ui/edge-lag";
 import * as format from "../../ui/format";
 
 const PATHS: readonly Path[] = ["realtime", "hls"];
 /** Lengths the axis may have, in milliseconds. */
 const LENGTHS = [1_000, 2_000, 3_000, 5_000, 10_000, 20_000, 60_000, 120_000];
-/** Status is polled once a second, so what it says of the edge is up to a second old: the youngest of the last few counts. */
-const EDGE_MEMORY = 5;
 
 /** The axis with one lane for each path, and one for the player when it is open. */
 export class TimeAxis {
@@ -25,10 +23,7 @@ export class TimeAxis {
   readonly #lanes: Readonly<Record<Path, Lane>>;
   readonly #player = new Lane("Player", "player");
   readonly #scale = h("div", { class: "scale", "aria-hidden": "true" });
-  #edges: Record<Path, { seen: number; lags: number[] }> = {
-    realtime: { seen: 0, lags: [] },
-    hls: { seen: 0, lags: [] },
-  };
+  readonly #edges = { realtime: new EdgeLag("realtime"), hls: new EdgeLag("hls") };
   #length = 0;
 
   constructor() {
@@ -48,7 +43,7 @@ export class TimeAxis {
     for (const path of PATHS) {
       const viewer = lagOf(legs.find((leg) => leg.path === path));
       // What is on the screen was at the edge once: the edge cannot be farther behind.
-      const edge = this.#edgeLag(watcher, path);
+      const edge = this.#edges[path].of(watcher);
       lags[path] = { edge: edge !== null && viewer !== null ? Math.min(edge, viewer) : edge, viewer };
     }
     const playerLag = lagOf(player);
@@ -66,18 +61,6 @@ export class TimeAxis {
     const said = PATHS.map((path) => `${pathName(path)} ${format.span(lags[path].viewer)} behind`).join(", ");
     this.element.setAttribute("role", "img");
     this.element.setAttribute("aria-label", `Positions on the timeline at ${format.timeOfDay(now)}: ${said}`);
-  }
-
-  #edgeLag(watcher: FeedWatcher, path: Path): number | null {
-    const edge = edgeOf(watcher.feed, path);
-    const memory = this.#edges[path];
-    const server = watcher.serverTimeAt(watcher.feedAt);
-    if (edge === null || server === null || watcher.feed?.state !== "live") return null;
-    if (memory.seen !== watcher.feedAt) {
-      memory.seen = watcher.feedAt;
-      memory.lags = [...memory.lags, Math.max(server - edge, 0)].slice(-EDGE_MEMORY);
-    }
-    return memory.lags.length === 0 ? null : Math.min(...memory.lags);
   }
 
   #rescale(most: number): void {
@@ -130,12 +113,6 @@ class Lane {
       this.#bar.style.right = `${(Math.min(edge, length) / length) * 100}%`;
     }
   }
-}
-
-/** The feed's newest content on a path, in milliseconds since 1970. */
-function edgeOf(feed: Feed | null, path: Path): number | null {
-  const edge = feed?.paths[path].liveEdge;
-  return edge ? Date.parse(edge.programTime) : null;
 }
 
 /** How far behind the server's now the picture on the screen is. */
