@@ -1,6 +1,7 @@
 //! A bounded ring of a stream's packets. Pure: readers hold positions in it; the bus wakes them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::packet::MediaPacket;
 
@@ -11,12 +12,15 @@ pub struct RingLimits {
     pub packets: usize,
     /// Bytes of payload. One packet always fits.
     pub bytes: usize,
+    /// What came within this time of the newest packet is held. What is older goes when it is before the newest keyframe: nobody can begin there,
+    /// and a reader that is so late goes on at that keyframe.
+    pub time: Duration,
 }
 
 impl Default for RingLimits {
     /// 12 s of a 5 Mbit/s video: a group of pictures of 10 s can be handed to a viewer who joins.
     fn default() -> Self {
-        Self { packets: 8_192, bytes: 8 << 20 }
+        Self { packets: 8_192, bytes: 8 << 20, time: Duration::from_secs(3) }
     }
 }
 
@@ -59,7 +63,9 @@ impl PacketRing {
         self.bytes += packet.payload.len();
         self.packets.push_back(packet);
         while self.packets.len() > 1
-            && (self.packets.len() > self.limits.packets || self.bytes > self.limits.bytes)
+            && (self.packets.len() > self.limits.packets
+                || self.bytes > self.limits.bytes
+                || self.oldest_is_needless())
         {
             if let Some(gone) = self.packets.pop_front() {
                 self.bytes -= gone.payload.len();
@@ -69,6 +75,12 @@ impl PacketRing {
                 self.keyframes.pop_front();
             }
         }
+    }
+
+    fn oldest_is_needless(&self) -> bool {
+        let (Some(oldest), Some(newest)) = (self.packets.front(), self.packets.back()) else { return false };
+        let age = newest.received.saturating_duration_since(oldest.received);
+        age > self.limits.time && self.newest_keyframe().is_none_or(|at| at > self.tail)
     }
 
     /// The packet at a position, if it is held.
@@ -114,7 +126,28 @@ mod tests {
     use crate::packet::tests::packet;
 
     fn ring(packets: usize, bytes: usize) -> PacketRing {
-        PacketRing::new(RingLimits { packets, bytes })
+        PacketRing::new(RingLimits { packets, bytes, ..RingLimits::default() })
+    }
+
+    #[test]
+    fn what_is_old_goes_but_not_what_decoding_begins_with() {
+        let start = packet(0, 0, false, 1).received;
+        let mut ring = ring(100, 1 << 20);
+        let push = |ring: &mut PacketRing, n: u32, keyframe: bool| {
+            let received = start + Duration::from_secs(u64::from(n));
+            ring.push(MediaPacket { received, ..packet(n.into(), i64::from(n) * 90_000, keyframe, 1) });
+        };
+        for n in 0..10 {
+            push(&mut ring, n, n == 2);
+        }
+        assert_eq!((ring.tail(), ring.newest_keyframe()), (2, Some(2)), "a long group of pictures is held whole");
+        push(&mut ring, 10, true);
+        assert_eq!((ring.tail(), ring.newest_keyframe()), (7, Some(10)), "who is a little late loses nothing");
+        let mut sound = PacketRing::new(RingLimits::default());
+        for n in 0..10 {
+            push(&mut sound, n, false);
+        }
+        assert_eq!((sound.tail(), sound.head()), (6, 10));
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn publisher() -> PublisherInfo {
 
 fn bus(grace: Duration, packets: usize) -> FeedBus {
     let settings = FeedSettings { publisher_grace: grace, ..FeedSettings::default() };
-    FeedBus::new(settings, RingLimits { packets, bytes: 1 << 20 })
+    FeedBus::new(settings, RingLimits { packets, bytes: 1 << 20, ..RingLimits::default() })
 }
 
 fn id() -> FeedId {
