@@ -295,9 +295,9 @@ impl Store {
 
     /// Publishes what is due. An instance that is over is served as long as it is at the live edge.
     pub(crate) fn publish_late(&self, now: Instant, late: &FeedEntry, due: Arc<Published>) {
-        let before = late.published.send_replace(due.clone());
-        let other = before.snapshot.instance != due.snapshot.instance;
-        if other && !before.snapshot.instance.is_empty() {
+        let instance = due.snapshot.instance.clone();
+        let before = late.published.send_replace(due);
+        if before.snapshot.instance != instance && !before.snapshot.instance.is_empty() {
             self.retire_as(now, late, before);
         }
     }

@@ -140,9 +140,17 @@ mod tests {
         for n in 0..10 {
             push(&mut ring, n, n == 2);
         }
-        assert_eq!((ring.tail(), ring.newest_keyframe()), (2, Some(2)), "a long group of pictures is held whole");
+        assert_eq!(
+            (ring.tail(), ring.newest_keyframe()),
+            (2, Some(2)),
+            "a long group of pictures is held whole"
+        );
         push(&mut ring, 10, true);
-        assert_eq!((ring.tail(), ring.newest_keyframe()), (7, Some(10)), "who is a little late loses nothing");
+        assert_eq!(
+            (ring.tail(), ring.newest_keyframe()),
+            (7, Some(10)),
+            "who is a little late loses nothing"
+        );
         let mut sound = PacketRing::new(RingLimits::default());
         for n in 0..10 {
             push(&mut sound, n, false);
