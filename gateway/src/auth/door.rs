@@ -48,8 +48,8 @@ fn known(method: &Method, route: &str) -> Option<Door> {
         | "/v1/feeds/{id}/audience"
         | "/v1/feeds/{id}/takeover"
         | "/v1/feeds/{id}/viewers" => Door::Feed(Act::Administer),
-        "/v1/feeds" | "/v1/demo/lines" | "/v1/demo/lines/{id}" => Door::All(Act::Administer),
-        "/v1/admission" | "/v1/status" => Door::All(Act::Govern),
+        "/v1/feeds" => Door::All(Act::Administer),
+        "/v1/admission" | "/v1/status" | "/v1/demo/lines" | "/v1/demo/lines/{id}" => Door::All(Act::Govern),
         "/v1/tokens/{jti}" | "/v1/viewers/{sub}/tokens" => Door::All(Act::TakeBack),
         _ => return None,
     })
@@ -189,7 +189,7 @@ mod tests {
             (Method::PATCH, "/v1/admission", Door::All(Act::Govern)),
             (Method::GET, "/v1/feeds", Door::All(Act::Administer)),
             (Method::POST, "/v1/feeds", Door::All(Act::Administer)),
-            (Method::POST, "/v1/demo/lines", Door::All(Act::Administer)),
+            (Method::POST, "/v1/demo/lines", Door::All(Act::Govern)),
             (Method::PATCH, "/v1/feeds/{id}", Door::Feed(Act::Administer)),
             (Method::POST, "/v1/feeds/{id}/timeline", Door::All(Act::Administer)),
             (Method::DELETE, "/v1/tokens/{jti}", Door::All(Act::TakeBack)),

@@ -121,7 +121,7 @@ await pages.close();
 const table = players.map(({ name, asked, reached, stalls, waiting, fatal, latencies, errors }) => {
   const longest = Math.max(0, ...stalls.map(({ ms }) => ms));
   const told = Object.entries(errors).map(([what, times]) => `${times} ${what}`).join(', ') || 'none';
-  const measured = `${stalls.length} stalls (longest ${Math.round(longest)} ms), ${waiting} times waiting, ${fatal.length} fatal (${told} not fatal); ${reached} of ${asked} changes; latency p50 ${percentile(latencies, 0.5).toFixed(2)} s, p95 ${percentile(latencies, 0.95).toFixed(2)} s`;
+  const measured = `${stalls.length} stalls (longest ${Math.round(longest)} ms), ${waiting} times waiting, ${fatal.length} fatal${fatal.length > 0 ? `: ${fatal.join(', ')}` : ''} (${told} not fatal); ${reached} of ${asked} changes; latency p50 ${percentile(latencies, 0.5).toFixed(2)} s, p95 ${percentile(latencies, 0.95).toFixed(2)} s`;
   return [`${name}, ${seconds} s, three renditions`, measured, '0 stalls, 0 fatal', stalls.length === 0 && fatal.length === 0 && reached === asked];
 });
 if (again) {
