@@ -74,7 +74,10 @@ async fn restart(name: &str, seconds: f64, killed: bool) -> anyhow::Result<()> {
         // The newest before a kill may not have been stored: it is a gap, with its own number.
         let known = if killed { then.len() - 1 } else { then.len() };
         assert_eq!(now[..known], then[..known]);
-        assert!(now.len() >= then.len() && now[then.len()..].iter().all(|segment| segment.3 == killed));
+        assert!(
+            now.len() >= then.len() && now[then.len()..].iter().all(|segment| segment.3 == killed),
+            "{then:?} before, {now:?} now"
+        );
         let again =
             http::get(&server.url(&format!("{}/0.m4s", path.trim_end_matches("/media.m3u8")))).await?;
         assert_eq!(again.success()?.body, *first);
