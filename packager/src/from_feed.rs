@@ -125,10 +125,10 @@ impl Streams {
         }
     }
 
-    /// Waits until one of the streams has packets. Cancel safe.
+    /// Waits until one of the streams has an access unit. Cancel safe.
     async fn ready(&mut self) {
         let readers = self.readers.iter_mut();
-        let waiting: Vec<_> = readers.map(|reader| Box::pin(reader.ready())).collect();
+        let waiting: Vec<_> = readers.map(|reader| Box::pin(reader.unit())).collect();
         match waiting.is_empty() {
             true => std::future::pending().await,
             false => match select_all(waiting).await {
