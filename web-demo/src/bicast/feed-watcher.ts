@@ -16,9 +16,14 @@ export interface TimelineSource {
   nearLive(): MediaTime | null;
 }
 
-interface Events {
-  feed: Feed;
+interface Events<F> {
+  feed: F;
   problem: BicastError;
+}
+
+/** Who answers; pages have a client that reads more of a feed than a player needs. */
+export interface FeedSource<F extends Feed> extends BicastApi {
+  feed(id: string, signal?: AbortSignal): Promise<F>;
 }
 
 /** Longer than a poll on a busy page takes, so that one hung request does not freeze the page's knowledge. */
@@ -27,10 +32,10 @@ const TIMEOUT_MS = 5_000;
 const FLOWING_MS = 2_500;
 
 /** Polls `GET /v1/feeds/{id}` and keeps the newest answer. */
-export class FeedWatcher extends Emitter<Events> implements TimelineSource {
+export class FeedWatcher<F extends Feed = Feed> extends Emitter<Events<F>> implements TimelineSource {
   /** The server's clock, running while the watcher runs. */
   readonly clock: ServerClock;
-  #feed: Feed | null = null;
+  #feed: F | null = null;
   #feedAt = 0;
   #edge: number | null = null;
   #edgeAt = 0;
@@ -39,7 +44,7 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
   #running = false;
 
   constructor(
-    readonly api: BicastApi,
+    readonly api: FeedSource<F>,
     readonly id: string,
     private readonly everyMs = 1_000,
   ) {
@@ -48,7 +53,7 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
   }
 
   /** The newest answer; null before the first. It stays while the server is away. */
-  get feed(): Feed | null {
+  get feed(): F | null {
     return this.#feed;
   }
 

@@ -1,7 +1,7 @@
 /** What a viewer should be told about a leg. Pure. */
 
 import type { FeedState } from "./api";
-import type { LinkState } from "./rtc-link";
+import type { LinkState } from "./kept-link";
 
 /**
  * `idle` not asked for · `connecting` on its way · `waiting` nobody publishes · `live` frames are shown · `stalled` connected,
