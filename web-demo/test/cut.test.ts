@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { aheadOf, beforeFirstLoss, compareFrames, nextHeld, usualFrameTicks } from "../src/bicast/cut-math";
+import {
+  aheadOf,
+  beforeFirstLoss,
+  compareFrames,
+  hurryMs,
+  nextHeld,
+  usualFrameTicks,
+} from "../src/bicast/cut-math";
 import type { ShownFrame } from "../src/bicast/frames";
 import { ReturnRule } from "../src/bicast/return-rule";
 import { SwitchLog } from "../src/bicast/switch-log";
@@ -43,6 +50,17 @@ describe("the cut's arithmetic", () => {
     expect(compareFrames(4.967, 5)).toBe("early");
     expect(compareFrames(5.033, 5)).toBe("late");
     expect(compareFrames(5.012, 5, 0.0167)).toBe("same");
+  });
+
+  it("tells stored frames that flash by from frames that come at their own pace", () => {
+    const at = (number: number, shownAt: number): ShownFrame =>
+      ({ ...shown([number])[0], shownAt }) as ShownFrame;
+    // Measured at a join: three frames within two display ticks, then one each 33 ms.
+    expect(hurryMs([at(3, 0), at(6, 5), at(9, 22)])).toBeCloseTo(178);
+    expect(Math.abs(hurryMs([at(9, 22), at(10, 57), at(11, 90)]) ?? 99)).toBeLessThan(25);
+    // A display of 60 Hz shows frames of 30 a second after 17, 33 or 50 ms.
+    expect(Math.abs(hurryMs([at(9, 0), at(10, 17), at(11, 50)]) ?? 99)).toBeLessThan(25);
+    expect(hurryMs([at(9, 0), at(10, 33)])).toBeNull();
   });
 
   it("begins with the newest picture where none is missing, also where callbacks are", () => {

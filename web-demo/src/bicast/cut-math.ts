@@ -1,7 +1,7 @@
 /** The arithmetic of a cut: which frame HLS has to show, and whether it does. Pure; times of frames are in seconds of the element. */
 
 import type { ShownFrame } from "./frames";
-import { MEDIA_RATE, type MediaTime } from "./timeline";
+import { MEDIA_RATE, type MediaTime, ticksToMs } from "./timeline";
 
 /** A stretch of media in the element's buffer. */
 export interface Stretch {
@@ -83,4 +83,11 @@ export function usualFrameTicks(frames: readonly ShownFrame[], otherwise = MEDIA
   if (steps.length < 5) return otherwise;
   steps.sort((a, b) => a - b);
   return steps[Math.floor(steps.length / 2)] ?? otherwise;
+}
+
+/** How much more media than time went by over these frames, in milliseconds; null for fewer than three. */
+export function hurryMs(frames: readonly ShownFrame[]): number | null {
+  const [first, last] = [frames[0], frames.at(-1)];
+  if (!first || !last || frames.length < 3) return null;
+  return ticksToMs(last.mediaTime - first.mediaTime) - (last.shownAt - first.shownAt);
 }

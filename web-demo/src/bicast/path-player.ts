@@ -3,7 +3,7 @@
  * to do when is decided in `path-state.ts`, `trouble.ts` and `return-rule.ts`; this is the part that touches elements.
  */
 
-import { beforeFirstLoss, usualFrameTicks } from "./cut-math";
+import { beforeFirstLoss, hurryMs, usualFrameTicks } from "./cut-math";
 import { Emitter } from "./emitter";
 import type { FeedWatcher } from "./feed-watcher";
 import type { ShownFrame } from "./frames";
@@ -49,6 +49,8 @@ const GIVE_UP_MS = 12_000;
 const AUTO_PATIENCE_MS = 6_000;
 /** A joining viewer is first given stored frames that flash by: what is older than this is not "there" yet. */
 const FRESH_MS = 200;
+/** And while they flash by nobody can say which of them will be on the screen: the last three have to have come at their own pace. */
+const STEADY_MS = 25;
 /** But a feed whose clock is unknown, or a slow network, must not be waited for longer than this. */
 const FRESH_PATIENCE_MS = 700;
 /** A return that nobody asked for has to show this long that it will last. */
@@ -632,7 +634,8 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     const since = frame.shownAt - this.#comingSince;
     if (this.#byItself && since < PROBATION_MS) return false;
     const fresh = frame.latencyMs !== null && frame.latencyMs < FRESH_MS;
-    return fresh || since > FRESH_PATIENCE_MS;
+    const hurry = hurryMs(this.legs.realtime.frames.frames.slice(-3));
+    return (fresh && hurry !== null && Math.abs(hurry) < STEADY_MS) || since > FRESH_PATIENCE_MS;
   }
 
   #arrive(frame: ShownFrame): void {
