@@ -81,7 +81,7 @@ describe("the cut's arithmetic", () => {
   it("learns how far apart frames are, in spite of missing ones", () => {
     expect(usualFrameTicks(shown(row(1, 60)), 1)).toBeCloseTo(3_000, -3);
     expect(usualFrameTicks(shown(row(1, 60), [5, 6, 7, 20, 33]), 1)).toBeGreaterThan(2_300);
-    expect(usualFrameTicks(shown([1, 2]), 3_600)).toBe(3_600);
+    expect(usualFrameTicks(shown([1, 2]), 25)).toBe(3_600);
   });
 });
 
@@ -129,8 +129,11 @@ describe("SwitchLog", () => {
     expect(add(90_000, 180_000).jumpMs).toBeCloseTo(966.7, 1);
     expect(add(90_000, 60_000).jumpMs).toBeCloseTo(-333.3, 1);
     expect(add(null, 60_000)).toMatchObject({ exact: false, jumpMs: null });
-    log.stood(800);
+    expect(log.stood(1_200, 2_000)?.stillMs).toBe(800);
     expect(log.last?.stillMs).toBe(800);
+    expect(log.stood(null, 3_000)).toBeNull();
+    log.add({ ...arrival, to: "realtime", left: null, shown: null });
+    expect(log.stood(1_200, 3_000)).toBeNull();
     for (let n = 0; n < 50; n += 1) add(0, 0);
     expect(log.list.length).toBe(20);
   });

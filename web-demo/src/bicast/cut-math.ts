@@ -70,8 +70,12 @@ export function beforeFirstLoss(
   return newest.mediaTime;
 }
 
-/** The usual distance of frames in ticks: the median of the newest callbacks, by the compositor's own count. */
-export function usualFrameTicks(frames: readonly ShownFrame[], otherwise = MEDIA_RATE / 30): number {
+/**
+ * The usual distance of frames in ticks: the median of the newest callbacks, by the compositor's own count; by the feed's rate where
+ * there are too few of them.
+ */
+export function usualFrameTicks(frames: readonly ShownFrame[], feedRate: number | null): number {
+  const otherwise = MEDIA_RATE / (feedRate || 30);
   const steps: number[] = [];
   for (let n = Math.max(frames.length - 60, 1); n < frames.length; n += 1) {
     const [before, now] = [frames[n - 1], frames[n]];

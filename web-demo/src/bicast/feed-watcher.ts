@@ -4,7 +4,7 @@ import type { BicastApi, Feed } from "./api";
 import { Emitter } from "./emitter";
 import { type BicastError, toBicastError } from "./problem";
 import { localNow, ServerClock } from "./server-clock";
-import { type Anchor, type MediaTime, type ProgramTime, toMediaTime } from "./timeline";
+import { type Anchor, type MediaTime, type ProgramTime, toMediaTime, toProgramTime } from "./timeline";
 
 /** What legs need to place a frame on the timeline. */
 export interface TimelineSource {
@@ -101,6 +101,16 @@ export class FeedWatcher<F extends Feed = Feed> extends Emitter<Events<F>> imple
   nearLive(): MediaTime | null {
     const now = this.clock.now();
     return this.anchor === null || now === null ? null : toMediaTime(this.anchor, now);
+  }
+
+  /** When the frame of this media time entered the server; null where that is not known. */
+  programTimeOf(time: MediaTime | null): ProgramTime | null {
+    return time === null || this.anchor === null ? null : toProgramTime(this.anchor, time);
+  }
+
+  /** Pictures per second, as the server counts them; null before it has. */
+  get frameRate(): number | null {
+    return this.#feed?.tracks.find((track) => track.kind === "video")?.renditions[0]?.frameRate ?? null;
   }
 
   #noteEdge({ paths }: Feed): void {
