@@ -25,7 +25,7 @@ import { BicastApi } from "./api";
 import { buildParts, type Parts, setIcon, setText } from "./element-parts";
 import type { Extras } from "./extras";
 import { FeedWatcher } from "./feed-watcher";
-import type { Path } from "./leg";
+import type { Leg, Path } from "./leg";
 import { PathPlayer } from "./path-player";
 import type { ReturnWay } from "./path-state";
 import type { SeekOutcome } from "./player-types";
@@ -88,7 +88,7 @@ export class BicastPlayerElement extends HTMLElement {
     click(parts.sound, () => this.toggleSound());
     click(parts.pip, () => this.togglePictureInPicture());
     click(parts.full, () => this.toggleFullscreen());
-    click(parts.retry, () => this.#player?.visible?.retry());
+    click(parts.retry, () => this.#spokenOf?.retry());
     click(parts.still.parentElement as HTMLElement, () =>
       this.#extras?.menu.open ? this.#extras.menu.close() : this.#touch(),
     );
@@ -168,7 +168,9 @@ export class BicastPlayerElement extends HTMLElement {
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (!this.isConnected || before === after) return;
     if (name === "path" && this.#player) {
-      if (after === "realtime" || after === "hls") this.#player.switchTo(after);
+      const { wanted } = this.#player;
+      // `switchTo` writes here what it has ordered already.
+      if (after === "realtime" || after === "hls") after !== wanted && this.#player.switchTo(after);
       else this.#player.auto();
     } else if (name === "feed" || name === "src" || name === "token" || name === "path") {
       this.#close();
@@ -375,15 +377,23 @@ export class BicastPlayerElement extends HTMLElement {
     this.#told = { paused: player.paused, path: leg.path };
   }
 
+  /** The leg that there is something to say of. */
+  get #spokenOf(): Leg | null {
+    const player = this.#player;
+    // Where no picture ever came there is none to hold: what is waited for is LL-HLS.
+    const waiting = player?.state === "holding" && player.legs.realtime.frames.last === null;
+    return player && (waiting ? player.legs.hls : player.visible);
+  }
+
   #renderWords(player: PathPlayer, quiet: boolean): void {
-    const leg = player.visible;
+    const leg = this.#spokenOf;
     if (!leg) return;
     const { overlay, title, detail, retry, status } = this.#parts;
     const unavailable = player.feed.feed?.paths[leg.path].reason ?? null;
     const { state, problem, blocked, audioOnly } = leg;
     const told = quiet ? null : tellLeg({ state, problem, blocked, audioOnly, unavailable });
     // A picture that stands still stays in sight: the words stand over it, and not for what passes.
-    overlay.dataset.shown = String(told !== null && player.state !== "holding");
+    overlay.dataset.shown = String(told !== null && (leg !== player.visible || player.state !== "holding"));
     overlay.dataset.over = leg.frames.last === null ? "nothing" : "picture";
     setText(title, told?.title ?? "");
     setText(detail, told?.detail ?? "");

@@ -339,5 +339,6 @@ function problemOfHls(data: ErrorData, url: string): BicastError {
   if (data.type === "networkError" && loading) return unreachable(data.url ?? url, data.error);
   // hls.js puts whole playlists into some messages; the first line says what it is about.
   const what = (data.error.message.split("\n")[0] ?? "").slice(0, 160);
-  return localProblem("Playback failed", `hls.js: ${data.details}: ${what}`, "It is tried again by itself.");
+  const hint = /codec/i.test(data.details) ? "Use a browser that knows it." : "It is tried again by itself.";
+  return localProblem("Playback failed", `hls.js: ${data.details}: ${what}`, hint);
 }
