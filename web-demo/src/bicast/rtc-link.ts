@@ -13,8 +13,6 @@ export interface RtcLinkOptions {
   readonly url: () => string | Promise<string>;
   /** A bearer token (RFC 6750), if the server wants one. */
   readonly token?: string | null;
-  /** Only for servers behind a TURN relay; bicast itself needs none. */
-  readonly iceServers?: RTCIceServer[];
 }
 
 const POST_TIMEOUT_MS = 8_000;
@@ -68,11 +66,7 @@ export abstract class RtcLink extends KeptLink {
   }
 
   protected override async open(current: () => boolean): Promise<void> {
-    const peer = new RTCPeerConnection({
-      bundlePolicy: "max-bundle",
-      rtcpMuxPolicy: "require",
-      iceServers: this.options.iceServers ?? [],
-    });
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
     this.#peer = peer;
     try {
       await this.prepare(peer);
