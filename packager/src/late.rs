@@ -27,7 +27,7 @@ struct Line {
 impl Line {
     fn push(&mut self, now: Instant, due: Instant, published: Arc<Published>) {
         let soon = self.newest.is_some_and(|newest| now.saturating_duration_since(newest) < TOGETHER);
-        // Another instance is another playlist: the last of the one before has its end in it.
+        // Another instance is another playlist, and the last of the one before has its end in it.
         let same = |(_, last): &(Instant, Arc<Published>)| {
             last.snapshot.instance == published.snapshot.instance && !last.snapshot.ended
         };
@@ -61,16 +61,17 @@ pub(crate) async fn follow(
 ) {
     let mut watch = entry.published.subscribe();
     let mut line = Line::default();
-    let (mut new, mut gone) = (true, false);
+    let (mut new, mut gone, mut seen) = (true, false, 0);
     loop {
         let now = clock::now();
         if std::mem::take(&mut new) {
-            let published = watch.borrow_and_update().clone();
-            if !published.snapshot.instance.is_empty() {
+            watch.mark_unchanged();
+            for published in entry.since(seen) {
+                seen = published.version;
                 let wait = if line.newest.is_none() { rest(&published, behind) } else { behind };
                 line.push(now, now + wait, published);
-                late.set_window(entry.window());
             }
+            late.set_window(entry.window());
         }
         while let Some(published) = line.pop(now) {
             store.publish_late(now, &late, published);
@@ -111,7 +112,10 @@ async fn sleep_until(at: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use bicast_shared::auth::DelayClasses;
+
     use super::*;
+    use crate::config::Config;
     use crate::core::snapshot::FeedSnapshot;
     use crate::core::testing::at;
 
@@ -147,5 +151,64 @@ mod tests {
         let names: Vec<_> =
             std::iter::from_fn(|| line.pop(at(9))).map(|one| one.snapshot.instance.clone()).collect();
         assert_eq!(names, ["a", "b", "b"]);
+    }
+
+    /// A feed that somebody follows, 5 ms behind.
+    struct Scene {
+        store: Arc<Store>,
+        entry: Arc<FeedEntry>,
+        late: Arc<FeedEntry>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let classes = DelayClasses::new(&["tv=0.005".to_owned()], b"secret").unwrap();
+            let store = Arc::new(Store::new(Config::default(), None, classes));
+            let (id, window) = ("demo".parse().unwrap(), Duration::from_secs(60));
+            let entry = store.begin(&id, window);
+            let (late, behind) = store.late_entries(&id, window).remove(0);
+            tokio::spawn(follow(
+                store.clone(),
+                entry.clone(),
+                late.clone(),
+                behind,
+                CancellationToken::new(),
+            ));
+            Self { store, entry, late }
+        }
+
+        fn publish(&self, instance: &str) {
+            let snapshot = FeedSnapshot { instance: instance.into(), ..FeedSnapshot::default() };
+            self.store.publish(&self.entry, snapshot);
+        }
+
+        fn retire(&self, instance: &str) {
+            let snapshot = FeedSnapshot { instance: instance.into(), ended: true, ..FeedSnapshot::default() };
+            self.store.retire(clock::now(), &self.entry, snapshot);
+        }
+
+        /// Waits until this instance is the one that lives for who stays behind.
+        async fn lives(&self, instance: &str) {
+            let mut watch = self.late.published.subscribe();
+            let there = watch.wait_for(|published| published.snapshot.instance == instance);
+            tokio::time::timeout(Duration::from_secs(10), there).await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn instances_that_are_over_end_also_where_none_of_their_snapshots_was_seen() {
+        let scene = Scene::new();
+        scene.publish("a");
+        scene.lives("a").await;
+        assert!(!scene.late.instance("a").unwrap().snapshot.ended);
+        // All at once: the task sees the last only.
+        scene.retire("a");
+        scene.publish("b");
+        scene.retire("b");
+        scene.publish("");
+        scene.lives("").await;
+        for over in ["a", "b"] {
+            assert!(scene.late.instance(over).unwrap().snapshot.ended, "{over}");
+        }
     }
 }

@@ -65,7 +65,8 @@ pub(crate) struct FeedEntry {
 /// A snapshot and the texts made of it.
 pub(crate) struct Published {
     pub(crate) snapshot: FeedSnapshot,
-    version: u64,
+    /// Counts what was published, of all feeds together; 0 before anything of this one was.
+    pub(crate) version: u64,
     /// For low latency, and the standard one.
     multivariant: [OnceLock<Arc<Text>>; 2],
     /// Per rendition: the full playlist, the delta update, the standard one, and the playlist of keyframes.
@@ -217,6 +218,16 @@ impl FeedEntry {
         over.iter().map(|(_, published)| published).find(|one| one.snapshot.instance == name).cloned()
     }
 
+    /// What was published since this version, oldest first, which instances that are over were published with last. Of the one that lives only
+    /// the newest.
+    pub(crate) fn since(&self, version: u64) -> Vec<Arc<Published>> {
+        // Read first: what is retired meanwhile was published before its successor, and comes with that.
+        let current = self.published.borrow().clone();
+        let over = self.over.lock();
+        let over = over.iter().map(|(_, published)| published).filter(|one| one.version < current.version);
+        over.chain([&current]).filter(|one| one.version > version).cloned().collect()
+    }
+
     /// All instances that are served, oldest first.
     pub(crate) fn served(&self) -> Vec<Arc<Published>> {
         // One that is retired while its successor is not published yet is in both.
@@ -297,7 +308,8 @@ impl Store {
     pub(crate) fn publish_late(&self, now: Instant, late: &FeedEntry, due: Arc<Published>) {
         let instance = due.snapshot.instance.clone();
         let before = late.published.send_replace(due);
-        if before.snapshot.instance != instance && !before.snapshot.instance.is_empty() {
+        // What does not end could never be played.
+        if before.snapshot.instance != instance && before.snapshot.ended {
             self.retire_as(now, late, before);
         }
     }

@@ -22,12 +22,12 @@ async fn classes() -> anyhow::Result<Server> {
     start(&["--set", "auth.delay_classes=tv=4,stadium=30"]).await
 }
 
-fn watching(viewer: &str, more: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn watching(viewer: &str, more: &[&str]) -> anyhow::Result<String> {
     mint(&[&["--feed", FEED, "--rights", "watch", "--tier", "vip", "--viewer", viewer], more].concat())
 }
 
 /// Where somebody who must stay behind is sent on to, as a path with its token.
-async fn space(server: &Server, token: &str) -> anyhow::Result<String> {
+pub(crate) async fn space(server: &Server, token: &str) -> anyhow::Result<String> {
     let answer = http::get(&server.url(&format!("/t/{token}/hls/{FEED}/multivariant.m3u8?x=1"))).await?;
     anyhow::ensure!(answer.status == 307, "status {}: {}", answer.status, answer.text());
     assert!(answer.header("cache-control").contains("no-store"), "it is for this token only");
@@ -39,7 +39,7 @@ async fn space(server: &Server, token: &str) -> anyhow::Result<String> {
 }
 
 /// What is there once it is.
-async fn there(server: &Server, path: &str) -> anyhow::Result<Response> {
+pub(crate) async fn there(server: &Server, path: &str) -> anyhow::Result<Response> {
     wait::until("it is due", GENEROUS, || async {
         let answer = http::get(&server.url(path)).await?;
         anyhow::ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
@@ -55,7 +55,7 @@ fn lists(playlist: &str, part: &str) -> bool {
 }
 
 /// The folder of the picture, below a multivariant playlist.
-fn picture(multivariant: &str) -> anyhow::Result<&str> {
+pub(crate) fn picture(multivariant: &str) -> anyhow::Result<&str> {
     let line = multivariant.lines().find_map(|line| line.strip_suffix("/media.m3u8"));
     line.context("no variant")
 }

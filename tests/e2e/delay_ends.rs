@@ -1,0 +1,90 @@
+//! Delay classes where something ends: the playlists, the feed, the process. Who stays behind sees that end, too, and no sooner than it may.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bicast_shared::clock;
+use bicast_tests::hls;
+use bicast_tests::http::{self, Response};
+use bicast_tests::server::Server;
+use bicast_tests::wait::{self, GENEROUS};
+use hyper::Method;
+use serde_json::json;
+
+use crate::delays::{picture, space, there, watching};
+use crate::scene::FEED;
+use crate::tokens::{ask, mint, plays, publisher, start};
+
+/// As JSON, by who may do everything.
+async fn order(
+    server: &Server,
+    method: Method,
+    path: &str,
+    body: &serde_json::Value,
+) -> anyhow::Result<Response> {
+    let bearer = format!("Bearer {}", mint(&["--feed", "*", "--rights", "admin"])?);
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    http::request_with(method, &server.url(path), &headers, &body.to_string()).await
+}
+
+/// The address of the picture's playlist in this space.
+async fn picture_in(server: &Server, below: &str) -> anyhow::Result<String> {
+    let multivariant = there(server, &format!("{below}/multivariant.m3u8")).await?.text();
+    Ok(server.url(&format!("{below}/{}/media.m3u8", picture(&multivariant)?)))
+}
+
+async fn text(url: &str) -> anyhow::Result<String> {
+    Ok(http::get(url).await?.success()?.text())
+}
+
+fn has_ended(playlist: &str) -> bool {
+    playlist.ends_with("#EXT-X-ENDLIST\n")
+}
+
+#[tokio::test]
+async fn playlists_that_end_because_others_begin_end_for_who_stays_behind() -> anyhow::Result<()> {
+    const BEHIND: Duration = Duration::from_secs(4);
+    let server = start(&["--set", "auth.delay_classes=tv=4"]).await?;
+    let feed = format!("/v1/feeds/{FEED}");
+    let new = json!({"id": FEED, "settings": {"segmentTarget": 1}});
+    order(&server, Method::POST, "/v1/feeds", &new).await?.success()?;
+    let publish = mint(&["--feed", FEED, "--rights", "publish"])?;
+    let encoder = publisher(&server, &publish)?;
+    let live = plays(&server, &watching("anna", &[])?).await?;
+    let below = space(&server, &watching("ben", &["--delay", "tv"])?).await?;
+    let late = picture_in(&server, &below).await?;
+    let folder = picture(&http::get(&server.url(&live)).await?.success()?.text())?.to_owned();
+    let before = server.url(&live.replace("multivariant.m3u8", &format!("{folder}/media.m3u8")));
+
+    // The playlists' header cannot say this: others begin with the next publisher.
+    let change = json!({"settings": {"segmentTarget": 3}});
+    order(&server, Method::PATCH, &feed, &change).await?.success()?;
+    drop(encoder);
+    let admin = mint(&["--feed", FEED, "--rights", "admin"])?;
+    wait::until("nobody publishes", GENEROUS, || async {
+        let feed = ask(&server, Method::GET, &feed, Some(&admin)).await?.success()?.json()?;
+        Ok((feed["state"] == "offline").then_some(()))
+    })
+    .await?;
+    let _again = publisher(&server, &publish)?;
+    let last = wait::until("the playlist has ended", GENEROUS, || async {
+        let text = text(&before).await?;
+        Ok(has_ended(&text).then_some(text))
+    })
+    .await?;
+    let seen = clock::now();
+    assert!(!has_ended(&text(&late).await?), "it ends when that is due");
+    let end = wait::until("it has ended for who stays behind", GENEROUS, || async {
+        let text = text(&late).await?;
+        Ok(has_ended(&text).then_some(text))
+    })
+    .await?;
+    let waited = clock::now().saturating_duration_since(seen);
+    assert!(waited + Duration::from_millis(300) >= BEHIND, "it ended after {waited:?}");
+    assert_eq!(end, last, "nothing is missing at its end");
+    let part = last.lines().rev().find_map(|line| line.strip_suffix(".m4s")).context("no segment")?;
+    let file = format!("{part}.m4s");
+    let of = |playlist: &str| playlist.replace("media.m3u8", &file);
+    assert_eq!(http::get(&of(&late)).await?.success()?.body, http::get(&of(&before)).await?.success()?.body);
+    server.check_unharmed().await
+}
