@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bicast_shared::clock;
+use bicast_shared::id::FeedId;
 use bicast_shared::time::ProgramTime;
 use tokio_util::sync::CancellationToken;
 
@@ -51,17 +52,28 @@ impl Line {
     }
 }
 
-/// Publishes in `late` what is published in `entry`, `behind` later, until `entry` is gone and everything was due, or until `stop`.
-pub(crate) async fn follow(
-    store: Arc<Store>,
-    entry: Arc<FeedEntry>,
-    late: Arc<FeedEntry>,
+/// Publishes for every delay class what is published in `entry`, until nobody can find that any more, or until `stop`.
+pub(crate) fn follow_all(store: &Arc<Store>, entry: &Arc<FeedEntry>, id: &FeedId, stop: &CancellationToken) {
+    for (address, late, behind) in store.late_entries(id, entry.window()) {
+        let (store, entry, stop) = (store.clone(), entry.clone(), stop.clone());
+        tokio::spawn(async move {
+            follow(&store, &entry, &late, behind, stop).await;
+            store.forget_late(&address);
+        });
+    }
+}
+
+/// Publishes in `late` what is published in `entry`, `behind` later.
+async fn follow(
+    store: &Store,
+    entry: &FeedEntry,
+    late: &FeedEntry,
     behind: Duration,
     stop: CancellationToken,
 ) {
     let mut watch = entry.published.subscribe();
     let mut line = Line::default();
-    let (mut new, mut gone, mut seen) = (true, false, 0);
+    let (mut new, mut seen) = (true, 0);
     loop {
         let now = clock::now();
         if std::mem::take(&mut new) {
@@ -74,16 +86,14 @@ pub(crate) async fn follow(
             late.set_window(entry.window());
         }
         while let Some(published) = line.pop(now) {
-            store.publish_late(now, &late, published);
+            store.publish_late(now, late, published);
         }
         late.expire(now);
-        if gone && line.waiting.is_empty() {
-            return;
-        }
         let wake = [line.wake(), late.next_expiry()].into_iter().flatten().min();
         tokio::select! {
-            changed = watch.changed(), if !gone => (new, gone) = (changed.is_ok(), changed.is_err()),
-            () = entry.gone(), if !gone => gone = true,
+            // The entry is held here: there is always somebody to wait for.
+            changed = watch.changed() => new = changed.is_ok(),
+            () = entry.left() => return,
             () = sleep_until(wake) => {}
             () = stop.cancelled() => return,
         }
@@ -153,28 +163,39 @@ mod tests {
         assert_eq!(names, ["a", "b", "b"]);
     }
 
-    /// A feed that somebody follows, 5 ms behind.
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    /// A feed that is followed for two classes, 5 and 10 ms behind.
     struct Scene {
         store: Arc<Store>,
+        id: FeedId,
         entry: Arc<FeedEntry>,
         late: Arc<FeedEntry>,
     }
 
     impl Scene {
         fn new() -> Self {
-            let classes = DelayClasses::new(&["tv=0.005".to_owned()], b"secret").unwrap();
+            let classes = ["near=0.005".to_owned(), "far=0.01".to_owned()];
+            let classes = DelayClasses::new(&classes, b"secret").unwrap();
             let store = Arc::new(Store::new(Config::default(), None, classes));
-            let (id, window) = ("demo".parse().unwrap(), Duration::from_secs(60));
-            let entry = store.begin(&id, window);
-            let (late, behind) = store.late_entries(&id, window).remove(0);
-            tokio::spawn(follow(
-                store.clone(),
-                entry.clone(),
-                late.clone(),
-                behind,
-                CancellationToken::new(),
-            ));
-            Self { store, entry, late }
+            let id = "demo".parse().unwrap();
+            let entry = store.begin(&id, WINDOW);
+            follow_all(&store, &entry, &id, &CancellationToken::new());
+            let late = store.late(&store.classes.address(&id, "far").unwrap()).unwrap();
+            Self { store, id, entry, late }
+        }
+
+        /// How many classes find something.
+        fn found(&self) -> usize {
+            let addresses =
+                ["near", "far"].iter().filter_map(|class| self.store.classes.address(&self.id, class));
+            addresses.filter(|address| self.store.late(address).is_some()).count()
+        }
+
+        async fn found_by(&self, classes: usize) {
+            while self.found() != classes {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
 
         fn publish(&self, instance: &str) {
@@ -210,5 +231,24 @@ mod tests {
         for over in ["a", "b"] {
             assert!(scene.late.instance(over).unwrap().snapshot.ended, "{over}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_feed_is_found_until_it_has_left_and_longer_where_another_one_goes_on() {
+        let scene = Scene::new();
+        scene.publish("a");
+        scene.lives("a").await;
+        scene.store.end(clock::now(), &scene.entry);
+        scene.store.forget(&scene.id, &scene.entry);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(scene.found(), 2, "its time is over at the live edge");
+
+        let again = scene.store.begin(&scene.id, WINDOW);
+        follow_all(&scene.store, &again, &scene.id, &CancellationToken::new());
+        scene.entry.leave();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(scene.found(), 2, "the next one is there");
+        again.leave();
+        tokio::time::timeout(Duration::from_secs(10), scene.found_by(0)).await.unwrap();
     }
 }

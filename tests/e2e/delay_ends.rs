@@ -88,3 +88,29 @@ async fn playlists_that_end_because_others_begin_end_for_who_stays_behind() -> a
     assert_eq!(http::get(&of(&late)).await?.success()?.body, http::get(&of(&before)).await?.success()?.body);
     server.check_unharmed().await
 }
+
+#[tokio::test]
+async fn a_feed_that_ends_is_there_as_long_for_who_stays_behind_as_for_who_does_not() -> anyhow::Result<()> {
+    // One class is further behind than a feed is served after its end, another is not.
+    let server = start(&["--set", "auth.delay_classes=near=2,far=22", "--set", "feed.window=20"]).await?;
+    let encoder = publisher(&server, &mint(&["--feed", FEED, "--rights", "publish"])?)?;
+    let live = plays(&server, &watching("anna", &[])?).await?;
+    let near = picture_in(&server, &space(&server, &watching("ben", &["--delay", "near"])?).await?).await?;
+    let far = space(&server, &watching("carl", &["--delay", "far"])?).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let ended = order(&server, Method::DELETE, &format!("/v1/feeds/{FEED}"), &json!({})).await?;
+    assert_eq!(ended.status, 204);
+    let over = clock::now();
+    drop(encoder);
+    let far = picture_in(&server, &far).await?;
+    for (late, behind) in [(near, 2), (far, 22)] {
+        wait::until("it has ended", GENEROUS, || async { Ok(has_ended(&text(&late).await?).then_some(())) })
+            .await?;
+        assert!(clock::now() >= over + Duration::from_secs(behind), "{behind} s");
+        let segment = hls::playlist(&late).await?.segments.pop().context("no segment")?.number;
+        let file = late.replace("media.m3u8", &format!("{segment}.m4s"));
+        http::get(&file).await?.success()?;
+    }
+    assert_eq!(http::get(&server.url(&live)).await?.status, 404, "the live edge is gone already");
+    server.check_unharmed().await
+}
