@@ -186,6 +186,13 @@ impl RenditionSnapshot {
         inits.into_iter().find(|init| init.number == number && !init.is_missing())
     }
 
+    /// The number of the newest init segment.
+    #[must_use]
+    pub fn newest_init(&self) -> Option<u32> {
+        let inits = self.segments.iter().chain(&self.removed).map(|segment| &segment.head.init);
+        inits.filter(|init| !init.is_missing()).map(|init| init.number).max()
+    }
+
     /// Seconds of media listed.
     #[must_use]
     pub fn seconds(&self) -> f64 {
