@@ -160,5 +160,16 @@ async fn the_edge_shares_what_is_due_and_keeps_the_live_edge_from_those_who_must
     assert_eq!((first.body.as_ref(), second.body.as_ref()), (cached.body.as_ref(), cached.body.as_ref()));
     assert_eq!(first.header("x-cache"), "miss", "the live edge's entry is another one");
     assert_eq!(second.header("x-cache"), "hit", "the viewers of a class share theirs");
+
+    // What is neither yes nor no is said by the gateway: a player has to know that it must begin anew, and pages must be able to read it.
+    let guessed = format!("{FEED}~{}", "0".repeat(64));
+    for (place, status, problem) in [(guessed.as_str(), 404, "unknown-feed"), (".x", 400, "bad-feed-id")] {
+        let answer = connection.get(&format!("/t/{ben}/hls/{place}/multivariant.m3u8"), &[]).await?;
+        assert_eq!(
+            (answer.status, &answer.json()?["type"]),
+            (status, &format!("/problems/{problem}").into())
+        );
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+    }
     server.check_unharmed().await
 }
