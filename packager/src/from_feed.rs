@@ -86,7 +86,9 @@ impl Shell {
     fn begin(&self, id: &FeedId, window: Duration) -> Arc<FeedEntry> {
         let window = self.store.config.window(window);
         let entry = self.store.begin(id, window);
-        late::follow_all(&self.store, &entry, id, &self.stop);
+        for task in late::follow_all(&self.store, &entry, id, (&self.stop, &self.hold)) {
+            self.tasks.spawn(task);
+        }
         entry
     }
 
@@ -331,9 +333,7 @@ fn status(snapshot: &FeedSnapshot, info: &FeedInfo, viewers: u32) -> PackagerFee
 fn live_edge(rendition: &RenditionSnapshot, info: &FeedInfo) -> Option<LiveEdge> {
     let master = info.track(TrackKind::Video).or(info.tracks.first())?.clock_rate;
     let newest = rendition.segments.last()?;
-    let nanos = bicast_shared::time::scale(newest.ticks, 1_000_000_000, rendition.timescale);
-    let since = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
-    let program_time = newest.head.program_time + since;
+    let program_time = rendition.end_of(newest);
     let ticks = bicast_shared::time::scale(rendition.edge, i64::from(master.hz()), rendition.timescale);
     Some(LiveEdge { media_time: MediaTime(ticks), program_time })
 }

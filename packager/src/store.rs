@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::core::feed::Limits;
+use crate::core::mark::Mark;
 use crate::core::playlist::{self, MediaRequest, Shape};
 use crate::core::snapshot::FeedSnapshot;
 use crate::core::window::Segment;
@@ -339,12 +340,20 @@ impl Store {
     }
 
     /// Publishes what is due. An instance that is over is served as long as it is at the live edge.
-    pub(crate) fn publish_late(&self, now: Instant, late: &FeedEntry, due: Arc<Published>) {
-        let instance = due.snapshot.instance.clone();
-        let before = late.published.send_replace(due);
+    pub(crate) fn publish_late(&self, now: Instant, late: &FeedEntry, due: FeedSnapshot) {
+        let instance = due.instance.clone();
+        let before = late.published.send_replace(self.version(due));
         // What does not end could never be played.
         if before.snapshot.instance != instance && before.snapshot.ended {
             self.retire_as(now + late.window(), late, before);
+        }
+    }
+
+    /// Nothing more will be due: the playlists end where they are.
+    pub(crate) fn end_late(&self, late: &FeedEntry) {
+        let last = late.published.borrow().snapshot.clone();
+        if !last.ended && !last.instance.is_empty() {
+            late.published.send_replace(self.version(Mark::end(last)));
         }
     }
 
@@ -395,16 +404,18 @@ impl Store {
     }
 
     pub(crate) fn publish(&self, entry: &FeedEntry, snapshot: FeedSnapshot) {
-        let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        entry.published.send_replace(Arc::new(Published::new(snapshot, version)));
+        entry.published.send_replace(self.version(snapshot));
+    }
+
+    fn version(&self, snapshot: FeedSnapshot) -> Arc<Published> {
+        Arc::new(Published::new(snapshot, self.versions.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// An instance of a feed is over: it is served for the length of its window, as a feed is that ended, and for as long as somebody is behind
     /// who finds there what is stored.
     pub(crate) fn retire(&self, now: Instant, entry: &FeedEntry, last: FeedSnapshot) {
-        let version = self.versions.fetch_add(1, Ordering::Relaxed);
         let until = now + entry.window() + self.behind();
-        self.retire_as(until, entry, Arc::new(Published::new(last, version)));
+        self.retire_as(until, entry, self.version(last));
     }
 
     fn retire_as(&self, until: Instant, entry: &FeedEntry, last: Arc<Published>) {

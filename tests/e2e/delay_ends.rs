@@ -114,3 +114,81 @@ async fn a_feed_that_ends_is_there_as_long_for_who_stays_behind_as_for_who_does_
     assert_eq!(http::get(&server.url(&live)).await?.status, 404, "the live edge is gone already");
     server.check_unharmed().await
 }
+
+#[tokio::test]
+async fn after_a_restart_what_is_due_is_there_at_once_and_nothing_else() -> anyhow::Result<()> {
+    const BEHIND: Duration = Duration::from_secs(16);
+    let folder = bicast_tests::root().join(format!("target/test-logs/{}-dvr-late", std::process::id()));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    let directory = format!("packager.dvr.directory={}", folder.display());
+    let arguments =
+        ["--set", "auth.delay_classes=tv=16", "--set", &directory, "--set", "feed.segment_target=1"];
+    let mut server = start(&arguments).await?;
+    let encoder = publisher(&server, &mint(&["--feed", FEED, "--rights", "publish"])?)?;
+    let admin = mint(&["--feed", FEED, "--rights", "admin"])?;
+    wait::until("enough is stored", GENEROUS, || async {
+        let feed = ask(&server, Method::GET, &format!("/v1/feeds/{FEED}"), Some(&admin)).await?;
+        let stored = feed.success()?.json()?["paths"]["hls"]["storedSeconds"].as_f64();
+        Ok((stored > Some(24.0)).then_some(()))
+    })
+    .await?;
+    let late = watching("ben", &["--delay", "tv"])?;
+    let before = picture_in(&server, &space(&server, &late).await?).await?;
+    let before = hls::path(&before)?;
+    server.stop().await?;
+    drop(encoder);
+
+    let server = start(&arguments).await?;
+    let url = server.url(&before);
+    let now = clock::utc();
+    let playlist = hls::playlist(&url).await.context("at once")?;
+    assert!(!playlist.ended && playlist.segments.len() >= 4, "{playlist:?}");
+    let newest = playlist.segments.iter().rfind(|segment| segment.duration > 0.0).context("no segment")?;
+    let date = newest.program_date_time.as_deref().context("no date")?;
+    let end = clock_of(date)? + newest.duration;
+    let behind = seconds(now.unix_nanos()) - end;
+    assert!(behind >= BEHIND.as_secs_f64() - 0.2, "the newest is {behind} s old");
+    let grown = wait::until("it grows as that is due", GENEROUS, || async {
+        let playlist = hls::playlist(&url).await?;
+        Ok((playlist.segments.len() > 6).then_some(playlist))
+    })
+    .await?;
+    assert!(!grown.ended);
+    server.check_unharmed().await
+}
+
+#[tokio::test]
+async fn a_server_that_stops_ends_playlists_where_they_are_due() -> anyhow::Result<()> {
+    let mut server = start(&["--set", "auth.delay_classes=tv=4"]).await?;
+    let _encoder = publisher(&server, &mint(&["--feed", FEED, "--rights", "publish"])?)?;
+    plays(&server, &watching("anna", &[])?).await?;
+    let late = picture_in(&server, &space(&server, &watching("ben", &["--delay", "tv"])?).await?).await?;
+    let watching = tokio::spawn(async move {
+        let (mut last, mut failed) = (String::new(), 0);
+        while failed < 20 {
+            match text(&late).await {
+                Ok(text) => last = text,
+                Err(_) => failed += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        last
+    });
+    server.stop().await?;
+    let last = watching.await?;
+    assert!(has_ended(&last), "{last}");
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a tenth of a second is enough")]
+fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
+}
+
+/// Seconds since 1970 of a date such as `2026-01-02T03:04:05.678Z`.
+fn clock_of(date: &str) -> anyhow::Result<f64> {
+    let date: bicast_shared::time::ProgramTime = date.parse().map_err(|_| anyhow::anyhow!("{date}"))?;
+    Ok(seconds(date.unix_nanos()))
+}
