@@ -24,7 +24,7 @@ async fn order(
 ) -> anyhow::Result<Response> {
     let bearer = format!("Bearer {}", mint(&["--feed", "*", "--rights", "admin"])?);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    http::request_with(method, &server.url(path), &headers, &body.to_string()).await
+    http::request_with(method, &server.url(path), &headers, body.to_string()).await
 }
 
 /// The address of the picture's playlist in this space.

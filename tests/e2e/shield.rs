@@ -112,12 +112,12 @@ async fn who_asks_too_early_keeps_nothing_from_the_others() -> anyhow::Result<()
     let (part, whole) = (format!("{folder}/{next}.1.m4s"), format!("{folder}/{next}.m4s"));
     let reload = format!("{playlist}?_HLS_msn={}&_HLS_part=0", next + 2);
     let mut eager = edge.connect().await?;
-    let mut wait_for = async |name: &str, wanted: &str| {
+    let wait_for = async |name: &str, wanted: &str| {
         wait::until(name, GENEROUS, || {
-            let listed = http::get(&server.url(&playlist));
+            let url = server.url(&playlist);
             let wanted = wanted.to_owned();
             async move {
-                let text = listed.await?.success()?.text();
+                let text = http::get(&url).await?.success()?.text();
                 Ok(text
                     .lines()
                     .any(|line| {
