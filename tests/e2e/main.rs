@@ -10,6 +10,7 @@ mod architecture;
 mod attacks;
 mod bad_input;
 mod codecs;
+mod delay_ends;
 mod delays;
 mod delivery;
 mod dvr;

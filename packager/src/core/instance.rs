@@ -385,16 +385,17 @@ fn window(lineup: &Lineup, limits: Limits, rate: ClockRate, part: impl Fn(usize)
     let hz = i64::from(rate.hz());
     let target = i64::from(lineup.header.target_duration) * hz;
     // Parts are listed for three target durations and served for as long again (RFC 8216bis, 6.2.2).
-    let live_ticks = target * 7;
+    let (live_ticks, late_ticks) = (target * 7, rate.ticks(limits.late));
     WindowLimits {
         rate,
         part: (i64::from(lineup.header.part_target_ms) * hz / 1_000).max(1),
         segment: target,
         ticks: rate.ticks(limits.window),
         least_ticks: target * 4,
-        grace_ticks: target * 4 + rate.ticks(limits.late),
+        grace_ticks: target * 4,
         live_ticks,
-        held_ticks: rate.ticks(limits.held).max(live_ticks),
+        late_ticks,
+        held_ticks: rate.ticks(limits.held).max(live_ticks + late_ticks),
         bytes: part(limits.bytes),
         stored_bytes: part(limits.stored_bytes),
     }

@@ -11,6 +11,7 @@
 //! | what is shown where frames are missing | `pictures`, `stand_in` |
 //! | frames to files | `writer`, `cmaf` |
 //! | what is listed | `window`, `snapshot` |
+//! | what of it was listed at an earlier moment | `mark` |
 //! | what of it is stored, and what is done about it | `keeper` |
 //! | playlists as text | `playlist` |
 //! | where a moment lies in what is listed | `timeline` |
@@ -34,6 +35,7 @@ pub mod keeper;
 pub mod layers;
 pub mod lineup;
 pub mod maps;
+pub mod mark;
 pub mod past;
 pub mod pictures;
 pub mod plan;

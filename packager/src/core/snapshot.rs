@@ -1,7 +1,9 @@
 //! An immutable picture of a packaged feed: what playlists are printed from and requests are answered from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bicast_shared::time::ProgramTime;
 use serde::{Deserialize, Serialize};
 
 use crate::core::lineup::Lineup;
@@ -184,6 +186,20 @@ impl RenditionSnapshot {
     pub fn init(&self, number: u32) -> Option<&Arc<Init>> {
         let inits = self.segments.iter().rev().chain(&self.removed).map(|segment| &segment.head.init);
         inits.into_iter().find(|init| init.number == number && !init.is_missing())
+    }
+
+    /// UTC of the end of one of its segments, as far as that has come.
+    #[must_use]
+    pub fn end_of(&self, segment: &Segment) -> ProgramTime {
+        let nanos = bicast_shared::time::scale(segment.ticks, 1_000_000_000, self.timescale);
+        segment.head.program_time + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+
+    /// The number of the newest init segment.
+    #[must_use]
+    pub fn newest_init(&self) -> Option<u32> {
+        let inits = self.segments.iter().chain(&self.removed).map(|segment| &segment.head.init);
+        inits.filter(|init| !init.is_missing()).map(|init| init.number).max()
     }
 
     /// Seconds of media listed.
