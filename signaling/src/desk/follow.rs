@@ -43,7 +43,7 @@ pub(super) async fn follow(desk: Weak<Inner>) {
                 roster.set_feed(at, feed, facts);
                 roster.sessions(at, feed, &statuses, lowest);
                 if let Some(why) = changed {
-                    roster.join_again(feed, &why);
+                    roster.join_again(at.now, feed, &why);
                 }
             });
             if let Some(news) = news {

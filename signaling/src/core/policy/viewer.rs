@@ -179,6 +179,12 @@ impl ViewerState {
         }
     }
 
+    /// The feed's media is other media, for which the viewer's session has to be made anew: its connection has the whole time again.
+    pub fn join_again(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.connection = Connection::new(now, None);
+    }
+
     /// Whether there is room for this viewer, as far as it [wants a slot](Self::wants_slot).
     pub const fn set_capacity(&mut self, capacity: Capacity) {
         self.capacity = Some(capacity);

@@ -188,6 +188,12 @@ impl Entry {
     /// What the SFU sees of it; none where it has no session.
     pub(super) fn see(&mut self, now: Instant, status: Option<&ViewerStatus>, lowest_bps: Option<f64>) {
         let had = self.seen.is_some();
+        // Between two looks one was closed and another begun: that is no interruption of the first.
+        let replaced = status
+            .is_some_and(|status| self.seen.as_ref().is_some_and(|seen| !seen.is_of(&status.id)));
+        if replaced {
+            self.state.observe(now, &Observation::from(Seen::closed()));
+        }
         let view = match status {
             Some(status) => Seen::view(&mut self.seen, now, status, lowest_bps),
             None => {

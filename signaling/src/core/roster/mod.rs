@@ -396,11 +396,12 @@ impl Roster {
     }
 
     /// What a realtime viewer's session was made for has changed.
-    pub(crate) fn join_again(&mut self, feed: &FeedId, why: &str) {
+    pub(crate) fn join_again(&mut self, now: Instant, feed: &FeedId, why: &str) {
         let mut rung = Vec::new();
         self.each(feed, |id, entry| {
             if entry.told.path == Path::Realtime {
                 entry.log.join_again(why);
+                entry.state.join_again(now);
                 rung.push(id.clone());
             }
         });

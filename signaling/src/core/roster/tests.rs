@@ -354,12 +354,52 @@ fn another_codec_is_told_to_who_has_a_session() {
     bench.join("vip", Tier::Vip).unwrap();
     bench.join("free", Tier::Free).unwrap();
     let feed = bench.feed.clone();
-    bench.roster.join_again(&feed, "The feed was H264 and is VP8 now.");
+    bench.roster.join_again(bench.at().now, &feed, "The feed was H264 and is VP8 now.");
     assert!(matches!(
         bench.roster.news("vip", 1).unwrap().0[..],
         [ServerMessage::JoinAgain { sequence: 2, .. }]
     ));
     assert_eq!(bench.roster.news("free", 1).unwrap().0, []);
+}
+
+#[test]
+fn a_session_that_is_made_anew_is_no_lost_connection() {
+    let mut bench = Bench::new(Budget::default());
+    bench.join("vip", Tier::Vip).unwrap();
+    let feed = bench.feed.clone();
+    bench.pass(8_000, |millis| vec![session("vip", millis, 0.0)]);
+    // The publisher is back with another codec: the session is gone when it is told, and the player needs its time for another.
+    bench.pass(200, |_| vec![]);
+    bench.roster.join_again(bench.at().now, &feed, "The feed was H264 and is VP8 now.");
+    bench.pass(4_000, |_| vec![]);
+    assert_eq!(bench.path("vip"), (Path::Realtime, ReasonCode::Entitled));
+    assert_eq!(bench.roster.may_begin(&feed, "vip"), Ok(true), "it was told to");
+    let anew = |id: &'static str| {
+        move |millis: u64| vec![ViewerStatus { id: id.into(), ..session("vip", millis, 0.0) }]
+    };
+    bench.pass(8_000, anew("second"));
+    // And where the player closes its session of itself.
+    bench.pass(1_400, |_| vec![]);
+    assert_eq!(bench.roster.may_begin(&feed, "vip"), Ok(true));
+    bench.pass(8_000, anew("third"));
+    // Closed and begun between two looks, and connected a second later.
+    let begins = |millis: u64| ViewerStatus {
+        state: ViewerState::Connecting,
+        reports: 0,
+        ..anew("fourth")(millis).remove(0)
+    };
+    bench.pass(1_000, |millis| vec![begins(millis)]);
+    bench.pass(8_000, anew("fourth"));
+    assert_eq!(bench.roster.get(&feed, "vip").unwrap().switches, 0);
+    assert_eq!(bench.path("vip"), (Path::Realtime, ReasonCode::Entitled));
+    bench.pass(2_200, |_| vec![]);
+    assert_eq!(bench.path("vip"), (Path::Hls, ReasonCode::ConnectionLost), "nothing came");
+    // Who is told to join again and does not is served over HLS, too.
+    bench.join("absent", Tier::Vip).unwrap();
+    bench.pass(2_000, |millis| vec![session("absent", millis, 0.0)]);
+    bench.roster.join_again(bench.at().now, &feed, "The feed was H264 and is VP8 now.");
+    bench.pass(11_000, |_| vec![]);
+    assert_eq!(bench.path("absent").0, Path::Hls);
 }
 
 fn assert_wire(file: &ExpectFile, value: &impl serde::Serialize) {
