@@ -14,6 +14,7 @@ mod door;
 mod keys;
 mod ledger;
 pub(crate) mod prefix;
+mod lines;
 mod routes;
 mod webhook;
 
