@@ -649,7 +649,18 @@ async fn a_webhook_decides_about_good_tokens_and_without_it_nobody_is_let_in() -
     let answer = ask(&server, Method::POST, "/whip/test", Some(&token)).await?;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("/problems/token-undecided"), "{}", answer.text());
-    assert_eq!(heard.lock().len(), 5, "asked twice");
+    *says.lock() = (403, "");
+    let answer = ask(&server, Method::POST, "/v1/feeds/test/viewers", Some(&token)).await?;
+    assert_eq!(kind(&answer)?, "denied", "who may not watch joins nothing either");
+    assert_eq!(heard.lock().last().context("not asked")?["act"], "join");
+    assert_eq!(heard.lock().len(), 6, "asked twice");
+    // Players ask again and again while nobody answers.
+    let bea = mint(&["--feed", "*", "--rights", "watch", "--viewer", "bea"])?;
+    let many = (0..20).map(|_| ask(&server, Method::GET, hls, Some(&bea)));
+    for answer in futures_util::future::try_join_all(many).await? {
+        assert_eq!(answer.status, 503);
+    }
+    assert_eq!(heard.lock().len(), 8, "one question for all of them, put twice");
     server.check_unharmed().await
 }
 
