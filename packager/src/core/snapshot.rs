@@ -91,6 +91,17 @@ impl FeedSnapshot {
         self.renditions.iter().find(|rendition| rendition.name == name)
     }
 
+    /// PART-TARGET of a rendition, milliseconds.
+    #[must_use]
+    pub fn part_target_ms(&self, rendition: &RenditionSnapshot) -> u32 {
+        let feed = self.header.part_target_ms;
+        let sound = self.lineup.and_then(|lineup| lineup.sound);
+        match (&rendition.media, sound) {
+            (RenditionMedia::Audio { .. }, Some(sound)) => sound.format.part_target_ms(feed),
+            _ => feed,
+        }
+    }
+
     /// Whether a player that opens it now can begin: three parts are its hold-back. Of a picture in several encodings all are
     /// waited for that may come, but not for longer than until one of them has two segments: publishers may never send some.
     #[must_use]

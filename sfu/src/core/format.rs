@@ -36,7 +36,9 @@ pub(crate) fn distance(codec: Codec, sent: &str, offered: &str) -> Option<u8> {
         // A stream's config is its rate and its channels. Who offers none takes any.
         Codec::Aac => {
             let (sent, offered) = (parameter(sent, "config"), parameter(offered, "config"));
-            offered.is_none_or(|offered| sent.is_some_and(|sent| sent.eq_ignore_ascii_case(offered))).then_some(0)
+            offered
+                .is_none_or(|offered| sent.is_some_and(|sent| sent.eq_ignore_ascii_case(offered)))
+                .then_some(0)
         }
         // VP8 and Opus have no profile that a receiver could lack.
         _ => Some(0),

@@ -48,16 +48,22 @@ pub enum AacRefusal {
     #[error("its config says object type {0}, and AAC-LC (2) is what is taken; set the encoder to AAC-LC{he}", he = he(*.0))]
     ObjectType(u32),
     /// 960 samples in a frame, or a core coder underneath.
-    #[error("its config says frames of 960 samples or a core coder; set the encoder to frames of 1024 samples")]
+    #[error(
+        "its config says frames of 960 samples or a core coder; set the encoder to frames of 1024 samples"
+    )]
     Framing,
     /// More channels than two, or a description of them in its frames.
-    #[error("its config says channel configuration {0}, and one or two channels are taken; set the encoder to stereo")]
+    #[error(
+        "its config says channel configuration {0}, and one or two channels are taken; set the encoder to stereo"
+    )]
     Channels(u32),
     /// An odd sample rate.
     #[error("its config says {0} Hz; set the encoder to 48000 or 44100 Hz")]
     Rate(u32),
     /// RTP's clock does not count samples.
-    #[error("a=rtpmap says a clock of {clock} Hz and the config {sampled} Hz; both must be the sampling rate")]
+    #[error(
+        "a=rtpmap says a clock of {clock} Hz and the config {sampled} Hz; both must be the sampling rate"
+    )]
     Clock {
         /// What `a=rtpmap` says.
         clock: u32,
@@ -67,7 +73,11 @@ pub enum AacRefusal {
 }
 
 fn he(object_type: u32) -> &'static str {
-    if matches!(object_type, 5 | 29) { ", or let it signal its HE-AAC implicitly, as the AAC-LC inside" } else { "" }
+    if matches!(object_type, 5 | 29) {
+        ", or let it signal its HE-AAC implicitly, as the AAC-LC inside"
+    } else {
+        ""
+    }
 }
 
 impl AacConfig {
@@ -139,8 +149,19 @@ impl AacConfig {
     #[must_use]
     pub fn specific(self) -> [u8; 2] {
         let index = RATES.iter().position(|rate| *rate == self.rate.hz()).unwrap_or(3);
-        let bits = (LOW_COMPLEXITY << 11) | (u32::try_from(index).unwrap_or(3) << 7) | (u32::from(self.channels) << 3);
+        let bits = (LOW_COMPLEXITY << 11)
+            | (u32::try_from(index).unwrap_or(3) << 7)
+            | (u32::from(self.channels) << 3);
         u16::try_from(bits).unwrap_or_default().to_be_bytes()
+    }
+
+    /// An access unit of silence: one element of which no band is coded, so that it fits any rate.
+    #[must_use]
+    pub const fn silence(self) -> &'static [u8] {
+        match self.channels {
+            1 => &[0x00, 0xc8, 0x00, 0x80, 0x23, 0x80],
+            _ => &[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80],
+        }
     }
 
     /// The `a=fmtp` that describes it (RFC 3640, 4.1).
@@ -176,7 +197,10 @@ impl std::str::FromStr for AacConfig {
         }
         let hz = match read(4)? {
             15 => read(24)?,
-            index => usize::try_from(index).ok().and_then(|at| RATES.get(at).copied()).ok_or(AacRefusal::Rate(7_350))?,
+            index => usize::try_from(index)
+                .ok()
+                .and_then(|at| RATES.get(at).copied())
+                .ok_or(AacRefusal::Rate(7_350))?,
         };
         let channels = read(4)?;
         // GASpecificConfig (4.4.1): frames of 960 samples, a core coder; AAC-LC has no extension.

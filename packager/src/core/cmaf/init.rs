@@ -1,9 +1,11 @@
 //! Init segments: `ftyp` and `moov` of a single fragmented track.
 
+use bicast_shared::media::aac::AacConfig;
 use bytes::Bytes;
+use mp4_atom::esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig};
 use mp4_atom::{
-    Audio, Codec, Dinf, Dops, Dref, Encode, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mvex, Mvhd, Opus,
-    Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Vmhd,
+    Audio, Codec, Dinf, Dops, Dref, Encode, Esds, FourCC, Ftyp, Hdlr, Mdhd, Mdia, Minf, Moov, Mp4a, Mvex,
+    Mvhd, Opus, Smhd, Stbl, Stsd, Tkhd, Trak, Trex, Url, Vmhd,
 };
 
 use crate::core::cmaf::fragment::TRACK_ID;
@@ -37,9 +39,41 @@ pub fn opus(channels: u8) -> Option<Bytes> {
         },
         btrt: None,
     };
+    sound(48_000, entry.into())
+}
+
+/// The init segment of an AAC track, with as many ticks a second as it has samples.
+#[must_use]
+pub fn aac(config: AacConfig) -> Option<Bytes> {
+    let hz = config.rate().hz();
+    let dec_config = DecoderConfig {
+        // MPEG-4 Audio in an audio stream (ISO/IEC 14496-1, tables 5 and 6).
+        object_type_indication: 0x40,
+        stream_type: 5,
+        dec_specific: Some(DecoderSpecific { raw: config.specific().to_vec(), ..DecoderSpecific::default() }),
+        ..DecoderConfig::default()
+    };
+    let entry = Mp4a {
+        audio: Audio {
+            data_reference_index: 1,
+            channel_count: u16::from(config.channels()),
+            sample_size: 16,
+            // 88.2 and 96 kHz have no place in 16 bits: other writers put 0, and decoders read the config.
+            sample_rate: u16::try_from(hz).unwrap_or(0).into(),
+        },
+        esds: Esds {
+            es_desc: EsDescriptor { dec_config, sl_config: SLConfig {}, ..EsDescriptor::default() },
+        },
+        btrt: None,
+        taic: None,
+    };
+    sound(hz, entry.into())
+}
+
+fn sound(timescale: u32, entry: Codec) -> Option<Bytes> {
     let tkhd = Tkhd { volume: 1.into(), alternate_group: 1, ..track_header() };
-    let minf = Minf { smhd: Some(Smhd::default()), ..media_information(entry.into()) };
-    file(48_000, tkhd, (b"soun", "bicast audio"), minf)
+    let minf = Minf { smhd: Some(Smhd::default()), ..media_information(entry) };
+    file(timescale, tkhd, (b"soun", "bicast audio"), minf)
 }
 
 fn track_header() -> Tkhd {
@@ -97,5 +131,24 @@ mod tests {
         assert_eq!((moov.mvhd.duration, moov.trak[0].tkhd.duration), (0, 0));
         assert_eq!(moov.trak[0].mdia.mdhd.timescale, 48_000);
         assert_eq!(moov.mvex.unwrap().trex[0].track_id, TRACK_ID);
+    }
+
+    /// The reader of another crate than the one that writes.
+    #[test]
+    fn aac_is_described_by_its_config_at_its_own_rate() {
+        for (hz, channels, index, said) in [(44_100, 2, 4, 44_100), (8_000, 1, 11, 8_000), (96_000, 2, 0, 0)]
+        {
+            let bytes = aac(AacConfig::new(hz, channels).unwrap()).unwrap();
+            let reader =
+                mp4::Mp4Reader::read_header(std::io::Cursor::new(&bytes), bytes.len() as u64).unwrap();
+            let track = &reader.tracks()[&TRACK_ID];
+            assert_eq!(track.timescale(), hz);
+            let entry = track.trak.mdia.minf.stbl.stsd.mp4a.as_ref().unwrap();
+            assert_eq!((entry.channelcount, u32::from(entry.samplerate.value())), (channels.into(), said));
+            let config = &entry.esds.as_ref().unwrap().es_desc.dec_config;
+            assert_eq!((config.object_type_indication, config.stream_type), (0x40, 5));
+            let specific = &config.dec_specific;
+            assert_eq!((specific.profile, specific.freq_index, specific.chan_conf), (2, index, channels));
+        }
     }
 }

@@ -12,7 +12,9 @@ pub(crate) const AAC: &str =
 
 /// The offer with AAC instead of its Opus.
 pub(crate) fn with_aac(offer: &str) -> String {
-    let offer = offer.replace("SAVPF 111", "SAVPF 97").replace("a=rtpmap:111 opus/48000/2", "a=rtpmap:97 MPEG4-GENERIC/44100/2");
+    let offer = offer
+        .replace("SAVPF 111", "SAVPF 97")
+        .replace("a=rtpmap:111 opus/48000/2", "a=rtpmap:97 MPEG4-GENERIC/44100/2");
     offer.replace("a=fmtp:111 minptime=10;useinbandfec=1", &format!("a=fmtp:97 {AAC}"))
 }
 
@@ -33,7 +35,8 @@ fn opus_is_preferred_in_one_section_and_in_another() {
     );
     assert_eq!(decide(&both, false).unwrap().tracks()[1].codec, Codec::Opus);
     let (head, opus) = CHROMIUM.split_once("m=audio").unwrap();
-    let (_, aac) = with_aac(CHROMIUM).split_once("m=audio").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, aac) =
+        with_aac(CHROMIUM).split_once("m=audio").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let opus = opus.replace("a=mid:1", "a=mid:2");
     let two = format!("{head}m=audio{aac}m=audio{opus}").replace("BUNDLE 0 1", "BUNDLE 0 1 2");
     let decided = decide(&two, false).unwrap();
