@@ -98,6 +98,7 @@ impl Instance {
         let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
         let audio = lineup.sound.map(|sound| {
             let window = window(&lineup, limits, sound.format.rate(), |whole| share(1, whole));
+            let window = WindowLimits { part: sound.format.part(window.part), ..window };
             let cut = Cut::audio(cadence, sound.format);
             AudioTrack::new(sound, cut, channels, lineup.picture.is_none(), patience, window)
         });

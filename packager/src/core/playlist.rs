@@ -64,8 +64,7 @@ impl Printer<'_> {
         }
         writeln!(out, "#EXT-X-TARGETDURATION:{target}")?;
         // The same in all renditions (6.2.4), and three parts of the longest.
-        let parts = self.feed.offered().map(|rendition| self.feed.part_target_ms(rendition));
-        let hold_back = millis(parts.fold(header.part_target_ms, u32::max) * 3);
+        let hold_back = millis(self.feed.longest_part_target_ms() * 3);
         writeln!(
             out,
             "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={hold_back},CAN-SKIP-UNTIL={}.0",
