@@ -133,22 +133,28 @@ mod tests {
         assert_eq!(moov.mvex.unwrap().trex[0].track_id, TRACK_ID);
     }
 
-    /// The reader of another crate than the one that writes.
     #[test]
     fn aac_is_described_by_its_config_at_its_own_rate() {
-        for (hz, channels, index, said) in [(44_100, 2, 4, 44_100), (8_000, 1, 11, 8_000), (96_000, 2, 0, 0)]
+        for (hz, channels, specific, said) in
+            [(44_100, 2, [0x12, 0x10], 44_100), (8_000, 1, [0x15, 0x88], 8_000), (96_000, 2, [0x10, 0x10], 0)]
         {
             let bytes = aac(AacConfig::new(hz, channels).unwrap()).unwrap();
-            let reader =
-                mp4::Mp4Reader::read_header(std::io::Cursor::new(&bytes), bytes.len() as u64).unwrap();
-            let track = &reader.tracks()[&TRACK_ID];
-            assert_eq!(track.timescale(), hz);
-            let entry = track.trak.mdia.minf.stbl.stsd.mp4a.as_ref().unwrap();
-            assert_eq!((entry.channelcount, u32::from(entry.samplerate.value())), (channels.into(), said));
-            let config = &entry.esds.as_ref().unwrap().es_desc.dec_config;
-            assert_eq!((config.object_type_indication, config.stream_type), (0x40, 5));
-            let specific = &config.dec_specific;
-            assert_eq!((specific.profile, specific.freq_index, specific.chan_conf), (2, index, channels));
+            // ISO/IEC 14496-1, 7.2.6: MPEG-4 Audio in an audio stream, its config, and MP4's own sync layer.
+            let descriptors = [
+                &[3, 25, 0, 0, 0, 4, 17, 0x40, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 2][..],
+                &specific,
+                &[6, 1, 2],
+            ]
+            .concat();
+            let at = bytes.windows(4).position(|w| w == b"esds").unwrap();
+            assert_eq!(bytes[at + 8..at + 8 + descriptors.len()], descriptors);
+            let mut rest = &bytes[..];
+            let Some(Any::Ftyp(_)) = Any::decode_maybe(&mut rest).unwrap() else { panic!() };
+            let Some(Any::Moov(moov)) = Any::decode_maybe(&mut rest).unwrap() else { panic!() };
+            let mdia = &moov.trak[0].mdia;
+            assert_eq!(mdia.mdhd.timescale, hz);
+            let Codec::Mp4a(entry) = &mdia.minf.stbl.stsd.codecs[0] else { panic!() };
+            assert_eq!((entry.audio.channel_count, entry.audio.sample_rate), (channels.into(), said.into()));
         }
     }
 }

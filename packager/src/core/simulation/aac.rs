@@ -134,10 +134,14 @@ fn aac_is_cut_with_the_picture_and_every_access_unit_is_there_once() {
         assert_eq!((video.short, video.gaps), (0, 0));
         assert_even(audio);
         let units = tone();
-        let mut expected = units.iter().cycle();
+        let silence = AacConfig::new(44_100, 2).unwrap().silence();
         let all = written(&session);
+        // The picture may have begun before.
+        let late = all.iter().take_while(|unit| unit[..] == *silence).count();
+        assert!(late <= 2 * together, "{late}");
+        let all = &all[late..];
         let first = units.iter().position(|unit| *unit == all[0]).unwrap();
-        expected.by_ref().take(first).for_each(drop);
+        let expected = units.iter().cycle().skip(first);
         assert!(all.len() > 1_600 && all.iter().zip(expected).all(|(written, sent)| written == sent));
         // Both begin each segment within a frame of sound.
         for (number, sample) in &video.samples {
