@@ -6,6 +6,7 @@
     reason = "a panic is a test's verdict, also in what tests share"
 )]
 
+mod aac;
 mod architecture;
 mod attacks;
 mod bad_input;

@@ -16,7 +16,7 @@ const SEEN: [u64; 42] = [
     48, 49, 50, 51, 54, 59, 61, 62, 64, 65, 66, 69, 70, 71,
 ];
 
-async fn check(server: &Server, feed: &str, seconds: &str) -> anyhow::Result<Vec<Value>> {
+pub(crate) async fn check(server: &Server, feed: &str, seconds: &str) -> anyhow::Result<Vec<Value>> {
     let https = server.https.context("no HTTPS")?;
     let url = format!("https://localhost:{}/hls/{feed}/multivariant.m3u8", https.port());
     let mut command = Command::new(server::bicast()?);
@@ -33,7 +33,7 @@ async fn check(server: &Server, feed: &str, seconds: &str) -> anyhow::Result<Vec
     report["rules"].as_array().cloned().context("no rules")
 }
 
-fn all_kept(rules: &[Value]) {
+pub(crate) fn all_kept(rules: &[Value]) {
     let broken: Vec<_> = rules.iter().filter(|rule| rule["verdict"] == "fail").collect();
     assert!(broken.is_empty(), "{broken:#?}");
     let passed: Vec<_> = rules
@@ -45,7 +45,7 @@ fn all_kept(rules: &[Value]) {
     assert!(missing.is_empty(), "not seen: {missing:?}");
 }
 
-async fn secure() -> anyhow::Result<Server> {
+pub(crate) async fn secure() -> anyhow::Result<Server> {
     Server::start_with(&["--set", "http.tls.listen=127.0.0.1:0"]).await
 }
 

@@ -3,7 +3,7 @@
 //! | step | file |
 //! |---|---|
 //! | packets in the order of sending | `reorder` |
-//! | packets to frames | `depacketizer` |
+//! | packets to frames | `depacketizer`, `sound` |
 //! | what keyframes say to a player | `coding` |
 //! | decode times | `decode_order` |
 //! | where parts and segments end | `cadence`, `plan`, `video`, `audio` |
@@ -44,6 +44,7 @@ pub mod record;
 pub mod reload;
 pub mod reorder;
 pub mod snapshot;
+pub mod sound;
 pub mod stand_in;
 pub mod timeline;
 pub mod video;

@@ -63,13 +63,14 @@ impl Printer<'_> {
             writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
         }
         writeln!(out, "#EXT-X-TARGETDURATION:{target}")?;
-        let hold_back = millis(header.part_target_ms * 3);
+        // The same in all renditions (6.2.4), and three parts of the longest.
+        let hold_back = millis(self.feed.longest_part_target_ms() * 3);
         writeln!(
             out,
             "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={hold_back},CAN-SKIP-UNTIL={}.0",
             header.target_duration * SKIP_TARGETS
         )?;
-        writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", millis(header.part_target_ms))?;
+        writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", millis(self.feed.part_target_ms(self.rendition)))?;
         let first = segments.first().map_or(0, |segment| segment.head.number);
         writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}")?;
         writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.rendition.discontinuity_sequence)?;

@@ -93,6 +93,27 @@ impl FeedSnapshot {
         self.renditions.iter().find(|rendition| rendition.name == name)
     }
 
+    /// PART-TARGET of a rendition, milliseconds.
+    #[must_use]
+    pub fn part_target_ms(&self, rendition: &RenditionSnapshot) -> u32 {
+        match rendition.media {
+            RenditionMedia::Video { .. } => self.header.part_target_ms,
+            RenditionMedia::Audio { .. } => self.sound_part_target_ms(),
+        }
+    }
+
+    /// The longest PART-TARGET of its renditions, whether they have begun or not.
+    #[must_use]
+    pub fn longest_part_target_ms(&self) -> u32 {
+        self.header.part_target_ms.max(self.sound_part_target_ms())
+    }
+
+    fn sound_part_target_ms(&self) -> u32 {
+        let feed = self.header.part_target_ms;
+        let sound = self.lineup.and_then(|lineup| lineup.sound);
+        sound.map_or(feed, |sound| sound.format.part_target_ms(feed))
+    }
+
     /// Whether a player that opens it now can begin: three parts are its hold-back. Of a picture in several encodings all are
     /// waited for that may come, but not for longer than until one of them has two segments: publishers may never send some.
     #[must_use]

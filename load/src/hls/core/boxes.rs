@@ -96,9 +96,9 @@ pub(crate) fn judge_init(ledger: &mut Ledger, url: &str, bytes: &[u8]) -> Option
             .get(24..26)
             .and_then(|rate| rate.try_into().ok())
             .map(|rate| u32::from(u16::from_be_bytes(rate)));
-        ledger.judge(78, rate == Some(timescale), at, || {
-            format!("timescale {timescale} at a sample rate of {rate:?}")
-        });
+        // Rates above 16 bits have no place there; writers put 0, and the esds says it.
+        let right = rate == Some(timescale) || (rate == Some(0) && u16::try_from(timescale).is_err());
+        ledger.judge(78, right, at, || format!("timescale {timescale} at a sample rate of {rate:?}"));
     }
     let default = |at| trex.and_then(|trex| u32_at(trex, at)).unwrap_or(0);
     Some(Track { timescale, video, entry: entry.kind, defaults: [default(12), default(16), default(20)] })
