@@ -205,8 +205,8 @@ mod tests {
         assert!(push(0, 0, true), "the first");
         assert!(!push(1, 3_000, false) && !push(2, 3_000, false) && push(4, 3_000, true));
         assert!(push(3, 3_000, false), "it was missing");
-        assert!(!push(5, 6_000, false) && push(6, 9_000, false), "a lost marker");
-        assert!(push(7, 12_000, false) && push(8, 15_000, false), "sound has no markers");
+        assert!(push(5, 6_000, true) && !push(6, 9_000, false) && push(7, 12_000, false), "a lost marker");
+        assert!(push(8, 15_000, false) && push(9, 18_000, false), "sound has no markers");
     }
 
     #[test]

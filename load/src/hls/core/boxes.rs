@@ -433,7 +433,11 @@ mod tests {
         assert_eq!(check(&init(b"iso6", b"avc3", 1, true)).0, [76]);
         assert_eq!(check(&init(b"iso6", b"avc1", 2, true)).0, [70]);
         assert_eq!(check(&init(b"iso6", b"Opus", 1, true)).0, [79]);
-        assert_eq!(check(&init(b"iso6", b"mp4a", 1, true)).0, [78]);
+        let mut sound = init(b"iso6", b"mp4a", 1, true);
+        let timescale = sound.windows(4).position(|word| word == 90_000_u32.to_be_bytes()).unwrap();
+        assert_eq!(check(&sound).0, Vec::<u8>::new(), "the entry has no place for such a rate");
+        sound[timescale..timescale + 4].copy_from_slice(&48_000_u32.to_be_bytes());
+        assert_eq!(check(&sound).0, [78]);
         assert_eq!(check(&[0, 0, 0, 9]).0, [69]);
         let samples = [init(b"iso6", b"avc1", 1, true), make(b"mdat", b"x")].concat();
         assert_eq!(check(&samples).0, [69]);
