@@ -511,6 +511,7 @@ mod tests {
             removed: Vec::new(),
             discontinuity_sequence: 0,
             edge: 0,
+            coming: None,
         };
         let snapshot =
             FeedSnapshot { instance: "i1".into(), renditions: vec![rendition], ..FeedSnapshot::default() };

@@ -93,6 +93,13 @@ impl Printer<'_> {
             "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"",
             self.uri(&format!("{number}.{index}.m4s"))
         )?;
+        // The init section that the hinted part needs, if it is another one (B.1).
+        if let Some(init) = self.rendition.coming.as_ref().filter(|init| !init.is_missing())
+            && segments.last().is_some_and(|last| last.head.init.number != init.number)
+        {
+            let file = format!("init{}.mp4", init.number);
+            writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{}\"", self.uri(&file))?;
+        }
         for other in self.feed.offered().filter(|other| other.name != self.rendition.name) {
             let Some((number, part)) = other.newest_part() else { continue };
             let query = self.suffix();

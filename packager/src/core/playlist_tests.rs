@@ -23,6 +23,7 @@ fn rendition(name: &str, media: RenditionMedia, codecs: &str) -> RenditionSnapsh
         removed: Vec::new(),
         discontinuity_sequence: 7,
         edge: 0,
+        coming: None,
     }
 }
 
@@ -161,4 +162,30 @@ fn players_that_know_whole_segments_only_are_told_of_nothing_else() {
     let variants = standard_multivariant(&feed, "token=a");
     assert!(variants.contains("/standard.m3u8?token=a") && !variants.contains("media.m3u8"), "{variants}");
     assert_eq!(variants.replace("standard.m3u8", "media.m3u8"), multivariant(&feed, "token=a"));
+}
+
+#[test]
+fn an_init_section_is_hinted_with_the_part_that_needs_it() {
+    let mut feed = feed();
+    let hinted = |feed: &FeedSnapshot| {
+        let text = media(feed, "video0", MediaRequest { shape: Shape::Full, query: "token=a" }).unwrap();
+        text.lines()
+            .filter_map(|line| line.strip_prefix("#EXT-X-PRELOAD-HINT:TYPE=MAP,"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let init = |number, data| Some(Arc::new(Init { number, data: bytes::Bytes::from_static(data) }));
+    let none: Vec<String> = hinted(&feed);
+    assert!(none.is_empty(), "{none:?}");
+    feed.renditions[0].coming = init(1, b"init");
+    assert_eq!(hinted(&feed), none, "the same as that of the last segment");
+    feed.renditions[0].coming = init(2, b"");
+    assert_eq!(hinted(&feed), none, "it is not known");
+    feed.renditions[0].coming = init(2, b"other");
+    assert_eq!(hinted(&feed), ["URI=\"init2.mp4?token=a\""]);
+    assert_eq!(
+        feed.renditions[0].init(2).map(|init| &init.data[..]),
+        Some(&b"other"[..]),
+        "and it is served"
+    );
 }
