@@ -189,3 +189,22 @@ fn an_init_section_is_hinted_with_the_part_that_needs_it() {
         "and it is served"
     );
 }
+
+#[test]
+fn keyframes_have_the_header_of_their_multivariant_playlist_and_deltas() {
+    let mut feed = feed();
+    feed.renditions[0].segments = (0..30).map(|number| Arc::new(segment(number, 5, true))).collect();
+    let of = |name, shape| media(&feed, name, MediaRequest { shape, query: "" });
+    let text = of("video0", Shape::Keyframes).unwrap();
+    let control = |text: &str| -> Option<String> {
+        text.lines().find(|line| line.starts_with("#EXT-X-SERVER-CONTROL")).map(str::to_owned)
+    };
+    assert!(control(&text).is_some() && control(&text) == control(&of("video0", Shape::Full).unwrap()));
+    let delta = of("video0", Shape::KeyframesDelta).unwrap();
+    let tail = delta.split_once("#EXT-X-SKIP:SKIPPED-SEGMENTS=11\n").unwrap().1;
+    assert!(delta.starts_with("#EXTM3U\n#EXT-X-VERSION:9\n") && text.ends_with(tail), "{delta}");
+    let standard = of("video0", Shape::StandardKeyframes).unwrap();
+    assert_eq!(control(&standard), None);
+    assert_eq!(standard, text.replace(&format!("{}\n", control(&text).unwrap()), ""));
+    assert_eq!(of("audio0", Shape::Keyframes), None);
+}
