@@ -50,6 +50,11 @@ sub vcl_backend_response {
         set beresp.ttl = 1s;
         return (deliver);
     }
+    if (beresp.status >= 400 && beresp.http.Cache-Control ~ "no-store") {
+        # Asked for too early: not kept, but not "not cacheable" either, or whoever guesses names would make each player its own request.
+        set beresp.ttl = 0s;
+        return (deliver);
+    }
     if (beresp.http.Cache-Control ~ "no-store") {
         # True for this moment only, and for two minutes by default: that would end the collapsing of this address.
         set beresp.ttl = 1s;

@@ -86,12 +86,8 @@ impl Shell {
     fn begin(&self, id: &FeedId, window: Duration) -> Arc<FeedEntry> {
         let window = self.store.config.window(window);
         let entry = self.store.begin(id, window);
-        for (late, behind) in self.store.late_entries(id, window) {
-            let (store, entry, id, stop) = (self.store.clone(), entry.clone(), id.clone(), self.stop.clone());
-            tokio::spawn(async move {
-                late::follow(store.clone(), entry, late, behind, stop).await;
-                store.forget_late(&id);
-            });
+        for task in late::follow_all(&self.store, &entry, id, (&self.stop, &self.hold)) {
+            self.tasks.spawn(task);
         }
         entry
     }
@@ -125,10 +121,10 @@ impl Streams {
         }
     }
 
-    /// Waits until one of the streams has packets. Cancel safe.
+    /// Waits until one of the streams has an access unit. Cancel safe.
     async fn ready(&mut self) {
         let readers = self.readers.iter_mut();
-        let waiting: Vec<_> = readers.map(|reader| Box::pin(reader.ready())).collect();
+        let waiting: Vec<_> = readers.map(|reader| Box::pin(reader.unit())).collect();
         match waiting.is_empty() {
             true => std::future::pending().await,
             false => match select_all(waiting).await {
@@ -234,16 +230,24 @@ impl FeedTask {
         self.linger(&id, kept, rest).await;
     }
 
-    /// Serves the last snapshot of a feed for as long as `rest`.
+    /// Serves the last snapshot of a feed for as long as `rest`, to everybody as far behind as they are.
     async fn linger(&self, id: &FeedId, kept: KeptFeed, rest: Duration) {
         self.store.end(clock::now(), &self.entry);
+        let served = async {
+            tokio::select! {
+                () = tokio::time::sleep(rest) => self.store.forget(id, &self.entry),
+                () = self.entry.gone() => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.store.behind()) => self.entry.leave(),
+                () = self.entry.left() => {}
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(rest) => self.store.forget(id, &self.entry),
-            () = self.entry.gone() => {}
-            () = self.stop.cancelled() => return kept.hold().await,
-            () = self.hold.cancelled() => return kept.hold().await,
+            () = served => kept.forget().await,
+            () = self.stop.cancelled() => kept.hold().await,
+            () = self.hold.cancelled() => kept.hold().await,
         }
-        kept.forget().await;
     }
 
     fn keep(&self, id: &FeedId, feed: Option<&Feed>, keeper: Keeper) -> KeptFeed {
@@ -329,9 +333,7 @@ fn status(snapshot: &FeedSnapshot, info: &FeedInfo, viewers: u32) -> PackagerFee
 fn live_edge(rendition: &RenditionSnapshot, info: &FeedInfo) -> Option<LiveEdge> {
     let master = info.track(TrackKind::Video).or(info.tracks.first())?.clock_rate;
     let newest = rendition.segments.last()?;
-    let nanos = bicast_shared::time::scale(newest.ticks, 1_000_000_000, rendition.timescale);
-    let since = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
-    let program_time = newest.head.program_time + since;
+    let program_time = rendition.end_of(newest);
     let ticks = bicast_shared::time::scale(rendition.edge, i64::from(master.hz()), rendition.timescale);
     Some(LiveEdge { media_time: MediaTime(ticks), program_time })
 }

@@ -3,7 +3,7 @@
 //!
 //! | target | what it tests |
 //! |---|---|
-//! | `depacketize` | RTP payloads to frames and back, with losses; Opus durations |
+//! | `depacketize` | RTP payloads to frames and back, with losses; access units of AAC; Opus durations |
 //! | `parameters` | parameter sets, the init segment that is made of them, still frames |
 //! | `query` | delivery directives, and what they and the rest of a query do to a playlist |
 //! | `boxes` | fragments as they are written and read |
@@ -15,6 +15,7 @@
     reason = "a target says what is wrong by panicking"
 )]
 
+mod aac;
 mod boxes;
 mod depacketize;
 mod parameters;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::core::feed::Limits;
+use crate::core::mark::Mark;
 use crate::core::playlist::{self, MediaRequest, Shape};
 use crate::core::snapshot::FeedSnapshot;
 use crate::core::window::Segment;
@@ -42,9 +43,18 @@ pub(crate) struct Store {
     /// Viewers who must stay behind.
     pub(crate) classes: DelayClasses,
     /// What is due for them, by what stands for the feed in their addresses.
-    late: RwLock<HashMap<String, Arc<FeedEntry>>>,
+    late: RwLock<HashMap<String, Late>>,
+    /// Feeds that are gone at the live edge and not yet for who stays behind, the longest gone first.
+    leaving: Mutex<VecDeque<CancellationToken>>,
     waiting: Arc<AtomicU32>,
     versions: AtomicU64,
+}
+
+/// What is due of the feeds that had an id, one after the other.
+struct Late {
+    entry: Arc<FeedEntry>,
+    /// How many of them still publish in it: of one that has ended something may be due when the next begins.
+    feeds: u32,
 }
 
 /// One feed's entry. A feed that begins again under its id gets a new one.
@@ -58,14 +68,17 @@ pub(crate) struct FeedEntry {
     window: Mutex<Duration>,
     /// Requests for it that wait.
     waiting: Arc<AtomicU32>,
-    /// Cancelled when nobody can find it any more.
+    /// Cancelled when nobody can find it at the live edge any more.
     gone: CancellationToken,
+    /// Cancelled when nobody who stays behind can, either.
+    left: CancellationToken,
 }
 
 /// A snapshot and the texts made of it.
 pub(crate) struct Published {
     pub(crate) snapshot: FeedSnapshot,
-    version: u64,
+    /// Counts what was published, of all feeds together; 0 before anything of this one was.
+    pub(crate) version: u64,
     /// For low latency, and the standard one.
     multivariant: [OnceLock<Arc<Text>>; 2],
     /// Per rendition: the full playlist, the delta update, the standard one, and the playlist of keyframes.
@@ -185,6 +198,7 @@ impl FeedEntry {
             window,
             waiting: Arc::default(),
             gone: CancellationToken::new(),
+            left: CancellationToken::new(),
         }
     }
 
@@ -198,9 +212,19 @@ impl FeedEntry {
         *self.window.lock() = window;
     }
 
-    /// Waits until nobody can find it any more: another feed took its id, or too many had ended.
+    /// Waits until nobody can find it at the live edge any more: its time was over, another feed took its id, or too many had ended.
     pub(crate) async fn gone(&self) {
         self.gone.cancelled().await;
+    }
+
+    /// Waits until nobody who stays behind can find it any more, either.
+    pub(crate) async fn left(&self) {
+        self.left.cancelled().await;
+    }
+
+    /// Nobody who stays behind finds it from now on.
+    pub(crate) fn leave(&self) {
+        self.left.cancel();
     }
 
     /// The playlists of this instance, be it the one that lives or one that is over.
@@ -211,6 +235,16 @@ impl FeedEntry {
         }
         let over = self.over.lock();
         over.iter().map(|(_, published)| published).find(|one| one.snapshot.instance == name).cloned()
+    }
+
+    /// What was published since this version, oldest first, which instances that are over were published with last. Of the one that lives only
+    /// the newest.
+    pub(crate) fn since(&self, version: u64) -> Vec<Arc<Published>> {
+        // Read first: what is retired meanwhile was published before its successor, and comes with that.
+        let current = self.published.borrow().clone();
+        let over = self.over.lock();
+        let over = over.iter().map(|(_, published)| published).filter(|one| one.version < current.version);
+        over.chain([&current]).filter(|one| one.version > version).cloned().collect()
     }
 
     /// All instances that are served, oldest first.
@@ -258,6 +292,7 @@ impl Store {
             feeds: RwLock::default(),
             classes,
             late: RwLock::default(),
+            leaving: Mutex::default(),
             waiting: Arc::default(),
             versions: AtomicU64::new(1),
         }
@@ -269,43 +304,62 @@ impl Store {
 
     /// How much is kept of a feed with such a window.
     pub(crate) fn limits(&self, window: Duration) -> Limits {
-        let late = self.classes.iter().map(|(_, behind)| behind).max().unwrap_or_default();
-        self.config.limits(window, late)
+        self.config.limits(window, self.behind())
+    }
+
+    /// How far anybody has to stay behind.
+    pub(crate) fn behind(&self) -> Duration {
+        self.classes.iter().map(|(_, behind)| behind).max().unwrap_or_default()
     }
 
     /// What is due of a feed, by what stands for it in addresses of a delay class.
     pub(crate) fn late(&self, address: &str) -> Option<Arc<FeedEntry>> {
-        self.late.read().get(address).cloned()
+        self.late.read().get(address).map(|late| late.entry.clone())
     }
 
-    /// Where what is due of a feed is published, for each delay class, with how far that is behind. A feed that begins again goes on in the
-    /// entries of the one before, of which something may still be due.
-    pub(crate) fn late_entries(&self, id: &FeedId, window: Duration) -> Vec<(Arc<FeedEntry>, Duration)> {
-        let mut late = self.late.write();
+    /// Where what is due of a feed is published, by its address, for each delay class, with how far that is behind. A feed that begins again goes
+    /// on in the entries of the one before, of which something may still be due.
+    pub(crate) fn late_entries(
+        &self,
+        id: &FeedId,
+        window: Duration,
+    ) -> Vec<(String, Arc<FeedEntry>, Duration)> {
+        let mut all = self.late.write();
         let entries = self.classes.iter().filter_map(|(class, behind)| {
-            let entry = late.entry(self.classes.address(id, class)?);
-            Some((entry.or_insert_with(|| Arc::new(FeedEntry::new(window))).clone(), behind))
+            let address = self.classes.address(id, class)?;
+            let new = || Late { entry: Arc::new(FeedEntry::new(window)), feeds: 0 };
+            let late = all.entry(address.clone()).or_insert_with(new);
+            late.feeds += 1;
+            Some((address, late.entry.clone(), behind))
         });
         entries.collect()
     }
 
     /// Publishes what is due. An instance that is over is served as long as it is at the live edge.
-    pub(crate) fn publish_late(&self, now: Instant, late: &FeedEntry, due: Arc<Published>) {
-        let instance = due.snapshot.instance.clone();
-        let before = late.published.send_replace(due);
-        if before.snapshot.instance != instance && !before.snapshot.instance.is_empty() {
-            self.retire_as(now, late, before);
+    pub(crate) fn publish_late(&self, now: Instant, late: &FeedEntry, due: FeedSnapshot) {
+        let instance = due.instance.clone();
+        let before = late.published.send_replace(self.version(due));
+        // What does not end could never be played.
+        if before.snapshot.instance != instance && before.snapshot.ended {
+            self.retire_as(now + late.window(), late, before);
         }
     }
 
-    /// Forgets what was due of feeds that are no more. A feed that begins meanwhile makes its entries anew.
-    pub(crate) fn forget_late(&self, id: &FeedId) {
-        // Locked first: a feed that begins now finds its entries as they are afterwards.
-        let mut late = self.late.write();
-        if self.feed(id).is_none() {
-            for (class, _) in self.classes.iter() {
-                self.classes.address(id, class).map(|address| late.remove(&address));
-            }
+    /// Nothing more will be due: the playlists end where they are.
+    pub(crate) fn end_late(&self, late: &FeedEntry) {
+        let last = late.published.borrow().snapshot.clone();
+        if !last.ended && !last.instance.is_empty() {
+            late.published.send_replace(self.version(Mark::end(last)));
+        }
+    }
+
+    /// A feed publishes nothing more at this address. When no other one does, nobody finds it any more.
+    pub(crate) fn forget_late(&self, address: &str) {
+        let mut all = self.late.write();
+        let Some(late) = all.get_mut(address) else { return };
+        late.feeds = late.feeds.saturating_sub(1);
+        if late.feeds == 0 {
+            all.remove(address);
         }
     }
 
@@ -338,32 +392,48 @@ impl Store {
     /// A feed begins: its entry replaces that of a feed which ended under the same id.
     pub(crate) fn begin(&self, id: &FeedId, window: Duration) -> Arc<FeedEntry> {
         let entry = Arc::new(FeedEntry::new(window));
-        if let Some(before) = self.feeds.write().insert(id.clone(), entry.clone()) {
-            before.gone.cancel();
+        let before = self.feeds.write().insert(id.clone(), entry.clone());
+        if let Some(before) = before {
+            self.depart(&before);
         }
         entry
     }
 
     pub(crate) fn publish(&self, entry: &FeedEntry, snapshot: FeedSnapshot) {
-        let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        entry.published.send_replace(Arc::new(Published::new(snapshot, version)));
+        entry.published.send_replace(self.version(snapshot));
     }
 
-    /// An instance of a feed is over: it is served for the length of its window, as a feed is that ended.
+    fn version(&self, snapshot: FeedSnapshot) -> Arc<Published> {
+        Arc::new(Published::new(snapshot, self.versions.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// An instance of a feed is over: it is served for the length of its window, as a feed is that ended, and for as long as somebody is behind
+    /// who finds there what is stored.
     pub(crate) fn retire(&self, now: Instant, entry: &FeedEntry, last: FeedSnapshot) {
-        let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        self.retire_as(now, entry, Arc::new(Published::new(last, version)));
+        let until = now + entry.window() + self.behind();
+        self.retire_as(until, entry, self.version(last));
     }
 
-    fn retire_as(&self, now: Instant, entry: &FeedEntry, last: Arc<Published>) {
+    fn retire_as(&self, until: Instant, entry: &FeedEntry, last: Arc<Published>) {
         let mut over = entry.over.lock();
-        over.push_back((now + entry.window(), last));
+        over.push_back((until, last));
         let most = self.config.bytes_per_feed();
         let too_much = |over: &VecDeque<(Instant, Arc<Published>)>| {
             over.len() > MOST_OVER || over.iter().map(|(_, one)| one.snapshot.held()).sum::<usize>() > most
         };
         while over.len() > 1 && too_much(&over) {
             over.pop_front();
+        }
+    }
+
+    /// Nobody finds a feed at the live edge from now on. Of those that who stays behind still finds, the longest gone go when they are too many.
+    fn depart(&self, entry: &FeedEntry) {
+        entry.gone.cancel();
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|one| !one.is_cancelled());
+        leaving.push_back(entry.left.clone());
+        while leaving.len() > self.config.max_ended_feeds as usize {
+            leaving.pop_front().inspect(CancellationToken::cancel);
         }
     }
 
@@ -379,7 +449,7 @@ impl Store {
             let gone = ended.into_iter().take(surplus).map(|(_, id)| id);
             let remove = |id: &FeedId| {
                 if let Some(entry) = feeds.remove(id) {
-                    entry.gone.cancel();
+                    self.depart(&entry);
                 }
             };
             gone.inspect(remove).collect()
@@ -393,7 +463,7 @@ impl Store {
         if feeds.get(id).is_some_and(|current| Arc::ptr_eq(current, entry)) {
             feeds.remove(id);
             drop(feeds);
-            entry.gone.cancel();
+            self.depart(entry);
             self.forget_status(id);
         }
     }
@@ -495,6 +565,24 @@ mod tests {
         assert!(!entries[1].gone.is_cancelled());
         store.begin(&ids[1], Duration::from_secs(60));
         assert!(entries[1].gone.is_cancelled() && !entries[2].gone.is_cancelled());
+    }
+
+    #[test]
+    fn those_who_stay_behind_find_a_feed_longer_but_not_too_many() {
+        let store =
+            Store::new(Config { max_ended_feeds: 2, ..Config::default() }, None, DelayClasses::default());
+        let ids: Vec<FeedId> = ["a", "b", "c", "d"].iter().map(|id| id.parse().unwrap()).collect();
+        let entries: Vec<_> = ids.iter().map(|id| store.begin(id, Duration::from_secs(60))).collect();
+        let left = || entries.iter().map(|entry| entry.left.is_cancelled()).collect::<Vec<_>>();
+        store.forget(&ids[0], &entries[0]);
+        store.forget(&ids[1], &entries[1]);
+        assert!(store.feed(&ids[0]).is_none());
+        assert_eq!(left(), [false; 4]);
+        entries[1].leave();
+        store.forget(&ids[2], &entries[2]);
+        assert_eq!(left(), [false, true, false, false], "one that has left takes no place");
+        store.begin(&ids[3], Duration::from_secs(60));
+        assert_eq!(left(), [true, true, false, false]);
     }
 
     fn published(version: u64) -> Published {

@@ -40,7 +40,7 @@ const MOST_LAYERS: usize = 4;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES, styles = styles())]
 pub struct Args {
-    /// MP4 file to play in a loop: H.264 is sent as it is, AAC becomes Opus
+    /// MP4 file to play in a loop: H.264 is sent as it is, AAC becomes Opus unless --keep-aac is given
     #[arg(
         value_name = "FILE.mp4",
         required_unless_present_any = ["test_pattern", "layer"],
@@ -83,6 +83,10 @@ pub struct Args {
     /// Send no sound
     #[arg(long)]
     pub no_audio: bool,
+
+    /// Send the file's AAC as it is: viewers hear it over HLS, and nothing over WebRTC
+    #[arg(long, conflicts_with_all = ["test_pattern", "no_audio"])]
+    pub keep_aac: bool,
 
     /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -132,7 +136,8 @@ impl Args {
     /// When the file cannot be published.
     pub fn input(&self) -> Result<Input, Error> {
         if let Some(file) = &self.file {
-            return Ok(Input::Clips(vec![Clip::open(file, !self.no_audio)?]));
+            let clip = Clip::open(file, !self.no_audio)?;
+            return Ok(Input::Clips(vec![if self.keep_aac { clip.keeping_aac()? } else { clip }]));
         }
         if !self.layer.is_empty() {
             if !(2..=MOST_LAYERS).contains(&self.layer.len()) {
@@ -143,7 +148,11 @@ impl Args {
             // Only the first one's sound is sent, and only that is looked at.
             let open = |(n, file): (usize, &PathBuf)| Clip::open(file, n == 0 && !self.no_audio);
             let clips: Result<Vec<_>, _> = self.layer.iter().enumerate().map(open).collect();
-            return Ok(Input::Clips(Clip::layers(clips?)?));
+            let mut clips = Clip::layers(clips?)?;
+            if self.keep_aac {
+                clips = clips.into_iter().map(Clip::keeping_aac).collect::<Result<_, _>>()?;
+            }
+            return Ok(Input::Clips(clips));
         }
         let (width, height) = self.size;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by the parsers")]
@@ -264,6 +273,8 @@ mod tests {
         assert!(parse("--test-pattern").unwrap_err().contains("--whip"));
         assert!(parse(&format!("a.mp4 --test-pattern {WHIP}")).is_err());
         assert!(parse(&format!("a.mp4 --fps 25 {WHIP}")).is_err());
+        assert!(parse(&format!("a.mp4 --keep-aac {WHIP}")).unwrap().keep_aac);
+        assert!(parse(&format!("--test-pattern --keep-aac {WHIP}")).is_err());
         assert!(parse(&format!("a.mp4 --layer b.mp4 {WHIP}")).is_err());
         let one = parse(&format!("--layer b.mp4 {WHIP}")).unwrap().input().unwrap_err();
         assert!(one.to_string().contains("two to four"), "{one}");

@@ -15,7 +15,7 @@ use crate::core::reports::MediaClock;
 use crate::error::Error;
 use crate::feedback::Feedback;
 use crate::peer::Writer;
-use crate::source::{Source, Unit};
+use crate::source::{SoundCoding, Source, Unit};
 
 /// What a lane has sent.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ pub(crate) fn produce(
     Ok(receiver)
 }
 
-/// Sends what comes, until nothing comes any more.
+/// Sends what comes, until nothing comes any more: pictures, or `sound`.
 ///
 /// # Errors
 /// What the source failed with, or that the connection is closed.
@@ -88,7 +88,7 @@ pub(crate) async fn send(
     mut writer: Writer,
     interval: Duration,
     counters: Arc<Counters>,
-    video: bool,
+    sound: Option<SoundCoding>,
 ) -> Result<(), Error> {
     while let Some(unit) = units.recv().await {
         let Unit { ticks, keyframe, payloads } = unit?;
@@ -102,11 +102,11 @@ pub(crate) async fn send(
                 sleep_until(due).await;
             }
             counters.bytes.fetch_add(HEADER + payload.len() as u64, Relaxed);
-            // Audio's marker is for the start of a talk spurt (RFC 7587, 4.2), and there is only one here.
-            let marker = if video { i == last } else { ticks == 0 };
+            // Opus' marker is for the start of a talk spurt (RFC 7587, 4.2), and there is only one here.
+            let marker = if sound == Some(SoundCoding::Opus) { ticks == 0 } else { i == last };
             writer.write(ticks, marker, payload).await?;
         }
-        if video {
+        if sound.is_none() {
             counters.frames.fetch_add(1, Relaxed);
             counters.keyframes.fetch_add(u64::from(keyframe), Relaxed);
         }

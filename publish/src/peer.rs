@@ -29,6 +29,7 @@ use webrtc::rtp_transceiver::RtpTransceiver;
 use crate::core::sdp;
 use crate::error::Error;
 use crate::feedback::{Feedback, Reports, TrackClock};
+use crate::source::SoundCoding;
 
 /// What is offered, and to whom.
 #[derive(Debug, Clone)]
@@ -37,8 +38,8 @@ pub(crate) struct PeerSettings {
     pub(crate) profile: Option<String>,
     /// In how many encodings the video comes, at least 1.
     pub(crate) layers: usize,
-    /// Whether there is sound.
-    pub(crate) audio: bool,
+    /// How the sound is sent; none without sound.
+    pub(crate) sound: Option<SoundCoding>,
     /// The server's addresses, to find out from which of ours they are reached.
     pub(crate) servers: Vec<IpAddr>,
 }
@@ -57,6 +58,7 @@ struct OutTrack {
     kind: RtpCodecKind,
     track: Arc<TrackLocalStaticRTP>,
     transceiver: Arc<dyn RtpTransceiver>,
+    codec: RTCRtpCodecParameters,
     /// One for each encoding.
     clocks: Vec<TrackClock>,
 }
@@ -73,6 +75,7 @@ pub(crate) struct Writer {
 
 const H264_PAYLOAD: u8 = 102;
 const OPUS_PAYLOAD: u8 = 111;
+const AAC_PAYLOAD: u8 = 97;
 /// The header extensions by which a receiver tells encodings apart (RFC 8852, RFC 9143).
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
@@ -85,7 +88,7 @@ impl Peer {
     /// Builds the connection and gathers its candidates.
     pub(crate) async fn new(settings: &PeerSettings) -> Result<Self, Error> {
         let video = settings.profile.as_deref().map(h264);
-        let audio = settings.audio.then(opus);
+        let audio = settings.sound.map(sound);
         let mut engine = MediaEngine::default();
         let mut planned = Vec::new();
         for (kind, codec) in video
@@ -140,7 +143,7 @@ impl Peer {
             };
             let local = Arc::clone(&track) as Arc<dyn TrackLocal>;
             let transceiver = connection.add_transceiver_from_track(local, Some(init)).await?;
-            tracks.push(OutTrack { kind, track, transceiver, clocks });
+            tracks.push(OutTrack { kind, track, transceiver, codec, clocks });
         }
         let offer = connection.create_offer(None).await?;
         connection.set_local_description(offer).await?;
@@ -170,6 +173,9 @@ impl Peer {
     pub(crate) async fn accept(&self, answer: &str) -> Result<(), Error> {
         for track in &self.tracks {
             let (kind, codec, next) = match track.kind {
+                RtpCodecKind::Audio if track.codec.payload_type == AAC_PAYLOAD => {
+                    ("audio", "AAC", "Leave --keep-aac out: it is sent as Opus then.")
+                }
                 RtpCodecKind::Audio => ("audio", "Opus", "Leave the sound out with --no-audio."),
                 _ => ("video", "H.264", "Check which codecs the server accepts."),
             };
@@ -194,7 +200,6 @@ impl Peer {
             Some(sender) => Some(sender.get_parameters().await?.rtp_parameters),
             None => None,
         };
-        let offered = if video { H264_PAYLOAD } else { OPUS_PAYLOAD };
         let codec = parameters.as_ref().and_then(|parameters| parameters.codecs.first());
         let extensions = parameters.iter().flat_map(|parameters| &parameters.header_extensions);
         let id = extensions.into_iter().find(|extension| extension.uri == RID).map(|extension| extension.id);
@@ -202,7 +207,7 @@ impl Peer {
         Ok(Some(Writer {
             track: Arc::clone(&out.track),
             clock,
-            payload_type: codec.map_or(offered, |codec| codec.payload_type),
+            payload_type: codec.map_or(out.codec.payload_type, |codec| codec.payload_type),
             // Far from the wrap: a receiver that misses the first packets must not guess the rollover wrong
             // (RFC 3711, 3.3.1).
             sequence: rand::random_range(0..0x4000),
@@ -299,6 +304,22 @@ fn h264(profile: &str) -> RTCRtpCodecParameters {
     }
 }
 
+fn sound(coding: SoundCoding) -> RTCRtpCodecParameters {
+    match coding {
+        SoundCoding::Opus => opus(),
+        SoundCoding::Aac(config) => RTCRtpCodecParameters {
+            rtp_codec: RTCRtpCodec {
+                mime_type: "audio/MPEG4-GENERIC".to_owned(),
+                clock_rate: config.rate().hz(),
+                channels: config.channels().into(),
+                sdp_fmtp_line: config.fmtp(),
+                rtcp_feedback: vec![],
+            },
+            payload_type: AAC_PAYLOAD,
+        },
+    }
+}
+
 fn opus() -> RTCRtpCodecParameters {
     RTCRtpCodecParameters {
         rtp_codec: RTCRtpCodec {
@@ -385,7 +406,7 @@ mod tests {
         let settings = PeerSettings {
             profile: Some("42e01f".into()),
             layers: 1,
-            audio: true,
+            sound: Some(SoundCoding::Opus),
             servers: vec![Ipv4Addr::LOCALHOST.into()],
         };
         let peer = Peer::new(&settings).await.unwrap();

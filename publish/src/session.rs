@@ -86,7 +86,7 @@ struct Media {
 async fn connect(input: &Input, whip: &Whip, live: &mut Option<Live>) -> Result<(), Error> {
     let servers = whip.servers().await;
     let (profile, layers) = (input.profile(), input.layers());
-    let settings = PeerSettings { profile, layers, audio: input.has_audio(), servers };
+    let settings = PeerSettings { profile, layers, sound: input.sound(), servers };
     let peer = Peer::new(&settings).await?;
     let live = live.insert(Live { peer, session: None, media: None });
     // Encoders take tens of milliseconds to start; nobody waits for that when it is done before.
@@ -128,7 +128,13 @@ async fn connect(input: &Input, whip: &Whip, live: &mut Option<Live>) -> Result<
         let name = if layer.is_some() { "video" } else { "audio" };
         let units =
             lane::produce(name, source, clock, asked, Arc::clone(&counters), Arc::clone(&media.stop))?;
-        media.lanes.spawn(lane::send(units, writer, interval, counters, layer.is_some()));
+        media.lanes.spawn(lane::send(
+            units,
+            writer,
+            interval,
+            counters,
+            input.sound().filter(|_| layer.is_none()),
+        ));
     }
     live.media = Some(media);
     Ok(())

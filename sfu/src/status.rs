@@ -129,8 +129,9 @@ fn refused(info: &FeedInfo) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use bicast_shared::feed::info::{Cadence, FeedState};
-    use bicast_shared::id::Epoch;
-    use bicast_shared::time::{MediaTime, ProgramTime};
+    use bicast_shared::id::{Epoch, TrackId};
+    use bicast_shared::media::TrackInfo;
+    use bicast_shared::time::{ClockRate, MediaTime, ProgramTime};
 
     use super::*;
 
@@ -150,6 +151,17 @@ mod tests {
             layers: Vec::new(),
             since: ProgramTime::default(),
         })
+    }
+
+    #[test]
+    fn aac_is_said_to_be_for_hls_only() {
+        let mut feed = (*info(false)).clone();
+        assert_eq!(refused(&feed), None);
+        let track = |codec| TrackInfo::single(TrackId(1), codec, ClockRate::new(48_000), 2, String::new());
+        feed.tracks = vec![track(Codec::Opus)];
+        assert_eq!(refused(&feed), None);
+        feed.tracks = vec![track(Codec::Aac)];
+        assert!(refused(&feed).unwrap().contains("publish Opus"));
     }
 
     #[test]

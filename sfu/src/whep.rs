@@ -18,6 +18,7 @@ use bicast_shared::feed::info::{FeedInfo, FeedState};
 use bicast_shared::id::{FeedId, RenditionId};
 use bicast_shared::media::TrackKind;
 use bicast_shared::problem::Problem;
+use bicast_shared::status::Place;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::answer::{self, LocalEnd, Refusal, Wishes};
@@ -75,9 +76,6 @@ async fn watch(
     if info.state == FeedState::Ended {
         return Err(Problem::unknown_feed(id.as_str()));
     }
-    if let Some(door) = whep.shared.door.get() {
-        door.may_begin(&id, label.as_deref()).map_err(|problem| *problem)?;
-    }
     let text = read_text(&headers, SDP, body).await?;
     let offer = Offer::parse(&text).map_err(|error| bad_offer(&error))?;
     if info.tracks.is_empty() {
@@ -93,6 +91,11 @@ async fn watch(
     if whep.shared.closing.is_cancelled() {
         return Err(no_room("closing", "This server is going down."));
     }
+    // Asked behind the body, which may take its time: what is allowed now may not be then.
+    let place = match whep.shared.door.get() {
+        Some(door) => door.may_begin(&id, label.as_deref()).map_err(|problem| *problem)?,
+        None => Place::default(),
+    };
 
     for track in agreement.tracks.iter().filter(|track| track.codec.kind() == TrackKind::Video) {
         feed.expect_join(clock::now(), track.key);
@@ -114,7 +117,7 @@ async fn watch(
             label: label.clone(),
         },
     );
-    let (seat, evicted) = match taken {
+    let (mut seat, evicted) = match taken {
         Ok(taken) => taken,
         Err(Full::Viewers) => {
             return Err(no_room("too-many-viewers", "As many viewers are here as the settings allow."));
@@ -128,10 +131,11 @@ async fn watch(
             return Ok(refusal.into_response());
         }
     };
-    if let Some(Evicted { id, worker }) = evicted
-        && let Some(worker) = whep.workers.get(worker)
-    {
-        let _ = worker.send(Command::Evict { session: id }).await;
+    seat.keep(place);
+    for Evicted { id, worker } in evicted {
+        if let Some(worker) = whep.workers.get(worker) {
+            let _ = worker.send(Command::Evict { session: id }).await;
+        }
     }
     let candidates = whep.shared.port.candidates(request_host(&headers));
     let end = LocalEnd {

@@ -47,11 +47,38 @@ pub trait ViewerSource: Send + Sync {
 
 /// Who is asked whether a viewer may join over WebRTC, beside its token.
 pub trait RealtimeDoor: Send + Sync {
-    /// Whether a session may begin; `viewer` is the name it comes under, if it has joined before.
+    /// Whether a session may begin; `viewer` is the name it comes under, if it has joined before. The answer is to be kept for as long as
+    /// the session lasts.
     ///
     /// # Errors
     /// What it is told instead: where it is served, and what to do.
-    fn may_begin(&self, feed: &FeedId, viewer: Option<&str>) -> Result<(), Box<Problem>>;
+    fn may_begin(&self, feed: &FeedId, viewer: Option<&str>) -> Result<Place, Box<Problem>>;
+}
+
+/// What a session takes of the server's room. Given back when dropped, which may be on a thread that must not wait.
+#[derive(Default)]
+pub struct Place(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Place {
+    /// A place that is given back so.
+    #[must_use]
+    pub fn new(give_back: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(give_back)))
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(give_back) = self.0.take() {
+            give_back();
+        }
+    }
 }
 
 /// What a viewer over WebRTC is doing.

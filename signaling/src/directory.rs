@@ -132,16 +132,15 @@ impl Directory {
         view::lowest_bps(packager.feeds.get(id)?)
     }
 
-    /// What all realtime viewers are sent together, in bits and packets per second, and the feeds that have any.
-    pub(crate) fn egress(&self) -> (u64, u64, Vec<FeedId>) {
+    /// What all realtime viewers are sent together, in bits and packets per second.
+    pub(crate) fn egress(&self) -> (u64, u64) {
         let sfu = self.sfu.borrow().clone();
         let (mut bps, mut packets) = (0, 0);
         for feed in sfu.feeds.values() {
             bps += feed.egress_bps;
             packets += feed.packets_per_second;
         }
-        let watched = sfu.feeds.iter().filter(|(_, feed)| feed.viewers > 0).map(|(id, _)| id.clone());
-        (bps, packets, watched.collect())
+        (bps, packets)
     }
 
     /// Feeds by state.

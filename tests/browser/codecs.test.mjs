@@ -2,9 +2,10 @@
 // none, HLS gets its sound and says why. A publisher that returns with another codec sends its viewers away to join again.
 
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { barePages, launch } from './lib/browser.mjs';
-import { until } from './lib/process.mjs';
+import { ROOT, until } from './lib/process.mjs';
 import { serve } from './lib/server.mjs';
 
 const FPS = 15;
@@ -148,6 +149,46 @@ describe('in Chromium', { timeout: 240_000 }, () => {
       await publisher.close();
     });
   }
+
+  test('AAC plays in hls.js, and over WebRTC the picture comes without it', async () => {
+    const clip = path.join(ROOT, 'target/test-assets/clip.mp4');
+    const publisher = server.publish('aac', [clip, '--keep-aac']);
+    await server.live('aac');
+    assert.match(await multivariant('aac'), /CODECS="avc1\.[0-9a-f]{6},mp4a\.40\.2"/);
+    const page = await pages.open(browser);
+    await page.evaluate((url) => {
+      window.hls = peers.watchHls(url, document.querySelector('#first'));
+    }, server.url('/hls/aac/multivariant.m3u8'));
+    const played = () =>
+      page.evaluate(() => {
+        const { currentTime, webkitAudioDecodedByteCount, played } = document.querySelector('#first');
+        return { currentTime, sound: webkitAudioDecodedByteCount, from: played.length > 0 ? played.start(0) : currentTime };
+      });
+    await until('hls.js plays five seconds', async () => {
+      const { currentTime, from } = await played();
+      return currentTime - from > 5;
+    });
+    const { sound } = await played();
+    assert.ok(sound > 10_000, `${sound} bytes of sound were decoded`);
+    const errors = await page.evaluate(() => hls.errors.filter(({ details }) => details !== 'bufferStalledError'));
+    assert.deepEqual(errors, []);
+    await page.close();
+
+    const viewer = await watch(pages, browser, server.url('/whep/aac'));
+    const kinds = () =>
+      viewer.evaluate(async () => {
+        const reports = [...(await viewers[0].pc.getStats()).values()].filter(({ type }) => type === 'inbound-rtp');
+        return reports.filter((report) => (report.framesDecoded ?? report.packetsReceived) > 20).map(({ kind }) => kind);
+      });
+    await until('pictures come', async () => (await kinds()).includes('video'));
+    assert.deepEqual(await kinds(), ['video']);
+    const { paths, warnings } = await server.feed('aac');
+    assert.equal(paths.realtime.available, false);
+    assert.match(paths.realtime.reason, /the sound is AAC/);
+    assert.ok(warnings.includes(paths.realtime.reason));
+    await viewer.close();
+    await publisher.stop();
+  });
 
   test('a publisher that returns with another codec: viewers are told, and join again', async () => {
     const [whip, whep] = [server.url('/whip/change'), server.url('/whep/change')];

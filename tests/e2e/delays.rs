@@ -22,12 +22,12 @@ async fn classes() -> anyhow::Result<Server> {
     start(&["--set", "auth.delay_classes=tv=4,stadium=30"]).await
 }
 
-fn watching(viewer: &str, more: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn watching(viewer: &str, more: &[&str]) -> anyhow::Result<String> {
     mint(&[&["--feed", FEED, "--rights", "watch", "--tier", "vip", "--viewer", viewer], more].concat())
 }
 
 /// Where somebody who must stay behind is sent on to, as a path with its token.
-async fn space(server: &Server, token: &str) -> anyhow::Result<String> {
+pub(crate) async fn space(server: &Server, token: &str) -> anyhow::Result<String> {
     let answer = http::get(&server.url(&format!("/t/{token}/hls/{FEED}/multivariant.m3u8?x=1"))).await?;
     anyhow::ensure!(answer.status == 307, "status {}: {}", answer.status, answer.text());
     assert!(answer.header("cache-control").contains("no-store"), "it is for this token only");
@@ -39,7 +39,7 @@ async fn space(server: &Server, token: &str) -> anyhow::Result<String> {
 }
 
 /// What is there once it is.
-async fn there(server: &Server, path: &str) -> anyhow::Result<Response> {
+pub(crate) async fn there(server: &Server, path: &str) -> anyhow::Result<Response> {
     wait::until("it is due", GENEROUS, || async {
         let answer = http::get(&server.url(path)).await?;
         anyhow::ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
@@ -55,7 +55,7 @@ fn lists(playlist: &str, part: &str) -> bool {
 }
 
 /// The folder of the picture, below a multivariant playlist.
-fn picture(multivariant: &str) -> anyhow::Result<&str> {
+pub(crate) fn picture(multivariant: &str) -> anyhow::Result<&str> {
     let line = multivariant.lines().find_map(|line| line.strip_suffix("/media.m3u8"));
     line.context("no variant")
 }
@@ -160,5 +160,16 @@ async fn the_edge_shares_what_is_due_and_keeps_the_live_edge_from_those_who_must
     assert_eq!((first.body.as_ref(), second.body.as_ref()), (cached.body.as_ref(), cached.body.as_ref()));
     assert_eq!(first.header("x-cache"), "miss", "the live edge's entry is another one");
     assert_eq!(second.header("x-cache"), "hit", "the viewers of a class share theirs");
+
+    // What is neither yes nor no is said by the gateway: a player has to know that it must begin anew, and pages must be able to read it.
+    let guessed = format!("{FEED}~{}", "0".repeat(64));
+    for (place, status, problem) in [(guessed.as_str(), 404, "unknown-feed"), (".x", 400, "bad-feed-id")] {
+        let answer = connection.get(&format!("/t/{ben}/hls/{place}/multivariant.m3u8"), &[]).await?;
+        assert_eq!(
+            (answer.status, &answer.json()?["type"]),
+            (status, &format!("/problems/{problem}").into())
+        );
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+    }
     server.check_unharmed().await
 }

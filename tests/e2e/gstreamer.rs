@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::scene::FEED;
 
 /// A script of `tests/gstreamer`. Debian's bindings belong to Debian's Python.
-fn gstreamer(script: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+pub(crate) fn gstreamer(script: &str, arguments: &[&str]) -> anyhow::Result<Process> {
     let mut command = Command::new("/usr/bin/python3");
     command.arg(bicast_tests::root().join("tests/gstreamer").join(script)).args(arguments);
     Process::start(script, &mut command)
@@ -28,7 +28,7 @@ fn report(peer: &Process) -> anyhow::Result<Value> {
 }
 
 /// What a viewer that waits for `frames` pictures saw.
-async fn watch(whep: &str, frames: &str) -> anyhow::Result<Value> {
+pub(crate) async fn watch(whep: &str, frames: &str) -> anyhow::Result<Value> {
     let arguments = ["--whep", whep, "--frames", frames, "--local", "127.0.0.1"];
     let mut viewer = gstreamer("view.py", &arguments)?;
     let status = viewer.ended(Duration::from_secs(120)).await?;

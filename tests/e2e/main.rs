@@ -6,10 +6,12 @@
     reason = "a panic is a test's verdict, also in what tests share"
 )]
 
+mod aac;
 mod architecture;
 mod attacks;
 mod bad_input;
 mod codecs;
+mod delay_ends;
 mod delays;
 mod delivery;
 mod dvr;

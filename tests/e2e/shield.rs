@@ -99,6 +99,69 @@ async fn fifty_players_are_one_to_the_origin_and_get_what_it_has() -> anyhow::Re
 }
 
 #[tokio::test]
+async fn who_asks_too_early_keeps_nothing_from_the_others() -> anyhow::Result<()> {
+    let server = Server::start().await?;
+    let _publisher = server.publish(FEED, &["--test-pattern", "--size", "320x180", "--bitrate", "200k"])?;
+    let playlists = hls::renditions(&server.hls_plays(FEED).await?).await?;
+    let edge = Edge::before(&server, FEED).await?;
+    let playlist = hls::path(&playlists[0])?;
+    let folder = playlist.rsplit_once('/').context("no folder")?.0.to_owned();
+    let newest = http::get(&server.url(&playlist)).await?.success()?.text();
+    let next = hls::hinted_part(&newest)?.0 + 1;
+    // Names can be guessed: of what is not there yet, and of what is still growing.
+    let (part, whole) = (format!("{folder}/{next}.1.m4s"), format!("{folder}/{next}.m4s"));
+    let reload = format!("{playlist}?_HLS_msn={}&_HLS_part=0", next + 2);
+    let mut eager = edge.connect().await?;
+    let wait_for = async |name: &str, wanted: &str| {
+        wait::until(name, GENEROUS, || {
+            let url = server.url(&playlist);
+            let wanted = wanted.to_owned();
+            async move {
+                let text = http::get(&url).await?.success()?.text();
+                Ok(text
+                    .lines()
+                    .any(|line| {
+                        let names = line == wanted || line.contains(&format!("\"{wanted}\""));
+                        names && !line.contains("HINT")
+                    })
+                    .then_some(()))
+            }
+        })
+        .await
+    };
+    let mut early = 0;
+    while hls::hinted_part(&http::get(&server.url(&playlist)).await?.success()?.text())? < (next, 0) {
+        for name in [&part, &whole] {
+            let answer = eager.get(name, &[]).await?;
+            early += usize::from(answer.status == 404);
+        }
+        let refused = eager.get(&reload, &[]).await?;
+        assert!(refused.status == 400 && refused.header("cache-control") == "no-store", "{refused:?}");
+    }
+    assert!(early >= 2, "nobody asked too early");
+
+    wait_for("the part is listed", &format!("{next}.1.m4s")).await?;
+    let before = at_origin(&server, "part").await?;
+    let mut players = Vec::new();
+    for _ in 0..20 {
+        let (mut connection, part) = (edge.connect().await?, part.clone());
+        players.push(tokio::spawn(async move { connection.get(&part, &[]).await }));
+    }
+    for player in players {
+        assert_eq!(player.await??.status, 200, "it is there");
+    }
+    assert_eq!(
+        at_origin(&server, "part").await? - before,
+        1.0,
+        "and it is still fetched for all of them at once"
+    );
+    let growing = eager.get(&whole, &[]).await?;
+    wait_for("the segment is whole", &format!("{next}.m4s")).await?;
+    assert_eq!(eager.get(&whole, &[]).await?.status, 200, "{} before", growing.status);
+    server.check_unharmed().await
+}
+
+#[tokio::test]
 async fn what_the_edge_passes_on_refuses_and_hides() -> anyhow::Result<()> {
     let server = Server::start().await?;
     let _publisher = server.publish(FEED, &["--test-pattern", "--size", "320x180", "--bitrate", "200k"])?;

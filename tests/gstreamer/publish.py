@@ -1,4 +1,4 @@
-"""Publishes numbered pictures (H.264 by x264) and a tone (Opus) over WHIP until it is told to end (SIGTERM)."""
+"""Publishes numbered pictures (H.264 by x264) and a tone (Opus, or AAC) over WHIP until it is told to end (SIGTERM)."""
 
 import argparse
 
@@ -18,13 +18,18 @@ AUDIO = """
 audiotestsrc is-live=true wave=sine ! audioconvert ! opusenc ! rtpopuspay
   ! application/x-rtp,media=audio,encoding-name=OPUS,payload=111,encoding-params=(string)2 ! peer.
 """
+AAC = """
+audiotestsrc is-live=true wave=sine freq=440 ! audioconvert ! audio/x-raw,rate=44100,channels=2
+  ! voaacenc bitrate=96000 ! aacparse ! rtpmp4gpay mtu=1200
+  ! application/x-rtp,media=audio,encoding-name=MPEG4-GENERIC,payload=97 ! peer.
+"""
 
 
 class Publisher(common.Peer):
     """Pushes a picture whenever one is due by the pipeline's clock."""
 
-    def __init__(self, url: str, local: str, audio: bool) -> None:
-        super().__init__(VIDEO + (AUDIO if audio else ""), url, local)
+    def __init__(self, url: str, local: str, audio: str) -> None:
+        super().__init__(VIDEO + audio, url, local)
         self.number, self.begun = 0, None
         for index in range(2 if audio else 1):
             transceiver = self.peer.emit("get-transceiver", index)
@@ -51,8 +56,10 @@ class Publisher(common.Peer):
 parser = argparse.ArgumentParser()
 parser.add_argument("--whip", required=True)
 parser.add_argument("--local", required=True)
-parser.add_argument("--no-audio", action="store_true")
+sound = parser.add_mutually_exclusive_group()
+sound.add_argument("--no-audio", action="store_const", dest="audio", const="", default=AUDIO)
+sound.add_argument("--aac", action="store_const", dest="audio", const=AAC)
 args = parser.parse_args()
-publisher = Publisher(args.whip, args.local, not args.no_audio)
+publisher = Publisher(args.whip, args.local, args.audio)
 publisher.run()
 common.report(sent=publisher.number)

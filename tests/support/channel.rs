@@ -164,6 +164,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
+    /// Waits until the other end has closed it, whatever is said before, and tells how.
+    ///
+    /// # Errors
+    /// Where it stays open.
+    pub async fn closed(&mut self) -> anyhow::Result<Option<(u16, String)>> {
+        let deadline = tokio::time::Instant::now() + GENEROUS;
+        loop {
+            let next = tokio::time::timeout_at(deadline, self.next()).await;
+            if let Heard::Closed(why) = next.context("the channel stays open")?? {
+                return Ok(why);
+            }
+        }
+    }
+
     /// The messages of this type that come within a time in which none should.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { parseFeed, parseFeeds, parseTime } from "../src/bicast/api";
-import { parseFeedTimeline } from "../src/bicast/feed-timeline";
+import { parseFeed as parsePlayed, parseTime } from "../src/bicast/api";
 import { parseProblem } from "../src/bicast/problem";
+import { parseFeedTimeline } from "../src/rest/feed-timeline";
+import { parseFeed, parseFeeds } from "../src/rest/feed-wire";
 
 /** The server's tests write these files from its own types: both sides read the same JSON. */
 const files = import.meta.glob<unknown>("../../tests/fixtures/wire/*.json", {
@@ -60,7 +61,11 @@ describe("the wire", () => {
   it("every feed fixture is read", () => {
     const feeds = Object.keys(files).filter((name) => /\/feed-[^/]+\.json$/.test(name));
     expect(feeds.length).toBeGreaterThan(0);
-    for (const name of feeds) parseFeed(structuredClone(files[name]));
+    for (const name of feeds) {
+      const feed = parseFeed(structuredClone(files[name]));
+      // A player reads less of it, and the same.
+      expect(feed).toMatchObject(parsePlayed(structuredClone(files[name])));
+    }
   });
 
   it("names the member that is wrong", () => {
@@ -70,6 +75,7 @@ describe("the wire", () => {
     const odd = fixture("feed-live") as { state: unknown };
     odd.state = "asleep";
     expect(() => parseFeed(odd)).toThrow('state: expected starting | live | offline | ended, got "asleep"');
+    expect(() => parsePlayed(odd)).toThrow("state: expected starting");
     expect(() => parseFeed([])).toThrow("expected an object");
     expect(() => parseFeeds({ feeds: {} })).toThrow("feeds: expected a list");
     expect(() => parseTime({ unixMs: null })).toThrow("unixMs: expected a number");

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { aheadOf, beforeFirstLoss, compareFrames, nextHeld, usualFrameTicks } from "../src/bicast/cut-math";
+import {
+  aheadOf,
+  beforeFirstLoss,
+  compareFrames,
+  hurryMs,
+  nextHeld,
+  usualFrameTicks,
+} from "../src/bicast/cut-math";
 import type { ShownFrame } from "../src/bicast/frames";
 import { ReturnRule } from "../src/bicast/return-rule";
 import { SwitchLog } from "../src/bicast/switch-log";
@@ -45,6 +52,17 @@ describe("the cut's arithmetic", () => {
     expect(compareFrames(5.012, 5, 0.0167)).toBe("same");
   });
 
+  it("tells stored frames that flash by from frames that come at their own pace", () => {
+    const at = (number: number, shownAt: number): ShownFrame =>
+      ({ ...shown([number])[0], shownAt }) as ShownFrame;
+    // Measured at a join: three frames within two display ticks, then one each 33 ms.
+    expect(hurryMs([at(3, 0), at(6, 5), at(9, 22)])).toBeCloseTo(178);
+    expect(Math.abs(hurryMs([at(9, 22), at(10, 57), at(11, 90)]) ?? 99)).toBeLessThan(25);
+    // A display of 60 Hz shows frames of 30 a second after 17, 33 or 50 ms.
+    expect(Math.abs(hurryMs([at(9, 0), at(10, 17), at(11, 50)]) ?? 99)).toBeLessThan(25);
+    expect(hurryMs([at(9, 0), at(10, 33)])).toBeNull();
+  });
+
   it("begins with the newest picture where none is missing, also where callbacks are", () => {
     expect(numberOf(beforeFirstLoss(shown(row(1, 60)), 3_000, 0))).toBe(60);
     expect(numberOf(beforeFirstLoss(shown(row(1, 60), [10, 30, 31, 32]), 3_000, 0))).toBe(60);
@@ -63,7 +81,7 @@ describe("the cut's arithmetic", () => {
   it("learns how far apart frames are, in spite of missing ones", () => {
     expect(usualFrameTicks(shown(row(1, 60)), 1)).toBeCloseTo(3_000, -3);
     expect(usualFrameTicks(shown(row(1, 60), [5, 6, 7, 20, 33]), 1)).toBeGreaterThan(2_300);
-    expect(usualFrameTicks(shown([1, 2]), 3_600)).toBe(3_600);
+    expect(usualFrameTicks(shown([1, 2]), 25)).toBe(3_600);
   });
 });
 
@@ -111,8 +129,11 @@ describe("SwitchLog", () => {
     expect(add(90_000, 180_000).jumpMs).toBeCloseTo(966.7, 1);
     expect(add(90_000, 60_000).jumpMs).toBeCloseTo(-333.3, 1);
     expect(add(null, 60_000)).toMatchObject({ exact: false, jumpMs: null });
-    log.stood(800);
+    expect(log.stood(1_200, 2_000)?.stillMs).toBe(800);
     expect(log.last?.stillMs).toBe(800);
+    expect(log.stood(null, 3_000)).toBeNull();
+    log.add({ ...arrival, to: "realtime", left: null, shown: null });
+    expect(log.stood(1_200, 3_000)).toBeNull();
     for (let n = 0; n < 50; n += 1) add(0, 0);
     expect(log.list.length).toBe(20);
   });

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { MockApi } from "../mock/api";
-import type { Feed } from "../src/bicast/api";
 import { BicastError } from "../src/bicast/problem";
 import { LineKeeper } from "../src/pages/compare/line-keeper";
 import {
@@ -15,6 +14,7 @@ import {
   tcpWords,
   tooSlowWords,
 } from "../src/pages/compare/presets";
+import type { Feed } from "../src/rest/feed-wire";
 import { LinesClient } from "../src/rest/lines-client";
 import { type Line, parseLine, parseLines } from "../src/rest/lines-wire";
 

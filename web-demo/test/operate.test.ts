@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { MockApi } from "../mock/api";
-import { parseFeeds } from "../src/bicast/api";
 import {
   Decisions,
   History,
@@ -11,6 +10,7 @@ import {
   type Second,
   shareOf,
 } from "../src/pages/operate/history";
+import { parseFeeds } from "../src/rest/feed-wire";
 import {
   parseAdmission,
   parseAudience,

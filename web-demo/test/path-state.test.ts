@@ -128,32 +128,35 @@ describe("bridge", () => {
     const reached = new Set<string>();
     let front: Path | null = null;
     let held = false;
+    // So many `expect`s take longer on a busy machine than a test may.
+    const must = (kept: boolean, promise: string, step: number) => {
+      if (!kept) throw new Error(`step ${step}, ${state.at}: ${promise}`);
+    };
     for (let step = 0; step < 50_000; step += 1) {
       const next = bridge(state, events[Math.floor(random() * events.length)] as BridgeEvent);
       for (const one of next.acts) {
         if (one.act === "start" || one.act === "warm") {
           const path = one.act === "warm" ? "hls" : one.path;
-          expect(running.has(path)).toBe(false);
+          must(!running.has(path), `${path} is started once`, step);
           running.add(path);
         }
         // Stopping at the end of all is allowed to be too much.
         if (one.act === "stop") {
-          if (next.state.at !== "idle") expect(front).not.toBe(one.path);
+          if (next.state.at !== "idle") must(front !== one.path, "what is in front is not stopped", step);
           running.delete(one.path);
         }
         if (one.act === "show") {
           // What comes to the front runs, and so does what was there: it is never black.
-          expect(running.has(one.path)).toBe(true);
-          if (front !== null) expect(running.has(front)).toBe(true);
+          must(running.has(one.path) && (front === null || running.has(front)), "never black", step);
           front = one.path;
           held = false;
         }
         if (one.act === "hold") {
-          expect(front).toBe("realtime");
+          must(front === "realtime", "WebRTC is held", step);
           held = true;
         }
         // HLS is brought to a frame only under a picture that is held.
-        if (one.act === "cut") expect(held).toBe(true);
+        if (one.act === "cut") must(held, "cut under a picture that is held", step);
       }
       state = next.state;
       reached.add(state.at);
@@ -161,9 +164,10 @@ describe("bridge", () => {
         front = null;
         held = false;
       }
-      expect(visiblePath(state)).toBe(front);
-      expect(held).toBe(state.at === "holding");
-      expect([...running].sort()).toEqual([...runningPaths(state)].sort());
+      must(visiblePath(state) === front, "the state says what is in front", step);
+      must(held === (state.at === "holding"), "the state says what is held", step);
+      const said = runningPaths(state);
+      must(running.size === said.length && said.every((path) => running.has(path)), "and what runs", step);
     }
     expect(reached.size).toBe(7);
   });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { LinkState } from "../src/bicast/rtc-link";
+import type { LinkState } from "../src/bicast/kept-link";
 import { WhepClient } from "../src/bicast/whep";
 import { WhipClient } from "../src/bicast/whip";
 

@@ -94,6 +94,7 @@ describe("legState", () => {
     expect(legState({ ...facts, lastFrameAt: 10_000 - STALL_MS })).toBe("stalled");
     expect(legState({ ...facts, feed: "offline", lastFrameAt: 1 })).toBe("waiting");
     expect(legState({ ...facts, held: true, lastFrameAt: 1 })).toBe("live");
+    expect(legState({ ...facts, held: true, link: "retrying", lastFrameAt: 1 })).toBe("retrying");
     expect(legState({ ...facts, feed: "ended", lastFrameAt: 1 })).toBe("ended");
     expect(legState({ ...facts, feed: null, link: "retrying" })).toBe("retrying");
     expect(legState({ ...facts, feed: null, link: "retrying", unknown: true })).toBe("waiting");

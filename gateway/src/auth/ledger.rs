@@ -12,6 +12,7 @@ use bicast_shared::auth::{Grant, Revocation, Revoked};
 use bicast_shared::clock;
 use parking_lot::{Mutex, RwLock};
 
+use super::lines::Lines;
 use crate::files;
 
 /// Lines have less than 1,100 bytes, and there are at most twice [`Revoked::MOST`] of them to be remembered.
@@ -26,7 +27,7 @@ struct Inner {
     /// Written when an operator takes something back; never held over an await.
     revoked: RwLock<Revoked>,
     /// None: it is remembered until the process ends.
-    file: Option<Mutex<File>>,
+    file: Option<Mutex<Lines<File>>>,
 }
 
 /// Why something was not taken back as it should be.
@@ -77,9 +78,7 @@ impl Ledger {
         let write = || {
             let mut line = serde_json::to_vec(one)?;
             line.push(b'\n');
-            let mut file = file.lock();
-            file.write_all(&line)?;
-            file.sync_data()
+            file.lock().add(&line)
         };
         write().map_err(Failed::Unwritten)
     }
@@ -91,7 +90,7 @@ impl Ledger {
 }
 
 /// Puts a file with all that is still to be remembered in the place of the one that is there; whoever loses power has the one or the other.
-fn rewrite(path: &Path, revoked: &Revoked) -> io::Result<File> {
+fn rewrite(path: &Path, revoked: &Revoked) -> io::Result<Lines<File>> {
     let mut beside = PathBuf::from(path).into_os_string();
     beside.push(".new");
     let mut text = Vec::new();
@@ -103,7 +102,7 @@ fn rewrite(path: &Path, revoked: &Revoked) -> io::Result<File> {
     file.write_all(&text)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
-    OpenOptions::new().append(true).open(path)
+    Ok(Lines::new(OpenOptions::new().append(true).open(path)?, text.len() as u64))
 }
 
 #[cfg(test)]

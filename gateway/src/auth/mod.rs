@@ -10,9 +10,11 @@
 //! | `webhook` | somebody else's word, where one is asked |
 //! | `routes` | the routes that take tokens back, and the one that an edge asks |
 
+mod asked;
 mod door;
 mod keys;
 mod ledger;
+mod lines;
 pub(crate) mod prefix;
 mod routes;
 mod webhook;
@@ -122,7 +124,7 @@ impl Auth {
     /// Asks whoever decides beside the tokens, where there is one and it is about publishing or watching.
     async fn decide(&self, grant: &Grant, act: Act, feed: Option<&FeedId>) -> Result<(), Refusal> {
         match (&self.0.webhook, feed, act) {
-            (Some(webhook), Some(feed), Act::Publish | Act::WatchRealtime | Act::WatchHls) => {
+            (Some(webhook), Some(feed), Act::Publish | Act::Join | Act::WatchRealtime | Act::WatchHls) => {
                 webhook.decide(grant, act, feed).await
             }
             _ => Ok(()),

@@ -15,11 +15,11 @@ use bytes::Bytes;
 
 use crate::core::cadence::Cut;
 use crate::core::cmaf::{Sample, SampleKind};
-use crate::core::depacketizer::opus;
 use crate::core::maps::Maps;
 use crate::core::past::PastRendition;
 use crate::core::plan::{Plans, SegmentPlan};
 use crate::core::reorder::{Ordered, Patience, Reorder};
+use crate::core::sound::{Sound, SoundFormat, SoundFrame, Unpacker, most_stretch};
 use crate::core::window::{Init, WindowLimits};
 use crate::core::writer::Writer;
 
@@ -27,17 +27,18 @@ use crate::core::writer::Writer;
 const SILENT: Duration = Duration::from_millis(500);
 /// Packets that wait for the video to tell where it cuts: 20 s.
 const MOST_QUEUED: usize = 1_024;
-/// One sample in so many ticks may be a tick longer or shorter: 0.31 %, above the 5 ms a segment that the owner moves.
-const TICKS_PER_STEP: i64 = 320;
 
 /// The audio of a feed.
 #[derive(Debug)]
 pub struct AudioTrack {
     key: StreamKey,
+    format: SoundFormat,
     cut: Cut,
     channels: u8,
     reorder: Reorder,
     ordered: Vec<Ordered>,
+    unpacker: Unpacker,
+    unpacked: Vec<SoundFrame>,
     queue: VecDeque<AudioFrame>,
     pending: Option<Pending>,
     /// The segment that grows, none before the first and after an end.
@@ -54,7 +55,7 @@ pub struct AudioTrack {
     ended_at: Option<(Epoch, i64)>,
 }
 
-/// A packet on the master clock.
+/// A frame on the master clock.
 #[derive(Debug)]
 struct AudioFrame {
     epoch: Epoch,
@@ -72,24 +73,28 @@ struct Pending {
 }
 
 impl AudioTrack {
-    /// The audio of stream `key`. `drives` when there is no video.
+    /// The audio of a feed, whose publisher said so many `channels`. `drives` when there is no video.
     #[must_use]
     pub fn new(
-        key: StreamKey,
+        sound: Sound,
         cut: Cut,
         channels: u8,
         drives: bool,
         patience: Patience,
         limits: WindowLimits,
     ) -> Self {
-        let channels = channels.clamp(1, 2);
-        let init = crate::core::cmaf::init::opus(channels).map(|data| Arc::new(Init { number: 0, data }));
+        let Sound { key, format } = sound;
+        let channels = format.channels(channels);
+        let init = format.init(channels).map(|data| Arc::new(Init { number: 0, data }));
         Self {
             key,
+            format,
             cut,
             channels,
             reorder: Reorder::new(patience),
             ordered: Vec::new(),
+            unpacker: Unpacker::new(format),
+            unpacked: Vec::new(),
             queue: VecDeque::new(),
             pending: None,
             plan: None,
@@ -108,6 +113,12 @@ impl AudioTrack {
     #[must_use]
     pub const fn key(&self) -> StreamKey {
         self.key
+    }
+
+    /// How it is coded.
+    #[must_use]
+    pub const fn format(&self) -> SoundFormat {
+        self.format
     }
 
     /// Channels of sound.
@@ -235,31 +246,36 @@ impl AudioTrack {
     fn handle_ordered(&mut self, ordered: &mut Vec<Ordered>, plans: &mut Plans, maps: &Maps) {
         for event in ordered.drain(..) {
             // A lost packet leaves a hole in time, which silence fills when the next one is placed.
-            let Ordered::Packet(packet) = event else { continue };
+            let Ordered::Packet(packet) = event else {
+                self.lost += self.unpacker.handle_lost();
+                continue;
+            };
             if packet.payload.is_empty() {
                 continue;
             }
-            let Some(ticks) = opus::duration(&packet.payload).map(i64::from) else {
-                self.lost += 1;
-                continue;
-            };
-            if self.drives {
+            let mut frames = std::mem::take(&mut self.unpacked);
+            let at = packet.stamp.media_time.0;
+            self.lost += self.unpacker.handle(at, packet.payload.clone(), &mut frames);
+            if self.drives && !frames.is_empty() {
                 self.follow_stamps(&packet, plans, maps);
             }
             let rate = self.writer.rate();
             let slewed = maps
                 .version(packet.stamp.map_version)
                 .map_or(0, |map| map.track(packet.key.track, rate).slewed_nanos);
-            let at = packet.stamp.media_time.0
-                + bicast_shared::time::scale(slewed, i64::from(rate.hz()), 1_000_000_000);
-            if let Some(mark) = plans.watermark(rate) {
-                self.lag = (mark - at).max(0);
+            let slewed = bicast_shared::time::scale(slewed, i64::from(rate.hz()), 1_000_000_000);
+            for SoundFrame { at, ticks, data } in frames.drain(..) {
+                let at = at + slewed;
+                if let Some(mark) = plans.watermark(rate) {
+                    self.lag = (mark - at).max(0);
+                }
+                self.queue.push_back(AudioFrame { epoch: packet.stamp.epoch, at, ticks, data });
+                if self.queue.len() > MOST_QUEUED {
+                    self.queue.pop_front();
+                    self.lost += 1;
+                }
             }
-            self.queue.push_back(AudioFrame { epoch: packet.stamp.epoch, at, ticks, data: packet.payload });
-            if self.queue.len() > MOST_QUEUED {
-                self.queue.pop_front();
-                self.lost += 1;
-            }
+            self.unpacked = frames;
         }
         self.advance(plans);
     }
@@ -294,7 +310,7 @@ impl AudioTrack {
                 return true;
             }
             // The segments of all renditions have the same numbers: sound that comes late begins with silence.
-            if frame.at - start < i64::from(opus::SILENCE_TICKS) {
+            if frame.at - start < self.format.silence().1 {
                 self.begin(next.clone(), frame.at);
                 let at = self.writer.edge();
                 self.pending = Some(Pending { at, ticks: frame.ticks, data: frame.data.clone() });
@@ -325,20 +341,20 @@ impl AudioTrack {
 
     /// Silence until less than a packet of it is missing before `to`.
     fn silence_until(&mut self, to: i64, plans: &Plans) {
-        let ticks = i64::from(opus::SILENCE_TICKS);
+        let (silence, ticks) = self.format.silence();
         while let Some(pending) = &self.pending {
             let next = pending.at + pending.ticks;
             if to - next < ticks {
                 return;
             }
-            self.emit(next, ticks, Bytes::from_static(opus::SILENCE), plans);
+            self.emit(next, ticks, Bytes::from_static(silence), plans);
         }
     }
 
     /// The next sample, wanted at `at`: ends the one before within the few ticks that it may be stretched by.
     fn emit(&mut self, at: i64, ticks: i64, data: Bytes, plans: &Plans) {
         if let Some(pending) = self.pending.take() {
-            let most = (pending.ticks / TICKS_PER_STEP).max(1);
+            let most = most_stretch(pending.ticks);
             let stretch = (at - pending.at - pending.ticks).clamp(-most, most);
             self.write(pending.data, pending.ticks + stretch);
         }
@@ -363,8 +379,8 @@ impl AudioTrack {
 
     fn begin_silent(&mut self, plan: SegmentPlan, at: i64) {
         self.begin(plan, at);
-        let (at, ticks) = (self.writer.edge(), i64::from(opus::SILENCE_TICKS));
-        self.pending = Some(Pending { at, ticks, data: Bytes::from_static(opus::SILENCE) });
+        let (silence, ticks) = self.format.silence();
+        self.pending = Some(Pending { at: self.writer.edge(), ticks, data: Bytes::from_static(silence) });
     }
 
     fn write(&mut self, data: Bytes, ticks: i64) {

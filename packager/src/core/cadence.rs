@@ -3,6 +3,8 @@
 use bicast_shared::feed::info::Cadence;
 use bicast_shared::time::ClockRate;
 
+use crate::core::sound::SoundFormat;
+
 /// The lengths that a rendition is cut by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
@@ -28,10 +30,11 @@ impl Cut {
         Self { frames: cadence.frames_per_part.max(1) as usize, ..Self::new(cadence, rate, frame) }
     }
 
-    /// The lengths for audio whose frames last `frame` ticks.
+    /// The lengths for sound.
     #[must_use]
-    pub fn audio(cadence: &Cadence, rate: ClockRate, frame: i64) -> Self {
-        Self::new(cadence, rate, frame)
+    pub fn audio(cadence: &Cadence, format: SoundFormat) -> Self {
+        let cut = Self::new(cadence, format.rate(), format.silence().1);
+        Self { part: format.part(cut.part), ..cut }
     }
 
     fn new(cadence: &Cadence, rate: ClockRate, frame: i64) -> Self {

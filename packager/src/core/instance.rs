@@ -96,11 +96,14 @@ impl Instance {
             _ => (tracks.pop(), None),
         };
         let channels = info.track(TrackKind::Audio).map_or(2, |track| track.channels);
-        let audio = lineup.sound.map(|key| {
-            let window = window(&lineup, limits, ClockRate::OPUS, |whole| share(1, whole));
-            let cut = Cut::audio(cadence, ClockRate::OPUS, 960);
-            AudioTrack::new(key, cut, channels, lineup.picture.is_none(), patience, window)
+        let audio = lineup.sound.map(|sound| {
+            let window = window(&lineup, limits, sound.format.rate(), |whole| share(1, whole));
+            let window = WindowLimits { part: sound.format.part(window.part), ..window };
+            let cut = Cut::audio(cadence, sound.format);
+            AudioTrack::new(sound, cut, channels, lineup.picture.is_none(), patience, window)
         });
+        // The master clock is the driving track's.
+        let of_sound = lineup.sound.map_or(ClockRate::OPUS, |sound| sound.format.rate());
         Self {
             name,
             lineup,
@@ -111,7 +114,7 @@ impl Instance {
             audio,
             cuts_only: lineup.picture.filter(|picture| !picture.is_packaged()),
             told: None,
-            plans: Plans::new(lineup.picture.map_or(ClockRate::OPUS, |picture| picture.rate)),
+            plans: Plans::new(lineup.picture.map_or(of_sound, |picture| picture.rate)),
             changes: 0,
         }
     }
@@ -221,8 +224,9 @@ impl Instance {
 
     /// Sound has stamps where it drives the cuts, and where the picture that does is silent.
     fn handle_sound(&mut self, packet: MediaPacket, maps: &Maps) {
-        if let (Some(segment), Some(picture)) = (packet.stamp.segment, self.lineup.picture) {
-            let at = packet.stamp.media_time.to_rate(ClockRate::OPUS, picture.rate);
+        let Self { lineup: Lineup { picture, sound, .. }, .. } = self;
+        if let (Some(segment), Some(picture), Some(sound)) = (packet.stamp.segment, *picture, *sound) {
+            let at = packet.stamp.media_time.to_rate(sound.format.rate(), picture.rate);
             if let Some(layers) = &mut self.layers {
                 layers.handle_sound(&packet, at, &mut self.plans, maps);
             } else if let Some(video) = &mut self.video {
@@ -345,7 +349,7 @@ impl Instance {
         });
         let audio = self.audio.as_ref().map(|audio| {
             let media = RenditionMedia::Audio { channels: audio.channels() };
-            rendition("audio0", "opus".into(), media, audio.writer())
+            rendition("audio0", audio.format().codecs().into(), media, audio.writer())
         });
         FeedSnapshot {
             instance: self.name.clone(),
@@ -373,7 +377,7 @@ impl Instance {
         let Some(audio) = &mut self.audio else { return };
         let ended = self.video.as_mut().and_then(VideoTrack::take_ended);
         if let Some((epoch, edge)) = ended.or_else(|| self.layers.as_mut().and_then(Layers::take_ended)) {
-            let edge = MediaTime(edge).to_rate(self.plans.rate(), ClockRate::OPUS).0;
+            let edge = MediaTime(edge).to_rate(self.plans.rate(), audio.writer().rate()).0;
             audio.finish(epoch, Some(edge), &mut self.plans, maps);
         }
         audio.advance(&self.plans);
@@ -385,16 +389,17 @@ fn window(lineup: &Lineup, limits: Limits, rate: ClockRate, part: impl Fn(usize)
     let hz = i64::from(rate.hz());
     let target = i64::from(lineup.header.target_duration) * hz;
     // Parts are listed for three target durations and served for as long again (RFC 8216bis, 6.2.2).
-    let live_ticks = target * 7;
+    let (live_ticks, late_ticks) = (target * 7, rate.ticks(limits.late));
     WindowLimits {
         rate,
         part: (i64::from(lineup.header.part_target_ms) * hz / 1_000).max(1),
         segment: target,
         ticks: rate.ticks(limits.window),
         least_ticks: target * 4,
-        grace_ticks: target * 4 + rate.ticks(limits.late),
+        grace_ticks: target * 4,
         live_ticks,
-        held_ticks: rate.ticks(limits.held).max(live_ticks),
+        late_ticks,
+        held_ticks: rate.ticks(limits.held).max(live_ticks + late_ticks),
         bytes: part(limits.bytes),
         stored_bytes: part(limits.stored_bytes),
     }

@@ -7,6 +7,7 @@ use bicast_shared::time::ClockRate;
 use serde::{Deserialize, Serialize};
 
 use crate::core::snapshot::Header;
+use crate::core::sound::Sound;
 
 /// The streams that are packaged and the numbers in the playlists' headers: what cannot change in a playlist that is live
 /// (RFC 8216bis, 6.2.1), nor in the multivariant playlist that a player has read.
@@ -17,7 +18,7 @@ pub struct Lineup {
     /// The picture; none where the sound decides the cuts.
     pub picture: Option<Picture>,
     /// The sound that is packaged.
-    pub sound: Option<StreamKey>,
+    pub sound: Option<Sound>,
 }
 
 /// The picture of a feed. Its stamps carry the cuts.
@@ -57,7 +58,7 @@ impl Lineup {
             rate: track.clock_rate,
             codec: track.codec,
         });
-        let audio = info.track(TrackKind::Audio).filter(|track| track.codec == Codec::Opus);
+        let sound = info.track(TrackKind::Audio).and_then(Sound::of);
         let header = Header {
             target_duration: cadence.target_duration.max(1),
             part_target_ms: cadence.part_target_ms.max(1),
@@ -66,7 +67,7 @@ impl Lineup {
                 .is_some_and(|picture| picture.is_packaged() && picture.layers == 1)
                 || cadence.rule == CadenceRule::OnRequest,
         };
-        Some(Self { header, picture, sound: audio.map(key) })
+        Some(Self { header, picture, sound })
     }
 
     /// The picture, where it is packaged.
@@ -113,7 +114,7 @@ pub fn refusal(info: &FeedInfo, lineup: &Lineup) -> Option<String> {
             Some(format!("{codec} video is not packaged for HLS. Publish H264, H265, AV1 or VP9."))
         }
         (None, Some(codec)) if lineup.sound.is_none() => {
-            Some(format!("{codec} sound is not packaged for HLS. Publish Opus."))
+            Some(format!("{codec} sound is not packaged for HLS. Publish Opus or AAC-LC."))
         }
         _ => None,
     }
@@ -121,7 +122,10 @@ pub fn refusal(info: &FeedInfo, lineup: &Lineup) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use bicast_shared::media::aac::AacConfig;
+
     use super::*;
+    use crate::core::sound::SoundFormat;
 
     fn lineup(independent_segments: bool, target_duration: u32, sound: bool) -> Lineup {
         let (key, codec) = (StreamKey::default(), Codec::H264);
@@ -129,7 +133,7 @@ mod tests {
         Lineup {
             header: Header { target_duration, part_target_ms: 216, independent_segments },
             picture: Some(picture),
-            sound: sound.then(StreamKey::default),
+            sound: sound.then(|| Sound { key: StreamKey::default(), format: SoundFormat::Opus }),
         }
     }
 
@@ -141,6 +145,10 @@ mod tests {
         for other in [lineup(false, 3, true), lineup(true, 10, true), lineup(true, 3, false)] {
             assert!(!first.goes_on_with(&other), "{other:?}");
         }
+        let mut aac = first;
+        let config = AacConfig::new(48_000, 2).unwrap();
+        aac.sound = Some(Sound { key: StreamKey::default(), format: SoundFormat::Aac(config) });
+        assert!(!first.goes_on_with(&aac) && !aac.goes_on_with(&first), "another codec of the sound");
         let mut unpackaged = first;
         unpackaged.picture.as_mut().unwrap().codec = Codec::Vp8;
         let mut without = first;

@@ -3,7 +3,7 @@
 //! | step | file |
 //! |---|---|
 //! | packets in the order of sending | `reorder` |
-//! | packets to frames | `depacketizer` |
+//! | packets to frames | `depacketizer`, `sound` |
 //! | what keyframes say to a player | `coding` |
 //! | decode times | `decode_order` |
 //! | where parts and segments end | `cadence`, `plan`, `video`, `audio` |
@@ -11,6 +11,7 @@
 //! | what is shown where frames are missing | `pictures`, `stand_in` |
 //! | frames to files | `writer`, `cmaf` |
 //! | what is listed | `window`, `snapshot` |
+//! | what of it was listed at an earlier moment | `mark` |
 //! | what of it is stored, and what is done about it | `keeper` |
 //! | playlists as text | `playlist` |
 //! | where a moment lies in what is listed | `timeline` |
@@ -34,6 +35,7 @@ pub mod keeper;
 pub mod layers;
 pub mod lineup;
 pub mod maps;
+pub mod mark;
 pub mod past;
 pub mod pictures;
 pub mod plan;
@@ -42,6 +44,7 @@ pub mod record;
 pub mod reload;
 pub mod reorder;
 pub mod snapshot;
+pub mod sound;
 pub mod stand_in;
 pub mod timeline;
 pub mod video;

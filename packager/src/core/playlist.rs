@@ -75,7 +75,7 @@ impl Printer<'_> {
         }
         writeln!(out, "#EXT-X-TARGETDURATION:{target}")?;
         self.control(out)?;
-        writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", millis(header.part_target_ms))?;
+        writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", millis(self.feed.part_target_ms(self.rendition)))?;
         let first = segments.first().map_or(0, |segment| segment.head.number);
         writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}")?;
         writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.rendition.discontinuity_sequence)?;
@@ -120,9 +120,9 @@ impl Printer<'_> {
 
     /// What the server can do: the same in all playlists of a multivariant playlist (6.2.4).
     fn control(&self, out: &mut String) -> std::fmt::Result {
-        let header = self.feed.header;
-        let hold_back = millis(header.part_target_ms * 3);
-        let until = header.target_duration * SKIP_TARGETS;
+        // The same in all renditions (6.2.4), and three parts of the longest.
+        let hold_back = millis(self.feed.longest_part_target_ms() * 3);
+        let until = self.feed.header.target_duration * SKIP_TARGETS;
         writeln!(
             out,
             "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={hold_back},CAN-SKIP-UNTIL={until}.0"

@@ -1,7 +1,9 @@
 //! An immutable picture of a packaged feed: what playlists are printed from and requests are answered from.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bicast_shared::time::ProgramTime;
 use serde::{Deserialize, Serialize};
 
 use crate::core::lineup::Lineup;
@@ -91,6 +93,27 @@ impl FeedSnapshot {
     #[must_use]
     pub fn rendition(&self, name: &str) -> Option<&RenditionSnapshot> {
         self.renditions.iter().find(|rendition| rendition.name == name)
+    }
+
+    /// PART-TARGET of a rendition, milliseconds.
+    #[must_use]
+    pub fn part_target_ms(&self, rendition: &RenditionSnapshot) -> u32 {
+        match rendition.media {
+            RenditionMedia::Video { .. } => self.header.part_target_ms,
+            RenditionMedia::Audio { .. } => self.sound_part_target_ms(),
+        }
+    }
+
+    /// The longest PART-TARGET of its renditions, whether they have begun or not.
+    #[must_use]
+    pub fn longest_part_target_ms(&self) -> u32 {
+        self.header.part_target_ms.max(self.sound_part_target_ms())
+    }
+
+    fn sound_part_target_ms(&self) -> u32 {
+        let feed = self.header.part_target_ms;
+        let sound = self.lineup.and_then(|lineup| lineup.sound);
+        sound.map_or(feed, |sound| sound.format.part_target_ms(feed))
     }
 
     /// Whether a player that opens it now can begin: three parts are its hold-back. Of a picture in several encodings all are
@@ -186,6 +209,20 @@ impl RenditionSnapshot {
     pub fn init(&self, number: u32) -> Option<&Arc<Init>> {
         let inits = self.segments.iter().rev().chain(&self.removed).map(|segment| &segment.head.init);
         self.coming.iter().chain(inits).find(|init| init.number == number && !init.is_missing())
+    }
+
+    /// UTC of the end of one of its segments, as far as that has come.
+    #[must_use]
+    pub fn end_of(&self, segment: &Segment) -> ProgramTime {
+        let nanos = bicast_shared::time::scale(segment.ticks, 1_000_000_000, self.timescale);
+        segment.head.program_time + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+
+    /// The number of the newest init segment.
+    #[must_use]
+    pub fn newest_init(&self) -> Option<u32> {
+        let inits = self.segments.iter().chain(&self.removed).map(|segment| &segment.head.init);
+        inits.filter(|init| !init.is_missing()).map(|init| init.number).max()
     }
 
     /// Seconds of media listed.

@@ -161,6 +161,8 @@ pub struct WindowLimits {
     pub grace_ticks: i64,
     /// Ticks of the live part: so much is held in memory, whatever is stored.
     pub live_ticks: i64,
+    /// Ticks that somebody is behind: as much more can be fetched, and is held in memory unless that would be too many bytes.
+    pub late_ticks: i64,
     /// Ticks of segments that may be held in memory. Beyond, those that are not stored are no longer listed.
     pub held_ticks: i64,
     /// Bytes of media in memory.
@@ -253,7 +255,8 @@ impl Window {
     /// Lists so many ticks from now on, and holds so many in memory. What is listed grows with what comes, and shrinks with the next
     /// segment that ends.
     pub fn set_length(&mut self, ticks: i64, held_ticks: i64) {
-        (self.limits.ticks, self.limits.held_ticks) = (ticks, held_ticks.max(self.limits.live_ticks));
+        let limits = &mut self.limits;
+        (limits.ticks, limits.held_ticks) = (ticks, held_ticks.max(limits.live_ticks + limits.late_ticks));
     }
 
     /// How much is kept.
@@ -411,12 +414,26 @@ impl Window {
             let oldest = self.drop_oldest();
             self.removed.extend(oldest);
         }
+        let limits = self.limits;
         let mut kept: i64 = self.removed.iter().map(|segment| segment.ticks).sum();
-        while kept > self.limits.grace_ticks
-            && let Some(gone) = self.removed.pop_front()
-        {
-            kept -= gone.ticks;
+        let mut held = self.removed_bytes();
+        // Who is behind is promised as much of a list as everybody.
+        let least =
+            limits.grace_ticks.max(limits.late_ticks + limits.least_ticks + limits.grace_ticks - self.ticks);
+        while let Some(oldest) = self.removed.front() {
+            let (ticks, bytes) = (oldest.ticks, oldest.held());
+            let too_long = kept > limits.grace_ticks + limits.late_ticks;
+            let too_much = bytes > 0 && self.bytes + held > limits.bytes && kept - ticks >= least;
+            if !too_long && !too_much {
+                break;
+            }
+            (kept, held) = (kept - ticks, held - bytes);
+            self.removed.pop_front();
         }
+    }
+
+    fn removed_bytes(&self) -> usize {
+        self.removed.iter().map(|segment| segment.held()).sum()
     }
 
     /// Whether the list is too long, of which `rest` ticks are left without its oldest segment.
@@ -443,11 +460,14 @@ impl Window {
         Some(oldest)
     }
 
-    /// Segments that are stored and behind the live part are no longer held.
+    /// Segments that are stored and behind the live part, and behind what somebody is behind as long as there is room, are no longer held.
     fn let_go(&mut self) {
+        let removed = self.removed_bytes();
         while let Some(oldest) = self.segments.get_mut(self.away) {
             let is_stored = Some(oldest.head.number) <= self.stored_to;
-            if !is_stored || self.held_ticks - oldest.ticks < self.limits.live_ticks {
+            let WindowLimits { live_ticks, late_ticks, .. } = self.limits;
+            let late_ticks = if self.bytes + removed > self.limits.bytes { 0 } else { late_ticks };
+            if !is_stored || self.held_ticks - oldest.ticks < live_ticks + late_ticks {
                 return;
             }
             let stored = Stored { bytes: oldest.held(), keyframe_bytes: oldest.keyframe().unwrap_or(0) };

@@ -15,6 +15,7 @@ fn limits(ticks: i64, bytes: usize) -> WindowLimits {
         least_ticks: 30,
         grace_ticks: 20,
         live_ticks: 30,
+        late_ticks: 0,
         held_ticks: i64::MAX,
         bytes,
         stored_bytes: usize::MAX,
@@ -247,4 +248,31 @@ fn a_window_can_become_longer_and_shorter() {
     assert_eq!(listed(&mut window, 1), 4);
     window.set_length(0, 0);
     assert_eq!(listed(&mut window, 1), 3, "never less than players need");
+}
+
+#[test]
+fn what_somebody_is_behind_is_kept_within_the_bytes_but_never_less_than_a_list() {
+    for (bytes, listed, removed) in [(1 << 20, 100, 6), (100, 10, 2), (40, 4, 5), (5, 3, 6)] {
+        let mut window = Window::new(WindowLimits { late_ticks: 40, ..limits(1_000, bytes) });
+        fill(&mut window, 0..120);
+        assert_eq!((window.listed().len(), window.removed().len()), (listed, removed), "{bytes}");
+        assert_eq!(
+            numbers(&window.removed()).last().map(|last| last + 1),
+            window.segments.front().map(|s| s.head.number)
+        );
+    }
+}
+
+#[test]
+fn what_somebody_is_behind_stays_in_memory_where_there_is_room() {
+    for (bytes, kept) in [(1 << 20, vec![5, 6, 7, 8, 9, 10, 11]), (50, vec![9, 10, 11])] {
+        let mut window = Window::new(WindowLimits { late_ticks: 40, ..limits(1_000, bytes) });
+        fill(&mut window, 0..12);
+        window.handle_stored(11);
+        assert_eq!(held(&window), kept);
+    }
+    let mut window = Window::new(WindowLimits { late_ticks: 40, ..limits(1_000, 1 << 20) });
+    window.set_length(1_000, 10);
+    fill(&mut window, 0..12);
+    assert_eq!(held(&window).len(), 7, "it is not less than that where nothing is stored");
 }

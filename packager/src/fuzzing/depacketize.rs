@@ -4,20 +4,22 @@ use arbitrary::Unstructured;
 use bicast_shared::media::Codec;
 use bytes::Bytes;
 
-use super::{below, bytes};
+use super::{aac, below, bytes};
 use crate::core::depacketizer::{AccessUnit, Depacketizer, h264, h265, opus};
 
 /// Any payloads, a frame packetized and lossless, or one with a packet missing.
 pub fn depacketize(data: &[u8]) {
     let mut steps = Unstructured::new(data);
-    match below(&mut steps, 6) {
+    match below(&mut steps, 8) {
         0 | 1 => {
             let codecs = [Codec::H264, Codec::H265, Codec::Av1, Codec::Vp9];
             let codec = codecs[usize::try_from(below(&mut steps, 4)).unwrap()];
             anything(&mut steps, codec);
         }
         2 | 3 => round_trip(&mut steps, &H264),
-        _ => round_trip(&mut steps, &H265),
+        4 | 5 => round_trip(&mut steps, &H265),
+        6 => aac::anything(&mut steps),
+        _ => aac::round_trip(&mut steps),
     }
 }
 

@@ -15,9 +15,9 @@ use crate::store::Text;
 pub(super) enum Age {
     /// A playlist that was not waited for, or an error about one: half a target duration, one for an error.
     Plain,
-    /// The one right answer to a blocking request: six, four for an error.
+    /// The one right answer to a blocking request: six.
     Blocking,
-    /// Not what was asked for: nobody may keep it.
+    /// Not what was asked for, or not yet what it will be: nobody may keep it.
     Stale,
     /// 503: ask again after so many seconds.
     Retry(u32),
@@ -32,8 +32,7 @@ pub(super) fn targets(snapshot: &FeedSnapshot) -> u32 {
 pub(super) fn failed(problem: Problem, target: u32, age: Age) -> Response {
     let mut response = problem.into_response();
     let value = match age {
-        Age::Plain => format!("max-age={target}"),
-        Age::Blocking => format!("max-age={}", target * 4),
+        Age::Plain | Age::Blocking => format!("max-age={target}"),
         Age::Stale => "no-store".into(),
         Age::Retry(seconds) => {
             set(response.headers_mut(), header::RETRY_AFTER, &seconds.to_string());

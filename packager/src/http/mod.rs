@@ -2,6 +2,7 @@
 //! no lock.
 
 mod answer;
+mod files;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,11 @@ use tokio::sync::watch;
 
 use crate::core::playlist::{MediaRequest, Shape};
 use crate::core::reload::{BadDirective, Directives, Readiness, readiness};
-use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
+use crate::core::snapshot::{FeedSnapshot, RenditionMedia};
 use crate::dvr::Error;
 use crate::http::answer::{Age, failed, media_file, moved, playlist, targets};
-use crate::store::{FeedEntry, Media, Published, Store};
+use crate::http::files::{FileName, Found, find};
+use crate::store::{FeedEntry, Published, Store};
 
 /// While a publisher is away, a blocked playlist request is answered after this part of a target duration with what there
 /// is: hls.js gives one up after 0.8 of it (or three part targets) and counts that as an error.
@@ -194,7 +196,7 @@ async fn current_media(
     };
     directives.settle(listed);
     if let Readiness::Bad(error) = readiness(snapshot, listed, &directives) {
-        return failed(bad_directive(error), target, Age::Plain);
+        return failed(bad_directive(error), target, Age::Stale);
     }
     let query = if query.is_empty() { query } else { format!("?{query}") };
     moved(&format!("{}/media.m3u8{query}", snapshot.instance))
@@ -284,7 +286,8 @@ async fn held(
         match readiness(snapshot, listed, &directives) {
             Readiness::Ready if directives.blocks() => return respond(Age::Blocking),
             Readiness::Ready => return respond(Age::Plain),
-            Readiness::Bad(error) => return failed(bad_directive(error), target, Age::Blocking),
+            // Too far ahead is only so for now.
+            Readiness::Bad(error) => return failed(bad_directive(error), target, Age::Stale),
             Readiness::Wait => {}
         }
         if place.is_none() {
@@ -377,7 +380,8 @@ async fn file(
     loop {
         watch.mark_unchanged();
         let Some(published) = entry.instance(&instance) else {
-            return failed(unknown_file(&file), 1, Age::Plain);
+            // What begins next can be guessed, too.
+            return failed(unknown_file(&file), 1, Age::Stale);
         };
         let snapshot = &published.snapshot;
         let target = targets(snapshot);
@@ -395,6 +399,7 @@ async fn file(
                 return answer.unwrap_or_else(|error| unreadable(&file, &error));
             }
             Found::Never => return failed(unknown_file(&file), target, Age::Plain),
+            Found::NotYet => return failed(unknown_file(&file), target, Age::Stale),
             Found::Hinted => {}
         }
         if place.is_none() {
@@ -408,72 +413,6 @@ async fn file(
             return failed(not_in_time(target), target, Age::Retry(1));
         }
         changed(&mut watch, deadline).await;
-    }
-}
-
-/// The files of a rendition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileName {
-    Init(u32),
-    Segment(u64),
-    Part(u64, usize),
-}
-
-impl FileName {
-    fn parse(name: &str) -> Option<Self> {
-        if let Some(number) = name.strip_prefix("init").and_then(|rest| rest.strip_suffix(".mp4")) {
-            return Some(Self::Init(decimal(number)?));
-        }
-        let numbers = name.strip_suffix(".m4s")?;
-        match numbers.split_once('.') {
-            Some((segment, part)) => Some(Self::Part(decimal(segment)?, decimal(part)?)),
-            None => Some(Self::Segment(decimal(numbers)?)),
-        }
-    }
-
-    const fn kind(self) -> &'static str {
-        match self {
-            Self::Init(_) => "init",
-            Self::Segment(_) => "segment",
-            Self::Part(..) => "part",
-        }
-    }
-}
-
-/// One spelling a number: `007` and `+7` would be other cache keys for the same file.
-fn decimal<T: std::str::FromStr + ToString>(text: &str) -> Option<T> {
-    text.parse().ok().filter(|number: &T| number.to_string() == text)
-}
-
-enum Found {
-    Here(Media),
-    /// It is the part that comes next.
-    Hinted,
-    Never,
-}
-
-fn find(snapshot: &FeedSnapshot, rendition: &RenditionSnapshot, name: FileName) -> Found {
-    let media = match name {
-        FileName::Init(number) => rendition.init(number).map(|init| Media::Held(init.data.clone())),
-        FileName::Segment(number) => {
-            rendition.segment(number).filter(|segment| segment.complete).map(|segment| Media::of(segment))
-        }
-        FileName::Part(number, index) => {
-            let part = rendition.segment(number).and_then(|segment| segment.parts.get(index));
-            part.map(|part| Media::Held(part.data.clone()))
-        }
-    };
-    match media {
-        Some(media) if media.length() > 0 => Found::Here(media),
-        Some(_) => Found::Never,
-        None => match name {
-            FileName::Part(number, index)
-                if !snapshot.ended && rendition.next_part() == (number, index as u64) =>
-            {
-                Found::Hinted
-            }
-            _ => Found::Never,
-        },
     }
 }
 
@@ -529,7 +468,8 @@ fn gone(feed: &str, entry: &FeedEntry) -> Response {
     let detail = format!("The feed {feed:?} has begun anew since this playlist was named.");
     let problem = Problem::new(404, "unknown-instance", "Unknown instance", detail)
         .hint("Load the multivariant playlist again: it names the playlists of the feed as it is now.");
-    failed(problem, targets(&entry.published.borrow().snapshot), Age::Plain)
+    // Or it is about to begin: names can be guessed.
+    failed(problem, targets(&entry.published.borrow().snapshot), Age::Stale)
 }
 
 /// A stored segment that cannot be had: it has just been given up, or the disk has failed.

@@ -4,6 +4,7 @@ pub mod barcode;
 pub mod budget;
 pub mod endpoint;
 mod font;
+pub mod grid;
 pub mod h264;
 pub mod looping;
 pub mod pacing;

@@ -14,10 +14,11 @@ use crate::core::h264;
 use crate::core::looping::Loop;
 use crate::core::samples::{self, Sample};
 use crate::error::Error;
-use crate::source::Source;
+use crate::source::clip_aac::{self, ClipAac};
 use crate::source::clip_audio::{AacTrack, ClipAudio};
 use crate::source::clip_video::ClipVideo;
 use crate::source::sound::Sound;
+use crate::source::{SoundCoding, Source};
 
 /// Bits per second of a clip's sound.
 const OPUS_BITRATE: i32 = 128_000;
@@ -31,6 +32,8 @@ pub struct Clip {
     round: Loop,
     video: Option<Arc<VideoTrack>>,
     audio: Option<Arc<AacTrack>>,
+    /// Its sound is sent as it is, not as Opus.
+    keeps_aac: bool,
 }
 
 /// The H.264 track of a clip.
@@ -75,7 +78,28 @@ impl Clip {
             },
             next: "Choose another file, or --test-pattern.".into(),
         })?;
-        Ok(Self { path: path.into(), round, video: video.map(Arc::new), audio: audio.map(Arc::new) })
+        Ok(Self {
+            path: path.into(),
+            round,
+            video: video.map(Arc::new),
+            audio: audio.map(Arc::new),
+            keeps_aac: false,
+        })
+    }
+
+    /// The clip with its sound as it is in the file, instead of as Opus.
+    ///
+    /// # Errors
+    /// When its access units cannot be sent one by one.
+    pub fn keeping_aac(self) -> Result<Self, Error> {
+        if let Some(reason) = self.audio.as_ref().and_then(|track| clip_aac::obstacle(track)) {
+            return Err(Error::Unsupported {
+                path: self.path,
+                reason: reason.into(),
+                next: "Leave --keep-aac out: it is sent as Opus then.".into(),
+            });
+        }
+        Ok(Self { keeps_aac: true, ..self })
     }
 
     /// These clips as encodings of one picture: their rounds are as long as the longest.
@@ -140,8 +164,9 @@ impl Clip {
         video.parameters.iter().find_map(|nal| h264::profile_level_id(nal))
     }
 
-    pub(super) fn has_audio(&self) -> bool {
-        self.audio.is_some()
+    pub(super) fn sound(&self) -> Option<SoundCoding> {
+        let track = self.audio.as_ref()?;
+        Some(if self.keeps_aac { SoundCoding::Aac(track.config) } else { SoundCoding::Opus })
     }
 
     pub(super) fn describe(&self) -> String {
@@ -153,7 +178,8 @@ impl Clip {
             parts.push(format!("{}x{} {:.4} fps H.264 {profile}", v.width, v.height, Plain(v.hz())));
         }
         if let Some(audio) = &self.audio {
-            parts.push(audio.describe());
+            let sent = if self.keeps_aac { "" } else { " as Opus" };
+            parts.push(format!("{}{sent}", audio.describe()));
         }
         format!("{name} ({})", parts.join(", "))
     }
@@ -165,6 +191,9 @@ impl Clip {
 
     pub(super) fn audio(&self) -> Result<Option<Box<dyn Source>>, Error> {
         let Some(track) = &self.audio else { return Ok(None) };
+        if self.keeps_aac {
+            return Ok(Some(Box::new(ClipAac::open(&self.path, Arc::clone(track), self.round)?)));
+        }
         let pcm = ClipAudio::open(&self.path, Arc::clone(track), self.round)?;
         Ok(Some(Box::new(Sound::new(pcm, OPUS_BITRATE)?)))
     }
@@ -260,7 +289,9 @@ mod tests {
         );
         assert_eq!(clip.advice(), Vec::<String>::new());
         assert!(clip.profile().unwrap().starts_with("42c0"));
-        assert!(!Clip::open(Path::new(TONE), false).unwrap().has_audio());
+        assert_eq!(Clip::open(Path::new(TONE), false).unwrap().sound(), None);
+        let kept = clip.keeping_aac().unwrap();
+        assert!(kept.describe().ends_with("AAC 44.1 kHz mono)"), "{}", kept.describe());
     }
 
     #[test]

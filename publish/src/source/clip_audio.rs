@@ -6,6 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bicast_shared::media::aac::AacConfig;
 use bicast_shared::time::{ClockRate, scale};
 use mp4::Mp4Track;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
@@ -24,17 +25,11 @@ use crate::source::sound::Pcm;
 /// The AAC track of a clip.
 #[derive(Debug)]
 pub(super) struct AacTrack {
-    samples: Vec<Sample>,
-    timescale: ClockRate,
-    delay: i64,
-    hz: u32,
-    channels: u8,
-    config: [u8; 2],
+    pub(super) samples: Vec<Sample>,
+    pub(super) timescale: ClockRate,
+    pub(super) delay: i64,
+    pub(super) config: AacConfig,
 }
-
-/// Sample rates by their index in the AudioSpecificConfig (ISO/IEC 14496-3, 1.6.3.4).
-const RATES: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 impl AacTrack {
     pub(super) fn new(path: &Path, track: &Mp4Track, movie: ClockRate) -> Result<Self, Error> {
@@ -59,20 +54,16 @@ impl AacTrack {
         if !matches!(specific.chan_conf, 1 | 2) {
             return Err(unsupported("AAC with other than one or two channels"));
         }
-        let hz =
-            *RATES.get(usize::from(specific.freq_index)).ok_or_else(|| unsupported("AAC at an odd rate"))?;
+        let (object, rate, channels) = (specific.profile, specific.freq_index, specific.chan_conf);
+        let config = format!("{:02x}{:02x}", object << 3 | rate >> 1, rate << 7 | channels << 3).parse();
+        let config: AacConfig = config.map_err(|_| unsupported("AAC at an odd rate"))?;
         let samples =
             samples::samples(track).map_err(|source| Error::Broken { path: path.into(), source })?;
         Ok(Self {
             samples,
             timescale: ClockRate::new(track.timescale()),
             delay: samples::initial_delay(track, movie),
-            hz,
-            channels: specific.chan_conf,
-            config: [
-                specific.profile << 3 | specific.freq_index >> 1,
-                specific.freq_index << 7 | specific.chan_conf << 3,
-            ],
+            config,
         })
     }
 
@@ -86,8 +77,8 @@ impl AacTrack {
     }
 
     pub(super) fn describe(&self) -> String {
-        let channels = if self.channels == 1 { "mono" } else { "stereo" };
-        format!("AAC {:.1} kHz {channels} as Opus", f64::from(self.hz) / 1_000.0)
+        let channels = if self.config.channels() == 1 { "mono" } else { "stereo" };
+        format!("AAC {:.1} kHz {channels}", f64::from(self.config.rate().hz()) / 1_000.0)
     }
 
     /// Where the first decoded sample stands in a round, in samples at 48 kHz: before 0 is priming, to be left out.
@@ -124,7 +115,7 @@ impl ClipAudio {
     pub(super) fn open(path: &Path, track: Arc<AacTrack>, round: Loop) -> Result<Self, Error> {
         let file = File::open(path).map_err(|source| Error::Open { path: path.into(), source })?;
         let mut parameters = AudioCodecParameters::new();
-        parameters.for_codec(CODEC_ID_AAC).with_extra_data(Box::new(track.config));
+        parameters.for_codec(CODEC_ID_AAC).with_extra_data(Box::new(track.config.specific()));
         let decoder = AacDecoder::try_new(&parameters, &AudioDecoderOptions::default())
             .map_err(|error| Error::codec("the AAC decoder")(&error))?;
         let mut audio = Self {
@@ -153,8 +144,8 @@ impl ClipAudio {
         self.ready.clear();
         self.decoder.reset();
         let mut delay = 0;
-        if self.track.hz != ClockRate::OPUS.hz() {
-            let hz = usize::try_from(self.track.hz).unwrap_or(0);
+        if self.track.config.rate() != ClockRate::OPUS {
+            let hz = usize::try_from(self.track.config.rate().hz()).unwrap_or(0);
             let resampler = Fft::new(hz, 48_000, CHUNK, 2, FixedSync::Input)
                 .map_err(|error| Error::codec("the resampler")(&error))?;
             delay = resampler.output_delay();
@@ -197,10 +188,10 @@ impl ClipAudio {
             // A damaged frame is a hole of its length in the sound, not the end of it.
             Err(error) => {
                 tracing::debug!(%error, frame = self.next - 1, "sound frame cannot be decoded");
-                decoded.resize(1_024 * usize::from(self.track.channels), 0.0);
+                decoded.resize(1_024 * usize::from(self.track.config.channels()), 0.0);
             }
         }
-        if self.track.channels == 1 {
+        if self.track.config.channels() == 1 {
             self.pending.extend(decoded.iter().flat_map(|&sample| [sample; 2]));
         } else {
             self.pending.append(&mut decoded);

@@ -1,6 +1,7 @@
 //! Where media comes from: the test pattern or a clip, one [`Source`] per track.
 
 mod clip;
+mod clip_aac;
 mod clip_audio;
 mod clip_video;
 mod pattern;
@@ -8,6 +9,7 @@ mod sound;
 
 use std::time::Duration;
 
+use bicast_shared::media::aac::AacConfig;
 use bicast_shared::time::ProgramTime;
 use bytes::Bytes;
 
@@ -66,6 +68,15 @@ pub struct PatternSettings {
     pub audio: bool,
 }
 
+/// How sound is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SoundCoding {
+    /// Opus, which viewers hear over WebRTC and HLS.
+    Opus,
+    /// AAC-LC as it is in the file, which they hear over HLS only.
+    Aac(AacConfig),
+}
+
 /// What is published.
 #[derive(Debug)]
 pub enum Input {
@@ -91,12 +102,12 @@ impl Input {
         }
     }
 
-    /// Whether it has sound.
+    /// How its sound is sent; none without sound.
     #[must_use]
-    pub fn has_audio(&self) -> bool {
+    pub fn sound(&self) -> Option<SoundCoding> {
         match self {
-            Self::Pattern(settings) => settings.audio,
-            Self::Clips(clips) => clips.first().is_some_and(Clip::has_audio),
+            Self::Pattern(settings) => settings.audio.then_some(SoundCoding::Opus),
+            Self::Clips(clips) => clips.first()?.sound(),
         }
     }
 

@@ -256,7 +256,9 @@ fn low(random: u32) -> u16 {
 fn encoding(track: &TrackInfo, codec: &OfferedCodec) -> String {
     match track.kind() {
         TrackKind::Video => format!("{}/{}", codec.name, codec.clock_rate),
-        TrackKind::Audio => format!("{}/{}/2", codec.name, codec.clock_rate),
+        // Opus is always said to have two (RFC 7587, 7).
+        TrackKind::Audio if track.codec == Codec::Opus => format!("{}/{}/2", codec.name, codec.clock_rate),
+        TrackKind::Audio => format!("{}/{}/{}", codec.name, codec.clock_rate, track.channels.max(1)),
     }
 }
 

@@ -294,3 +294,37 @@ fn of_several_encodings_a_viewer_gets_the_best_that_runs_or_the_one_it_asks_for(
     assert_eq!(key(&feed, None), [1, 0]);
     assert_eq!(key(&feed, Some(RenditionId(2))), [2, 0]);
 }
+
+const AAC: &str = "mode=AAC-hbr;config=1190;sizelength=13;indexlength=3;indexdeltalength=3";
+
+fn feed_with_aac() -> FeedInfo {
+    let mut feed = feed(BASELINE);
+    feed.tracks[1] = TrackInfo::single(TrackId(1), Codec::Aac, ClockRate::new(48_000), 2, AAC.into());
+    feed
+}
+
+#[test]
+fn a_browser_gets_the_picture_without_aac() {
+    let agreement = agree(CHROMIUM, &feed_with_aac()).unwrap();
+    assert_eq!(agreement.tracks.iter().map(|track| track.codec).collect::<Vec<_>>(), [Codec::H264]);
+    let text = answer(CHROMIUM, &feed_with_aac());
+    let sound = text.split("m=audio").nth(1).unwrap();
+    assert!(sound.starts_with(" 0 ") && sound.contains("a=inactive\r\n"), "{sound}");
+    let head = CHROMIUM.split("m=").next().unwrap();
+    let sound_only = format!("{head}m=audio{}", CHROMIUM.split("m=audio").nth(1).unwrap());
+    let Err(Refusal::Unusable { why, .. }) = agree(&sound_only, &feed_with_aac()) else { panic!() };
+    assert!(why.contains("the feed is AAC"), "{why}");
+}
+
+#[test]
+fn a_viewer_that_knows_aac_gets_it_as_the_publisher_describes_it() {
+    let knows = CHROMIUM
+        .replace("opus/48000/2", "MPEG4-GENERIC/48000/2")
+        .replace("minptime=10;useinbandfec=1", "mode=AAC-hbr");
+    let agreement = agree(&knows, &feed_with_aac()).unwrap();
+    let sound = agreement.tracks.iter().find(|track| track.codec == Codec::Aac).unwrap();
+    assert_eq!((sound.encoding.as_str(), sound.fmtp.as_str()), ("MPEG4-GENERIC/48000/2", AAC));
+    let mut other = feed_with_aac();
+    other.tracks[1].fmtp = AAC.replace("1190", "1188");
+    assert!(sound.carries(&feed_with_aac().tracks[1]) && !sound.carries(&other.tracks[1]));
+}

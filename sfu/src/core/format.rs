@@ -1,8 +1,8 @@
 //! Whether a track can be sent under a format that a viewer offers: what `a=fmtp` says of profiles, and the reasons.
 
-use bicast_shared::media::{Codec, TrackInfo};
+use bicast_shared::media::{Codec, TrackInfo, parameter};
 
-use super::sdp::{OfferedCodec, parameter};
+use super::sdp::OfferedCodec;
 
 /// How far a format that a viewer offers is from the one that the publisher sends; 0 is nearest. None where the one is
 /// not the other: browsers begin to decode what was negotiated, not what comes.
@@ -33,7 +33,14 @@ pub(crate) fn distance(codec: Codec, sent: &str, offered: &str) -> Option<u8> {
                 && is_single_stream(offered);
             fits.then(|| too_low("level-id", 93))
         }
-        // VP8, Opus and AAC have no profile that a receiver could lack.
+        // A stream's config is its rate and its channels. Who offers none takes any.
+        Codec::Aac => {
+            let (sent, offered) = (parameter(sent, "config"), parameter(offered, "config"));
+            offered
+                .is_none_or(|offered| sent.is_some_and(|sent| sent.eq_ignore_ascii_case(offered)))
+                .then_some(0)
+        }
+        // VP8 and Opus have no profile that a receiver could lack.
         _ => Some(0),
     }
 }
@@ -80,6 +87,10 @@ fn number(fmtp: &str, name: &str, default: u32) -> u32 {
 /// No answer makes Chromium play stereo: its decoder follows `stereo=1` in its *own* description, here the offer. Where a
 /// viewer wrote that it comes back with its other parameters, as `useinbandfec` does.
 pub(crate) fn answered(track: &TrackInfo, offered: &OfferedCodec) -> String {
+    // A decoder of AAC is set up by what the sender says (RFC 3640, 4.1).
+    if track.codec == Codec::Aac {
+        return track.fmtp.clone();
+    }
     let mut parameters = offered.fmtp.clone();
     if track.codec == Codec::Opus
         && is_stereo(&track.fmtp)
@@ -163,6 +174,9 @@ mod tests {
             (Codec::H265, "tx-mode=MRMT", "tx-mode=MRMT", None),
             (Codec::Vp8, "max-fs=1", "", Some(0)),
             (Codec::Opus, "stereo=1", "", Some(0)),
+            (Codec::Aac, "mode=AAC-hbr;config=1190", "mode=AAC-hbr", Some(0)),
+            (Codec::Aac, "mode=AAC-hbr;config=119a", "config=119A;mode=AAC-hbr", Some(0)),
+            (Codec::Aac, "mode=AAC-hbr;config=1190", "mode=AAC-hbr;config=1210", None),
         ] {
             assert_eq!(distance(codec, sent, offered), expected, "{codec}: {sent:?} under {offered:?}");
         }

@@ -1,6 +1,8 @@
 //! What an offer says: the lines of RFC 8866 that a publisher or a viewer needs, in a bounded structure. Unknown lines
 //! are skipped, as RFC 8866, 5 demands; a line that is needed and broken is an error that names it.
 
+use bicast_shared::media::parameter;
+
 use super::fingerprint::{Fingerprint, Read};
 
 /// Media sections in one offer. A browser with camera, microphone and a data channel has 3, whepsrc offers 4.
@@ -93,14 +95,6 @@ impl OfferedCodec {
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         parameter(&self.fmtp, name)
     }
-}
-
-/// A parameter of an `a=fmtp` list like `apt=96;x=1`.
-pub(crate) fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';').find_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
-    })
 }
 
 /// Why a text is not an offer: the end of a sentence that begins with "The offer cannot be used:".

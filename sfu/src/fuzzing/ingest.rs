@@ -33,7 +33,7 @@ pub fn ingest(data: &[u8]) {
 }
 
 fn payload(payload: &[u8]) {
-    for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus] {
+    for codec in [Codec::H264, Codec::H265, Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus, Codec::Aac] {
         let (starts, begins) = (starts_decoding(codec, payload), begins_keyframe(codec, payload));
         // H.265's VPS alone may come in a packet of its own, before the picture that it is for.
         assert!(!begins || starts || codec == Codec::H265, "{codec}: a keyframe begins that is none");

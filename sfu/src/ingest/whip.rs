@@ -333,6 +333,13 @@ fn refused(refusal: &Refusal) -> Problem {
         .hint(format!("Offer one of {}.", accepted.join(", ")))
         .with("offered", offered.clone())
         .with("accepted", accepted.to_vec()),
+        Refusal::Aac(_) => Problem::new(
+            406,
+            "no-usable-codec",
+            "No usable codec",
+            format!("The offer cannot be used: {refusal}."),
+        )
+        .hint("Offer Opus, or AAC-LC as mode=AAC-hbr of RFC 3640."),
         _ => bad_offer(refusal),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bicast_shared::auth::Grant;
 use bicast_shared::id::FeedId;
+use bicast_shared::status::Place;
 use parking_lot::Mutex;
 
 use crate::config::Limits;
@@ -33,6 +34,8 @@ struct Sessions {
     /// How many of them each worker has, and how many each viewer is that has a name: a join must not look at all the others.
     load: Vec<usize>,
     by_viewer: HashMap<Arc<str>, u32>,
+    /// The sessions under each name, the oldest first.
+    by_label: HashMap<Arc<str>, Vec<String>>,
 }
 
 /// Where a session is.
@@ -57,12 +60,17 @@ impl Session {
     }
 }
 
+/// Sessions under one name: that which is shown, and the one that takes over from it.
+const MOST_OF_A_NAME: usize = 2;
+
 /// A viewer's seat.
 pub(crate) struct Seat {
     seats: Seats,
     id: String,
     /// Of its handshake, until that is done.
     ticket: Option<u64>,
+    /// What it was given at the door, kept for as long as it sits.
+    place: Place,
 }
 
 /// Room was made for a newcomer: this session, of this worker, has to go.
@@ -82,33 +90,39 @@ pub(crate) enum Full {
 }
 
 impl Seats {
-    /// Takes a seat for a new session. Where no more handshakes are allowed, the oldest half-open session may have to go for it: who
-    /// asks for a seat ends that.
+    /// Takes a seat for a new session. Others may have to go for it: where no more handshakes are allowed the oldest half-open one, and of
+    /// [`MOST_OF_A_NAME`] under its name the oldest. Who asks for a seat ends those.
     pub(crate) fn take(
         &self,
         now: Instant,
         limits: &Limits,
         id: String,
         session: Session,
-    ) -> Result<(Seat, Option<Evicted>), Full> {
+    ) -> Result<(Seat, Vec<Evicted>), Full> {
         let mut sessions = self.0.sessions.lock();
         let most = session.grant.as_ref().and_then(|grant| grant.viewers);
         let here = session.viewer().and_then(|viewer| sessions.by_viewer.get(viewer)).copied();
         if let Some(most) = most.filter(|most| here.unwrap_or(0) >= *most) {
             return Err(Full::Viewer(most));
         }
-        let full = if sessions.by_id.len() >= limits.viewers {
+        let same = session.label.as_ref().and_then(|label| sessions.by_label.get(label));
+        let same = same.filter(|same| same.len() >= MOST_OF_A_NAME).and_then(|same| same.first()).cloned();
+        let full = if sessions.by_id.len() >= limits.viewers && same.is_none() {
             Some(Full::Viewers)
         } else {
             (sessions.handshakes.len() >= limits.handshakes).then_some(Full::Handshakes)
         };
-        let evicted = full.map(|full| sessions.evict(now).ok_or(full)).transpose()?;
+        let mut evicted = Vec::new();
+        if let Some(full) = full {
+            evicted.push(sessions.evict(now).ok_or(full)?);
+        }
+        evicted.extend(same.and_then(|same| sessions.turn_out(&same)));
         let ticket = sessions.tickets;
         sessions.tickets += 1;
         sessions.handshakes.insert(ticket, (now, id.clone()));
         sessions.insert(id.clone(), session);
         drop(sessions);
-        Ok((Seat { seats: self.clone(), id, ticket: Some(ticket) }, evicted))
+        Ok((Seat { seats: self.clone(), id, ticket: Some(ticket), place: Place::default() }, evicted))
     }
 
     /// The session with this id.
@@ -152,6 +166,14 @@ impl Sessions {
         Some(Evicted { id, worker })
     }
 
+    /// Gives up a session, if it is still there.
+    fn turn_out(&mut self, id: &str) -> Option<Evicted> {
+        let worker = self.by_id.get(id)?.worker;
+        self.handshakes.retain(|_, (_, half_open)| half_open != id);
+        self.remove(id);
+        Some(Evicted { id: id.to_owned(), worker })
+    }
+
     fn insert(&mut self, id: String, session: Session) {
         if self.load.len() <= session.worker {
             self.load.resize(session.worker + 1, 0);
@@ -160,6 +182,9 @@ impl Sessions {
         if let Some(viewer) = session.viewer() {
             *self.by_viewer.entry(viewer.clone()).or_default() += 1;
         }
+        if let Some(label) = &session.label {
+            self.by_label.entry(label.clone()).or_default().push(id.clone());
+        }
         self.by_id.insert(id, session);
     }
 
@@ -167,6 +192,14 @@ impl Sessions {
         let Some(gone) = self.by_id.remove(id) else { return };
         if let Some(count) = self.load.get_mut(gone.worker) {
             *count = count.saturating_sub(1);
+        }
+        if let Some(label) = &gone.label
+            && let Some(same) = self.by_label.get_mut(label)
+        {
+            same.retain(|one| one != id);
+            if same.is_empty() {
+                self.by_label.remove(label);
+            }
         }
         if let Some(viewer) = gone.viewer()
             && let Some(count) = self.by_viewer.get_mut(viewer)
@@ -180,6 +213,11 @@ impl Sessions {
 }
 
 impl Seat {
+    /// Keeps what the session was given at the door.
+    pub(crate) fn keep(&mut self, place: Place) {
+        self.place = place;
+    }
+
     /// The handshake is complete.
     pub(crate) fn settle(&mut self) {
         if let Some(ticket) = self.ticket.take() {
@@ -276,15 +314,58 @@ mod tests {
         let (mut done, _) = take("done", 0, 0).unwrap();
         done.settle();
         let (old, evicted) = take("old", 1, 0).unwrap();
-        assert_eq!(evicted, None);
+        assert_eq!(evicted, []);
         let _young = take("young", 0, 1_000).unwrap();
         assert_eq!(take("early", 0, 1_999).err(), Some(Full::Handshakes), "two seconds are everybody's");
         let (_late, evicted) = take("late", 0, 2_000).unwrap();
-        assert_eq!(evicted, Some(Evicted { id: "old".into(), worker: 1 }));
+        assert_eq!(evicted, [Evicted { id: "old".into(), worker: 1 }]);
         assert!(seats.get("old").is_none() && seats.get("done").is_some());
         // Its worker lets go of it a moment later, and that changes nothing for the others.
         drop(old);
         assert_eq!(take("next", 0, 2_000).err(), Some(Full::Handshakes));
         assert!(seats.get("late").is_some() && seats.get("young").is_some());
+    }
+
+    #[test]
+    fn a_name_has_two_sessions_and_the_oldest_goes_for_a_third() {
+        let seats = Seats::default();
+        let now = bicast_shared::clock::now();
+        let limits = Limits { viewers: 4, handshakes: 4, ..Limits::default() };
+        let take = |id: &str, label: &str| {
+            let session = Session { label: Some(label.into()), ..session(1) };
+            seats.take(now, &limits, id.into(), session)
+        };
+        let (first, evicted) = take("first", "anna").unwrap();
+        assert_eq!(evicted, []);
+        let (mut second, evicted) = take("second", "anna").unwrap();
+        assert_eq!(evicted, [], "it takes over from the first");
+        second.settle();
+        let _other = take("other", "bea").unwrap();
+        let _full = take("full", "cleo").unwrap();
+        // As many sessions as may be: the third of a name takes none from the others.
+        let (third, evicted) = take("third", "anna").unwrap();
+        assert_eq!(evicted, [Evicted { id: "first".into(), worker: 1 }]);
+        assert!(
+            seats.get("first").is_none() && seats.get("second").is_some() && seats.get("third").is_some()
+        );
+        drop(first);
+        assert_eq!(take("fifth", "dora").err(), Some(Full::Viewers));
+        drop(second);
+        drop(third);
+        assert_eq!(seats.0.sessions.lock().by_label.len(), 2);
+    }
+
+    #[test]
+    fn what_was_given_at_the_door_is_given_back_with_the_seat() {
+        let given_back = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seats = Seats::default();
+        let now = bicast_shared::clock::now();
+        let (mut seat, _) = seats.take(now, &Limits::default(), "a".into(), session(0)).unwrap();
+        let told = Arc::clone(&given_back);
+        seat.keep(Place::new(move || told.store(true, std::sync::atomic::Ordering::SeqCst)));
+        seat.settle();
+        assert!(!given_back.load(std::sync::atomic::Ordering::SeqCst));
+        drop(seat);
+        assert!(given_back.load(std::sync::atomic::Ordering::SeqCst));
     }
 }

@@ -328,6 +328,8 @@ const SILENT: Duration = Duration::from_secs(1);
 struct Ring {
     packets: RwLock<PacketRing>,
     head: watch::Sender<u64>,
+    /// The head when an access unit was whole the last time.
+    whole: watch::Sender<u64>,
 }
 
 /// Where a reader begins.
@@ -392,14 +394,14 @@ impl Feed {
     #[must_use]
     pub fn subscribe(&self, key: StreamKey, start: StartAt) -> Option<FeedSubscriber> {
         let ring = self.0.rings.read().get(&key)?.clone();
-        let head = ring.head.subscribe();
+        let (head, whole) = (ring.head.subscribe(), ring.whole.subscribe());
         let packets = ring.packets.read();
         let cursor = match start {
             StartAt::Newest => packets.head(),
             StartAt::Keyframe => packets.newest_keyframe().unwrap_or_else(|| packets.head()),
         };
         drop(packets);
-        Some(FeedSubscriber { feed: self.clone(), key, ring, head, cursor, lost: 0 })
+        Some(FeedSubscriber { feed: self.clone(), key, ring, head, whole, cursor, lost: 0 })
     }
 
     /// The media time of the packet of a stream that came last. None when there is no such stream or it has none yet.
@@ -477,6 +479,7 @@ impl Feed {
                 Arc::new(Ring {
                     packets: RwLock::new(PacketRing::new(self.0.limits)),
                     head: watch::Sender::new(0),
+                    whole: watch::Sender::new(0),
                 })
             });
         }
@@ -521,6 +524,7 @@ impl Feed {
         // Dropping the rings' senders would not reach subscribers that hold the ring: wake them, they look at the state.
         for ring in self.0.rings.read().values() {
             ring.head.send_modify(|_| {});
+            ring.whole.send_modify(|_| {});
         }
     }
 
@@ -599,10 +603,13 @@ impl FeedPublisher {
         let ring = self.feed.0.rings.read().get(&packet.key).cloned();
         if let Some(ring) = ring {
             let mut packets = ring.packets.write();
-            packets.push(packet);
+            let whole = packets.push(packet);
             let head = packets.head();
             drop(packets);
             ring.head.send_replace(head);
+            if whole {
+                ring.whole.send_replace(head);
+            }
         }
     }
 
@@ -758,6 +765,7 @@ pub struct FeedSubscriber {
     key: StreamKey,
     ring: Arc<Ring>,
     head: watch::Receiver<u64>,
+    whole: watch::Receiver<u64>,
     cursor: u64,
     lost: u64,
 }
@@ -792,17 +800,18 @@ impl FeedSubscriber {
         read
     }
 
-    /// Waits until there is something to read. Cancel safe.
+    /// Waits until there is an access unit to read that is whole, as far as packets tell. Who needs units is woken a ninth as often as by
+    /// [`FeedSubscriber::read`] at 2.5 Mbit/s. Cancel safe.
     ///
     /// # Errors
     /// [`Ended`] when the feed has ended and everything was read.
-    pub async fn ready(&mut self) -> Result<(), Ended> {
+    pub async fn unit(&mut self) -> Result<(), Ended> {
         loop {
-            let head = *self.head.borrow_and_update();
-            if head > self.cursor {
+            let whole = *self.whole.borrow_and_update();
+            if whole > self.cursor {
                 return Ok(());
             }
-            if self.feed.is_ended() || self.head.changed().await.is_err() {
+            if self.feed.is_ended() || self.whole.changed().await.is_err() {
                 return Err(Ended);
             }
         }

@@ -55,8 +55,16 @@ impl PacketRing {
         self.tail
     }
 
-    /// Appends a packet and lets the oldest go where the limits ask for it.
-    pub fn push(&mut self, packet: MediaPacket) {
+    /// Appends a packet and lets the oldest go where the limits ask for it. Tells whether an access unit may be whole with it: it is the
+    /// last of one, the first behind one whose end was not told (sound, a lost marker), or late.
+    pub fn push(&mut self, packet: MediaPacket) -> bool {
+        let whole = packet.marker
+            || self.packets.back().is_none_or(|newest| {
+                let goes_on = newest.stamp.epoch == packet.stamp.epoch
+                    && newest.stamp.sequence < packet.stamp.sequence
+                    && (newest.marker || newest.stamp.media_time == packet.stamp.media_time);
+                !goes_on
+            });
         if packet.stamp.keyframe {
             self.note_keyframe(&packet);
         }
@@ -75,6 +83,7 @@ impl PacketRing {
                 self.keyframes.pop_front();
             }
         }
+        whole
     }
 
     fn oldest_is_needless(&self) -> bool {
@@ -185,6 +194,19 @@ mod tests {
         ring.push(packet(3, 3_000, true, 1));
         ring.push(packet(4, 6_000, false, 1));
         assert_eq!(ring.newest_keyframe(), Some(1));
+    }
+
+    #[test]
+    fn a_unit_is_whole_with_its_marker_with_the_next_or_with_what_was_missing() {
+        let mut ring = ring(100, 1 << 20);
+        let mut push = |sequence: i64, media_time: i64, marker: bool| {
+            ring.push(MediaPacket { marker, ..packet(sequence, media_time, false, 1) })
+        };
+        assert!(push(0, 0, true), "the first");
+        assert!(!push(1, 3_000, false) && !push(2, 3_000, false) && push(4, 3_000, true));
+        assert!(push(3, 3_000, false), "it was missing");
+        assert!(push(5, 6_000, true) && !push(6, 9_000, false) && push(7, 12_000, false), "a lost marker");
+        assert!(push(8, 15_000, false) && push(9, 18_000, false), "sound has no markers");
     }
 
     #[test]

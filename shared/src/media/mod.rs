@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{RenditionId, StreamKey, TrackId};
 use crate::time::ClockRate;
 
+pub mod aac;
 mod payload;
 
 pub use payload::{begins_keyframe, decoder_configuration, starts_decoding};
@@ -38,7 +39,7 @@ pub enum Codec {
     Av1,
     /// Opus, RFC 7587.
     Opus,
-    /// AAC as access units (it comes from RTMP and files, never from WebRTC).
+    /// AAC-LC, RFC 3640 (mode AAC-hbr). Encoders send it over WHIP; browsers do not know it in WebRTC.
     Aac,
 }
 
@@ -87,6 +88,15 @@ impl fmt::Display for Codec {
             Self::Aac => "AAC",
         })
     }
+}
+
+/// A parameter of an `a=fmtp` list like `apt=96;x=1`; names are case-insensitive.
+#[must_use]
+pub fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+    fmtp.split(';').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
+    })
 }
 
 /// One track of a feed as its publisher described it.

@@ -82,7 +82,7 @@ pub enum EndReason {
     FeedEnded,
     /// Its token has expired or was taken back.
     RightEnded,
-    /// Nothing was heard of it for a while (`signaling.viewer_timeout`).
+    /// Nothing was heard of it for a while (`signaling.viewer_timeout`), or the holder of its token joined anew instead.
     Silent,
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn refused(feed: &FeedId, id: &str, why: Refused) -> Problem {
             Problem::new(503, "too-many-viewers", "Too many viewers", "As many viewers have joined as may.")
                 .hint("HLS can be watched without joining: /hls/{feed}/multivariant.m3u8.")
         }
+        Refused::OfOne(most) => bicast_shared::auth::Refusal::Viewers(most).problem(),
         Refused::Unknown => unknown_viewer(id),
         Refused::Gone(reason) => {
             let detail = format!("This viewer has ended ({}).", reason.name());

@@ -60,9 +60,16 @@ pub(crate) fn facts(info: &FeedInfo, reports: &Reports<'_>) -> FeedFacts {
         let rates = renditions.iter().filter(|r| r.name.starts_with(kind)).map(|r| r.bandwidth);
         rates.max().unwrap_or(0)
     };
-    // A viewer may be sent the best of what there is.
-    let egress_bps = of("video") + of("audio");
-    let cost = Cost { egress_bps, packets_per_second: egress_bps / 8 / PACKET_BYTES, cpu_share: 0.0 };
+    // A viewer may be sent the best of what there is. What HLS does not carry is known by what others are sent, or by its layers.
+    let packaged = of("video") + of("audio");
+    let watched = reports.sfu.filter(|sfu| sfu.viewers > 0);
+    let sent = watched.map_or(0, |sfu| sfu.egress_bps / u64::from(sfu.viewers));
+    let layers = info.layers.iter().map(|layer| layer.bitrate_bps).max().unwrap_or(0);
+    let half = info.track(TrackKind::Video).is_some() && of("video") == 0;
+    let known = if half { packaged.max(sent) } else { packaged };
+    let egress_bps = if known == 0 { layers } else { known };
+    let packets_per_second = egress_bps / 8 / PACKET_BYTES;
+    let cost = Cost { egress_bps, packets_per_second, ..Cost::default() };
     FeedFacts { state, cost }
 }
 

@@ -312,3 +312,17 @@ fn simulcast_layers_are_told_apart() {
     assert_eq!((high.rid.as_deref(), high.bandwidth), (Some("h"), Some(2_500_000)));
     assert_eq!((low.rid.as_deref(), low.bandwidth), (Some("l"), None));
 }
+
+#[test]
+fn what_hls_does_not_carry_costs_what_those_who_watch_it_are_sent() {
+    let info = live_feed();
+    let refused = "VP8 is not carried over HLS".to_owned();
+    let packager =
+        PackagerFeedStatus { refused: Some(refused), renditions: Vec::new(), ..packager_report(&info) };
+    let cost = |viewers, egress_bps| {
+        let sfu = SfuFeedStatus { viewers, egress_bps, ..sfu_report(&info) };
+        facts(&info, &Reports { sfu: Some(&sfu), packager: Some(&packager) }).cost
+    };
+    assert_eq!((cost(4, 8_800_000).egress_bps, cost(4, 8_800_000).packets_per_second), (2_200_000, 250));
+    assert_eq!(cost(0, 0).egress_bps, 0, "nobody knows yet");
+}

@@ -1,7 +1,7 @@
 //! What an operator should know about a feed, in sentences with the next step.
 
 use bicast_shared::feed::info::{CadenceRule, FeedInfo, FeedState};
-use bicast_shared::media::{Codec, TrackInfo, TrackKind};
+use bicast_shared::media::{Codec, TrackKind, parameter};
 use bicast_shared::status::PackagerFeedStatus;
 use bicast_shared::time::ProgramTime;
 
@@ -82,18 +82,10 @@ fn high_profile(info: &FeedInfo, reports: &Reports<'_>) -> Option<String> {
     let video = info.track(TrackKind::Video).filter(|track| track.codec == Codec::H264)?;
     let renditions = reports.packager.map(|p| p.renditions.as_slice()).unwrap_or_default();
     let read = renditions.iter().find_map(|rendition| rendition.codecs.strip_prefix("avc1."));
-    let profile = read.or_else(|| negotiated_profile(video))?.get(..2)?;
+    let profile = read.or_else(|| parameter(&video.fmtp, "profile-level-id"))?.get(..2)?;
     // 100 is High; 110, 122 and 244 are High with more bits or colours, which nothing decodes in hardware.
     let is_high = ["64", "6e", "7a", "f4"].iter().any(|high| profile.eq_ignore_ascii_case(high));
     is_high.then(|| HIGH_PROFILE.to_owned())
-}
-
-/// `profile-level-id` of the track's fmtp parameters (RFC 6184, 8.1).
-fn negotiated_profile(track: &TrackInfo) -> Option<&str> {
-    track.fmtp.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("profile-level-id").then(|| value.trim())
-    })
 }
 
 fn unrelated(now: ProgramTime, info: &FeedInfo) -> Option<String> {

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
-use bicast_shared::status::ViewerState;
 use tokio::time::MissedTickBehavior;
 
 use super::{Desk, FeedNews, Inner};
-use crate::admission::{Cost, Usage};
+use crate::admission::Usage;
 use crate::api::audience::Used;
 
 /// How often sessions are looked at and decisions made: with the policy's 1.8 s for ICE, who cannot connect is told within two seconds.
@@ -43,7 +42,7 @@ pub(super) async fn follow(desk: Weak<Inner>) {
                 roster.set_feed(at, feed, facts);
                 roster.sessions(at, feed, &statuses, lowest);
                 if let Some(why) = changed {
-                    roster.join_again(feed, &why);
+                    roster.join_again(at.now, feed, &why);
                 }
             });
             if let Some(news) = news {
@@ -52,8 +51,9 @@ pub(super) async fn follow(desk: Weak<Inner>) {
         }
         if measured.is_none_or(|at| clock::now().saturating_duration_since(at) >= MEASURE) {
             measured = Some(clock::now());
-            desk.measure().await;
+            desk.measure();
         }
+        desk.0.state.lock().settle();
         desk.with(|roster, at| roster.tick(at));
         desk.0.state.lock().tidy(&feeds);
         desk.close_sessions().await;
@@ -61,20 +61,9 @@ pub(super) async fn follow(desk: Weak<Inner>) {
 }
 
 impl Desk {
-    /// Tells the ledger what is used, and by whom that has not joined.
-    async fn measure(&self) {
-        let (egress_bps, packets_per_second, feeds) = self.0.directory.egress();
-        let mut strangers: Vec<(String, Cost)> = Vec::new();
-        let limited = self.0.state.lock().roster.budget().is_limited();
-        // Without a limit nobody needs to know who they are.
-        for feed in feeds.iter().filter(|_| limited) {
-            let cost = self.facts(feed).map_or(Cost::default(), |facts| facts.cost);
-            let unknown = self.sessions(feed).await.into_iter().filter(|status| {
-                // Who only makes the beginning of a handshake takes nobody's place.
-                status.viewer.is_none() && status.state != ViewerState::Connecting
-            });
-            strangers.extend(unknown.map(|status| (status.id, cost)));
-        }
+    /// Tells the ledger what is used.
+    fn measure(&self) {
+        let (egress_bps, packets_per_second) = self.0.directory.egress();
         let mut state = self.0.state.lock();
         let cpu_share = state.used.cpu_share;
         state.used = Used { egress_bps, packets_per_second, cpu_share };
@@ -86,7 +75,6 @@ impl Desk {
         };
         let now = clock::now();
         state.roster.measure(now, &usage);
-        state.roster.set_strangers(now, strangers.into_iter());
         let occupancy = state.roster.occupancy();
         metrics::gauge!("bicast_viewers_joined").set(u32::try_from(state.roster.here()).unwrap_or(u32::MAX));
         metrics::gauge!("bicast_viewers_waiting").set(u32::try_from(occupancy.waiting).unwrap_or(u32::MAX));

@@ -10,12 +10,12 @@ use std::time::Duration;
 use bicast_shared::auth::Grant;
 use bicast_shared::clock;
 use bicast_shared::id::FeedId;
-use bicast_shared::status::{ViewerSource, ViewerStatus};
+use bicast_shared::status::{Place, ViewerSource, ViewerStatus};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::Config;
-use crate::admission::Budget;
+use crate::admission::{Budget, Cost, Shortage};
 use crate::api;
 use crate::api::channel::{EndReason, PlayerMessage, ServerMessage};
 use crate::core::roster::{Arrival, Entry, FeedFacts, Limits, Moment, Refused, Roster, ViewerId};
@@ -31,6 +31,7 @@ struct Inner {
     /// Held for some microseconds for one viewer and some milliseconds a tick for all; never over an await.
     state: Mutex<State>,
     most: usize,
+    cores: usize,
 }
 
 struct State {
@@ -38,6 +39,7 @@ struct State {
     /// Rung when a viewer has news; gone with its last channel and its entry.
     bells: HashMap<ViewerId, watch::Sender<u64>>,
     used: api::audience::Used,
+    strangers: door::Strangers,
     /// How each feed is that somebody watches, for all channels to tell.
     news: HashMap<FeedId, Arc<FeedNews>>,
 }
@@ -93,9 +95,11 @@ impl Desk {
             roster,
             bells: HashMap::new(),
             used: api::audience::Used::default(),
+            strangers: door::Strangers::default(),
             news: HashMap::new(),
         });
-        let desk = Self(Arc::new(Inner { directory, source, state, most: config.viewers }));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let desk = Self(Arc::new(Inner { directory, source, state, most: config.viewers, cores }));
         tokio::spawn(follow::follow(Arc::downgrade(&desk.0)));
         desk
     }
@@ -249,7 +253,8 @@ impl Desk {
     }
 
     pub(crate) fn admission(&self) -> api::audience::Admission {
-        let state = self.0.state.lock();
+        let mut state = self.0.state.lock();
+        state.settle();
         let occupancy = state.roster.occupancy();
         api::audience::Admission {
             limits: state.roster.budget().clone(),
@@ -278,11 +283,23 @@ impl Desk {
 
     /// What a feed is like for its viewers; none where there is no such feed, or none any more.
     fn facts(&self, feed: &FeedId) -> Option<FeedFacts> {
-        self.0.directory.facts(feed)
+        let facts = self.0.directory.facts(feed)?;
+        Some(FeedFacts { cost: facts.cost.on(self.0.cores), ..facts })
     }
 }
 
 impl State {
+    /// Somebody who has not joined begins a session.
+    fn admit(&mut self, cost: Cost) -> Result<Place, Shortage> {
+        self.settle();
+        self.strangers.begin(&mut self.roster, cost)
+    }
+
+    /// Gives back the room of strangers' sessions that are over.
+    fn settle(&mut self) {
+        self.strangers.settle(&mut self.roster);
+    }
+
     fn ring(&mut self) {
         for id in self.roster.take_rung() {
             if let Some(bell) = self.bells.get(&id) {

@@ -43,7 +43,7 @@ const LONGEST_AGENT: usize = 128;
             example = json!(crate::openapi::example("joined"))),
         (status = 400, description = "The id cannot be one, or the body is wrong", body = api::Problem,
             content_type = "application/problem+json"),
-        (status = 403, description = "The token's tier is lower than what was asked for", body = api::Problem,
+        (status = 403, description = "The token's tier is lower than what was asked for, or its viewer has joined as often as it may", body = api::Problem,
             content_type = "application/problem+json"),
         (status = 404, description = "There is no such feed", body = api::Problem,
             content_type = "application/problem+json", example = json!(crate::openapi::example("problem"))),
@@ -169,7 +169,8 @@ pub(crate) async fn show(State(shared): State<Shared>, ViewerInPath(feed, id): V
 /// Move a viewer
 ///
 /// Keeps it on a path, or leaves that to the failover policy again (`auto`); and holds it below the highest layers. It is told over its
-/// event channel. Onto the realtime path only where its tier has that, the feed can be watched so, and there is room.
+/// event channel. Onto the realtime path only where its tier has that, the feed can be watched so, and there is room; a viewer that is kept there
+/// and has no session for `signaling.failover.appear_within` is left to the policy again.
 #[utoipa::path(
     patch, path = "/v1/feeds/{id}/viewers/{viewer}", tag = "viewers", operation_id = "moveViewer",
     params(

@@ -36,6 +36,7 @@ const FILES = {
   '/peers.js': ['../bare/peers.js', 'text/javascript'],
   '/barcode.js': ['../bare/barcode.js', 'text/javascript'],
   '/player': ['../bare/player.html', 'text/html'],
+  '/recorder.js': ['../bare/recorder.js', 'text/javascript'],
   '/edge': ['../bare/edge.html', 'text/html'],
   '/edge.js': ['../bare/edge.js', 'text/javascript'],
   '/hls.js': [createRequire(import.meta.url).resolve('hls.js/dist/hls.min.js'), 'text/javascript'],

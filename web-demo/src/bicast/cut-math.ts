@@ -1,7 +1,7 @@
 /** The arithmetic of a cut: which frame HLS has to show, and whether it does. Pure; times of frames are in seconds of the element. */
 
 import type { ShownFrame } from "./frames";
-import { MEDIA_RATE, type MediaTime } from "./timeline";
+import { MEDIA_RATE, type MediaTime, ticksToMs } from "./timeline";
 
 /** A stretch of media in the element's buffer. */
 export interface Stretch {
@@ -70,8 +70,12 @@ export function beforeFirstLoss(
   return newest.mediaTime;
 }
 
-/** The usual distance of frames in ticks: the median of the newest callbacks, by the compositor's own count. */
-export function usualFrameTicks(frames: readonly ShownFrame[], otherwise = MEDIA_RATE / 30): number {
+/**
+ * The usual distance of frames in ticks: the median of the newest callbacks, by the compositor's own count; by the feed's rate where
+ * there are too few of them.
+ */
+export function usualFrameTicks(frames: readonly ShownFrame[], feedRate: number | null): number {
+  const otherwise = MEDIA_RATE / (feedRate || 30);
   const steps: number[] = [];
   for (let n = Math.max(frames.length - 60, 1); n < frames.length; n += 1) {
     const [before, now] = [frames[n - 1], frames[n]];
@@ -83,4 +87,11 @@ export function usualFrameTicks(frames: readonly ShownFrame[], otherwise = MEDIA
   if (steps.length < 5) return otherwise;
   steps.sort((a, b) => a - b);
   return steps[Math.floor(steps.length / 2)] ?? otherwise;
+}
+
+/** How much more media than time went by over these frames, in milliseconds; null for fewer than three. */
+export function hurryMs(frames: readonly ShownFrame[]): number | null {
+  const [first, last] = [frames[0], frames.at(-1)];
+  if (!first || !last || frames.length < 3) return null;
+  return ticksToMs(last.mediaTime - first.mediaTime) - (last.shownAt - first.shownAt);
 }

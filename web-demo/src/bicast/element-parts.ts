@@ -1,6 +1,6 @@
 /** The shadow tree of `<bicast-player>`. Its markup holds no data; everything that comes from the network is set as text. */
 
-import { ELEMENT_CSS } from "./element-style";
+import css from "./element.css?inline";
 import type { Stage } from "./player-types";
 
 const ICONS = {
@@ -28,43 +28,38 @@ const button = (name: string, icon: Icon, label: string, more = "") =>
 
 const MARKUP = `
 <div class="stage" part="stage">
-  <video part="video" id="hls" playsinline muted aria-label="LL-HLS picture"></video>
-  <video part="video" id="realtime" playsinline muted aria-label="WebRTC picture"></video>
-  <canvas id="still" aria-hidden="true"></canvas>
+  <video part="video" class="hls" playsinline muted aria-label="LL-HLS picture"></video>
+  <video part="video" class="realtime" playsinline muted aria-label="WebRTC picture"></video>
+  <canvas class="still" aria-hidden="true"></canvas>
 </div>
 <div class="overlay" data-shown="false" role="status" aria-live="polite">
   <div class="words"><p class="title"></p><p class="detail"></p><button class="retry" type="button" hidden>Try again</button></div>
 </div>
-<dl class="stats" hidden data-testid="element-stats"></dl>
 <div class="chrome" part="controls">
-  <div class="bar" role="slider" tabindex="0" aria-label="Position" aria-orientation="horizontal" data-testid="element-bar">
+  <div class="bar" role="slider" tabindex="0" aria-label="Position" aria-orientation="horizontal">
     <div class="track"><div class="played"></div></div>
-    <div class="tip" hidden aria-hidden="true"><canvas hidden></canvas><span></span></div>
   </div>
   <div class="row">
-    ${button("toggle", "pause", "Pause", 'data-testid="element-play"')}
+    ${button("toggle", "pause", "Pause")}
     ${button("back", "back", "Back 10 seconds")}
-    <button type="button" class="live" data-testid="element-live"><i></i><span></span></button>
+    <button type="button" class="live"><i></i><span class="liveText"></span></button>
     <span class="status" role="status" aria-live="polite"></span>
-    <span class="latency" title="Ingest to glass" data-testid="element-latency"></span>
-    <button type="button" class="path" aria-haspopup="true" aria-expanded="false" data-testid="element-path"></button>
-    ${button("menu", "menu", "Settings", 'aria-haspopup="true" aria-expanded="false" data-testid="element-menu"')}
-    ${button("sound", "muted", "Turn sound on", 'data-testid="element-sound"')}
+    <span class="latency" title="Ingest to glass"></span>
+    <button type="button" class="path" aria-haspopup="true" aria-expanded="false"></button>
+    ${button("menu", "menu", "Settings", 'aria-haspopup="true" aria-expanded="false"')}
+    ${button("sound", "muted", "Turn sound on")}
     <input class="volume" type="range" min="0" max="1" step="0.05" value="1" aria-label="Volume" />
     ${button("pip", "pip", "Picture in picture")}
     ${button("full", "full", "Full screen")}
   </div>
-</div>
-<div class="popover" role="menu" aria-label="Settings" hidden data-testid="element-settings"></div>`;
+</div>`;
 
 /** The parts that change. */
-export interface Parts {
-  readonly stage: Stage;
+export interface Parts extends Stage {
   readonly overlay: HTMLElement;
   readonly title: HTMLElement;
   readonly detail: HTMLElement;
   readonly retry: HTMLButtonElement;
-  readonly stats: HTMLElement;
   readonly bar: HTMLElement;
   readonly toggle: HTMLButtonElement;
   readonly back: HTMLButtonElement;
@@ -73,48 +68,27 @@ export interface Parts {
   readonly status: HTMLElement;
   readonly latency: HTMLElement;
   readonly path: HTMLButtonElement;
+  readonly chrome: HTMLElement;
   readonly menu: HTMLButtonElement;
   readonly sound: HTMLButtonElement;
   readonly volume: HTMLInputElement;
   readonly pip: HTMLButtonElement;
   readonly full: HTMLButtonElement;
-  readonly popover: HTMLElement;
 }
 
 /** Fills the root. */
 export function buildParts(root: ShadowRoot): Parts {
   // A constructed sheet: pages whose Content-Security-Policy forbids inline styles can use the element too.
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync(ELEMENT_CSS);
+  sheet.replaceSync(css);
   root.adoptedStyleSheets = [sheet];
   root.innerHTML = MARKUP;
-  const find = <T extends Element>(selector: string): T => {
-    const found = root.querySelector<T>(selector);
-    if (!found) throw new Error(`the player's own markup has no ${selector}`);
-    return found;
-  };
-  return {
-    stage: { realtime: find("#realtime"), hls: find("#hls"), still: find("#still") },
-    overlay: find(".overlay"),
-    title: find(".title"),
-    detail: find(".detail"),
-    retry: find(".retry"),
-    stats: find(".stats"),
-    bar: find(".bar"),
-    toggle: find(".toggle"),
-    back: find(".back"),
-    live: find(".live"),
-    liveText: find(".live span"),
-    status: find(".status"),
-    latency: find(".latency"),
-    path: find(".path"),
-    menu: find(".menu"),
-    sound: find(".sound"),
-    volume: find(".volume"),
-    pip: find(".pip"),
-    full: find(".full"),
-    popover: find(".popover"),
-  };
+  // A part is named by its class, the last one where it has several.
+  const named = [...root.querySelectorAll("[class]")].map((part) => [
+    part.classList.item(part.classList.length - 1),
+    part,
+  ]);
+  return Object.fromEntries(named) as Parts;
 }
 
 /** Text only where it differs: a live region speaks with every write. */

@@ -23,15 +23,14 @@
 
 import { BicastApi } from "./api";
 import { buildParts, type Parts, setIcon, setText } from "./element-parts";
+import type { Extras } from "./extras";
 import { FeedWatcher } from "./feed-watcher";
-import type { Path } from "./leg";
+import type { Leg, Path } from "./leg";
 import { PathPlayer } from "./path-player";
 import type { ReturnWay } from "./path-state";
 import type { SeekOutcome } from "./player-types";
 import { ScrubBar } from "./scrub-bar";
 import { localNow } from "./server-clock";
-import { SettingsMenu } from "./settings-menu";
-import { statLines } from "./stats-overlay";
 import { programTime } from "./timeline";
 import { ViewerChannel } from "./viewer-channel";
 import { ViewerSession } from "./viewer-session";
@@ -65,16 +64,18 @@ export class BicastPlayerElement extends HTMLElement {
   #touchedAt = 0;
   #holdingAt: number | null = null;
   #told = { paused: false, path: "" };
+  readonly #root: ShadowRoot;
   readonly #parts: Parts;
   readonly #bar: ScrubBar;
-  readonly #menu: SettingsMenu;
+  #extras: Extras | null = null;
+  readonly #view = { stats: false };
 
   constructor() {
     super();
-    const parts = buildParts(this.attachShadow({ mode: "open" }));
+    this.#root = this.attachShadow({ mode: "open" });
+    const parts = buildParts(this.#root);
     this.#parts = parts;
     this.#bar = new ScrubBar(parts.bar);
-    this.#menu = new SettingsMenu(parts.popover, [parts.menu, parts.path], () => this.#render());
     const click = (button: HTMLElement, act: () => void) =>
       button.addEventListener("click", () => {
         act();
@@ -83,22 +84,24 @@ export class BicastPlayerElement extends HTMLElement {
     click(parts.toggle, () => this.togglePlay());
     click(parts.back, () => void this.rewind(BACK_S));
     click(parts.live, () => this.goLive());
-    for (const opener of [parts.menu, parts.path])
-      click(opener, () => this.#player && this.#menu.toggle(this.#player));
+    for (const opener of [parts.menu, parts.path]) click(opener, () => void this.#toggleMenu());
     click(parts.sound, () => this.toggleSound());
     click(parts.pip, () => this.togglePictureInPicture());
     click(parts.full, () => this.toggleFullscreen());
-    click(parts.retry, () => this.#player?.visible?.retry());
-    click(parts.stage.still.parentElement as HTMLElement, () =>
-      this.#menu.open ? this.#menu.close() : this.#touch(),
+    click(parts.retry, () => this.#spokenOf?.retry());
+    click(parts.still.parentElement as HTMLElement, () =>
+      this.#extras?.menu.open ? this.#extras.menu.close() : this.#touch(),
     );
-    parts.stage.still.parentElement?.addEventListener("dblclick", () => this.toggleFullscreen());
+    parts.still.parentElement?.addEventListener("dblclick", () => this.toggleFullscreen());
     parts.volume.addEventListener("input", () => {
       this.volume = Number(parts.volume.value);
     });
     this.addEventListener("keydown", (event) => this.#key(event));
-    for (const name of ["pointermove", "focusin", "keydown"])
-      this.addEventListener(name, () => this.#touch());
+    for (const name of ["pointermove", "pointerdown", "focusin", "keydown"])
+      this.addEventListener(name, () => {
+        this.#touch();
+        this.#load().catch(() => {});
+      });
   }
 
   /** The player inside; null while the element is not attached or has no feed. */
@@ -165,7 +168,9 @@ export class BicastPlayerElement extends HTMLElement {
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (!this.isConnected || before === after) return;
     if (name === "path" && this.#player) {
-      if (after === "realtime" || after === "hls") this.#player.switchTo(after);
+      const { wanted } = this.#player;
+      // `switchTo` writes here what it has ordered already.
+      if (after === "realtime" || after === "hls") after !== wanted && this.#player.switchTo(after);
       else this.#player.auto();
     } else if (name === "feed" || name === "src" || name === "token" || name === "path") {
       this.#close();
@@ -242,7 +247,7 @@ export class BicastPlayerElement extends HTMLElement {
       this.#own = watcher;
       watcher.start();
     }
-    const player = new PathPlayer(this.#parts.stage, watcher, token);
+    const player = new PathPlayer(this.#parts, watcher, token);
     this.#player = player;
     this.#settings();
     this.#bar.open(player);
@@ -275,7 +280,7 @@ export class BicastPlayerElement extends HTMLElement {
     clearInterval(this.#timer);
     this.#session?.stop();
     this.#session = null;
-    this.#menu.close();
+    this.#extras?.menu.close();
     this.#bar.open(null);
     this.#player?.stop();
     this.#player = null;
@@ -288,6 +293,19 @@ export class BicastPlayerElement extends HTMLElement {
     if (!player) return;
     player.missNothing = this.hasAttribute("miss-nothing");
     player.returnWay = this.getAttribute("return-way") === "catch-up" ? "catch-up" : "jump";
+  }
+
+  /** What only who touches the player sees. Where it does not come, the next touch asks again. */
+  async #load(): Promise<void> {
+    const { Extras } = await import("./extras");
+    const { bar, menu, path } = this.#parts;
+    this.#extras ??= new Extras(this.#root, bar, [menu, path], this.#view, () => this.#render());
+    this.#bar.tip = this.#extras.tip;
+  }
+
+  async #toggleMenu(): Promise<void> {
+    await this.#load();
+    if (this.#player) this.#extras?.menu.toggle(this.#player);
   }
 
   #touch(): void {
@@ -326,7 +344,7 @@ export class BicastPlayerElement extends HTMLElement {
       f: () => this.toggleFullscreen(),
       p: () => this.togglePictureInPicture(),
       i: () => {
-        this.#menu.stats = !this.#menu.stats;
+        this.#view.stats = !this.#view.stats;
       },
     };
     const act = keys[key] ?? keys[key.toLowerCase()];
@@ -347,13 +365,11 @@ export class BicastPlayerElement extends HTMLElement {
     this.#renderWords(player, patience || player.paused);
     this.#renderRow(player, now);
     this.#bar.render();
-    this.#renderStats(player, now);
+    this.#extras?.render(player, now);
     const quiet =
-      now - this.#touchedAt > IDLE_MS && !player.paused && leg.state === "live" && !this.#menu.open;
+      now - this.#touchedAt > IDLE_MS && !player.paused && leg.state === "live" && !this.#extras?.menu.open;
     this.toggleAttribute("data-idle", quiet && !this.matches(":focus-within:focus-visible"));
-    this.#parts.popover.parentNode
-      ?.querySelector(".chrome")
-      ?.toggleAttribute("hidden", this.getAttribute("controls") === "none");
+    this.#parts.chrome.hidden = this.getAttribute("controls") === "none";
     if (this.#told.paused !== player.paused) this.dispatchEvent(new Event(player.paused ? "pause" : "play"));
     // Picture in picture shows one element: it follows the picture. No gesture is needed while one is open.
     const shown = document.pictureInPictureElement === this && this.#told.path !== leg.path;
@@ -361,15 +377,23 @@ export class BicastPlayerElement extends HTMLElement {
     this.#told = { paused: player.paused, path: leg.path };
   }
 
+  /** The leg that there is something to say of. */
+  get #spokenOf(): Leg | null {
+    const player = this.#player;
+    // Where no picture ever came there is none to hold: what is waited for is LL-HLS.
+    const waiting = player?.state === "holding" && player.legs.realtime.frames.last === null;
+    return player && (waiting ? player.legs.hls : player.visible);
+  }
+
   #renderWords(player: PathPlayer, quiet: boolean): void {
-    const leg = player.visible;
+    const leg = this.#spokenOf;
     if (!leg) return;
     const { overlay, title, detail, retry, status } = this.#parts;
     const unavailable = player.feed.feed?.paths[leg.path].reason ?? null;
     const { state, problem, blocked, audioOnly } = leg;
     const told = quiet ? null : tellLeg({ state, problem, blocked, audioOnly, unavailable });
     // A picture that stands still stays in sight: the words stand over it, and not for what passes.
-    overlay.dataset.shown = String(told !== null && player.state !== "holding");
+    overlay.dataset.shown = String(told !== null && (leg !== player.visible || player.state !== "holding"));
     overlay.dataset.over = leg.frames.last === null ? "nothing" : "picture";
     setText(title, told?.title ?? "");
     setText(detail, told?.detail ?? "");
@@ -413,19 +437,6 @@ export class BicastPlayerElement extends HTMLElement {
     sound.title = sound.ariaLabel;
     volume.value = String(player.muted ? 0 : this.volume);
     pip.hidden = !document.pictureInPictureEnabled;
-  }
-
-  #renderStats(player: PathPlayer, now: number): void {
-    const { stats } = this.#parts;
-    stats.hidden = !this.#menu.stats;
-    if (stats.hidden) return;
-    const cells = statLines(player, now).flatMap(([name, value]) => {
-      const [term, text] = [document.createElement("dt"), document.createElement("dd")];
-      term.textContent = name;
-      text.textContent = value;
-      return [term, text];
-    });
-    stats.replaceChildren(...cells);
   }
 }
 

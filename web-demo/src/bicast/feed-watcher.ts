@@ -4,7 +4,7 @@ import type { BicastApi, Feed } from "./api";
 import { Emitter } from "./emitter";
 import { type BicastError, toBicastError } from "./problem";
 import { localNow, ServerClock } from "./server-clock";
-import { type Anchor, type MediaTime, type ProgramTime, toMediaTime } from "./timeline";
+import { type Anchor, type MediaTime, type ProgramTime, toMediaTime, toProgramTime } from "./timeline";
 
 /** What legs need to place a frame on the timeline. */
 export interface TimelineSource {
@@ -16,9 +16,14 @@ export interface TimelineSource {
   nearLive(): MediaTime | null;
 }
 
-interface Events {
-  feed: Feed;
+interface Events<F> {
+  feed: F;
   problem: BicastError;
+}
+
+/** Who answers; pages have a client that reads more of a feed than a player needs. */
+export interface FeedSource<F extends Feed> extends BicastApi {
+  feed(id: string, signal?: AbortSignal): Promise<F>;
 }
 
 /** Longer than a poll on a busy page takes, so that one hung request does not freeze the page's knowledge. */
@@ -27,10 +32,10 @@ const TIMEOUT_MS = 5_000;
 const FLOWING_MS = 2_500;
 
 /** Polls `GET /v1/feeds/{id}` and keeps the newest answer. */
-export class FeedWatcher extends Emitter<Events> implements TimelineSource {
+export class FeedWatcher<F extends Feed = Feed> extends Emitter<Events<F>> implements TimelineSource {
   /** The server's clock, running while the watcher runs. */
   readonly clock: ServerClock;
-  #feed: Feed | null = null;
+  #feed: F | null = null;
   #feedAt = 0;
   #edge: number | null = null;
   #edgeAt = 0;
@@ -39,7 +44,7 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
   #running = false;
 
   constructor(
-    readonly api: BicastApi,
+    readonly api: FeedSource<F>,
     readonly id: string,
     private readonly everyMs = 1_000,
   ) {
@@ -48,7 +53,7 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
   }
 
   /** The newest answer; null before the first. It stays while the server is away. */
-  get feed(): Feed | null {
+  get feed(): F | null {
     return this.#feed;
   }
 
@@ -96,6 +101,16 @@ export class FeedWatcher extends Emitter<Events> implements TimelineSource {
   nearLive(): MediaTime | null {
     const now = this.clock.now();
     return this.anchor === null || now === null ? null : toMediaTime(this.anchor, now);
+  }
+
+  /** When the frame of this media time entered the server; null where that is not known. */
+  programTimeOf(time: MediaTime | null): ProgramTime | null {
+    return time === null || this.anchor === null ? null : toProgramTime(this.anchor, time);
+  }
+
+  /** Pictures per second, as the server counts them; null before it has. */
+  get frameRate(): number | null {
+    return this.#feed?.tracks.find((track) => track.kind === "video")?.renditions[0]?.frameRate ?? null;
   }
 
   #noteEdge({ paths }: Feed): void {

@@ -5,10 +5,8 @@
 
 import type Hls from "hls.js";
 import type { ErrorData, HlsConfig, LevelDetails } from "hls.js";
-import { Backoff } from "./backoff";
-import { Emitter } from "./emitter";
-import { BicastError, localProblem, parseProblem, toBicastError, unreachable } from "./problem";
-import type { LinkState } from "./rtc-link";
+import { KeptLink } from "./kept-link";
+import { BicastError, localProblem, parseProblem, unreachable } from "./problem";
 import {
   type Anchor,
   HlsTimeMap,
@@ -29,12 +27,6 @@ export interface HlsLinkStats {
   readonly codecs: string | null;
   /** Recoveries that needed a new buffer or a new player. */
   readonly recoveries: number;
-}
-
-interface Events {
-  state: LinkState;
-  /** Media came into the buffer. */
-  media: undefined;
 }
 
 /** How the player stands to the live edge: follows it, plays behind it at the viewer's will, or loads without playing. */
@@ -111,17 +103,12 @@ function steppingOn(Library: typeof Hls): Partial<HlsConfig> {
 }
 
 /** Plays one multivariant playlist in one video element, and begins again until it is stopped. */
-export class HlsClient extends Emitter<Events> {
-  #state: LinkState = "idle";
-  #problem: BicastError | null = null;
+export class HlsClient extends KeptLink {
   #hls: Hls | null = null;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #attempt = 0;
   #recoveries = 0;
   #recoveredAt = 0;
   #partFetchMs: number | null = null;
   #loaded: { readonly kind: string; readonly bytes: number; readonly seconds: number }[] = [];
-  readonly #backoff = new Backoff(300, 5_000);
   readonly #map = new HlsTimeMap();
   #mode: HlsMode = "follow";
 
@@ -129,17 +116,7 @@ export class HlsClient extends Emitter<Events> {
     private readonly video: HTMLVideoElement,
     private readonly url: string,
   ) {
-    super();
-  }
-
-  /** How it stands. */
-  get state(): LinkState {
-    return this.#state;
-  }
-
-  /** Why it is `retrying` or `failed`. */
-  get problem(): BicastError | null {
-    return this.#problem;
+    super(300, 5_000);
   }
 
   /** Whether positions are exact to the frame. The browser's own HLS tells only a date. */
@@ -202,27 +179,6 @@ export class HlsClient extends Emitter<Events> {
     if (this.#hls) this.#hls.nextLevel = index;
   }
 
-  /** Loads and plays. */
-  start(): void {
-    if (this.#state !== "idle" && this.#state !== "failed" && this.#state !== "ended") return;
-    this.#backoff.reset();
-    void this.#try();
-  }
-
-  /** Begins again with a new player. */
-  restart(): void {
-    if (this.#state === "idle") return;
-    this.#drop();
-    void this.#try();
-  }
-
-  /** Stops loading and lets go of the element. */
-  stop(): void {
-    this.#drop();
-    this.#problem = null;
-    this.#setState("idle");
-  }
-
   /** The media time shown at `seconds` of the element's clock; null before it is known. */
   mediaTimeAt(seconds: number, anchor: Anchor | null): MediaTime | null {
     if (this.#hls) return this.#map.toMediaTime(seconds);
@@ -270,25 +226,18 @@ export class HlsClient extends Emitter<Events> {
     };
   }
 
-  async #try(): Promise<void> {
-    this.#attempt += 1;
-    const attempt = this.#attempt;
-    this.#setState("connecting");
-    try {
-      const { default: Library } = await import("hls.js");
-      if (attempt !== this.#attempt) return;
-      // Chromium also claims to play HLS natively, worse: ask for Media Source first.
-      if (Library.isSupported()) this.#playWith(Library);
-      else if (this.video.canPlayType("application/vnd.apple.mpegurl") !== "") this.#playNatively();
-      else
-        throw localProblem(
-          "No HLS",
-          "This browser can play neither Media Source nor HLS.",
-          "Use another browser.",
-        );
-    } catch (thrown) {
-      if (attempt === this.#attempt) this.#fail(toBicastError(thrown));
-    }
+  protected override async open(current: () => boolean): Promise<void> {
+    const { default: Library } = await import("hls.js");
+    if (!current()) return;
+    // Chromium also claims to play HLS natively, worse: ask for Media Source first.
+    if (Library.isSupported()) this.#playWith(Library);
+    else if (this.video.canPlayType("application/vnd.apple.mpegurl") !== "") this.#playNatively(current);
+    else
+      throw localProblem(
+        "No HLS",
+        "This browser can play neither Media Source nor HLS.",
+        "Use another browser.",
+      );
   }
 
   #playWith(Library: typeof Hls): void {
@@ -305,9 +254,7 @@ export class HlsClient extends Emitter<Events> {
     });
     hls.on(Name.FRAG_BUFFERED, (_, { frag, part }) => {
       this.#measure(frag.type, part?.stats ?? frag.stats, part?.duration ?? frag.duration);
-      this.#backoff.reset();
-      this.#problem = null;
-      if (this.#state === "connecting") this.#setState("connected");
+      this.up();
       this.emit("media", undefined);
     });
     hls.on(Name.MANIFEST_PARSED, () => {
@@ -321,24 +268,21 @@ export class HlsClient extends Emitter<Events> {
     hls.attachMedia(this.video);
   }
 
-  #playNatively(): void {
-    this.video.src = this.url;
-    const attempt = this.#attempt;
-    const current = () => attempt === this.#attempt;
-    this.video.addEventListener("playing", () => current() && this.#setState("connected"), { once: true });
-    this.video.addEventListener("ended", () => current() && this.#setState("ended"), { once: true });
-    this.video.addEventListener(
-      "error",
-      () => current() && this.#fail(unreachable(this.url, this.video.error)),
-      { once: true },
-    );
-    this.video.addEventListener("progress", () => current() && this.emit("media", undefined));
+  #playNatively(current: () => boolean): void {
+    const { video } = this;
+    video.src = this.url;
+    const once = (name: string, act: () => void) =>
+      video.addEventListener(name, () => current() && act(), { once: true });
+    once("playing", () => this.up());
+    once("ended", () => this.setState("ended"));
+    once("error", () => this.fail(unreachable(this.url, video.error)));
+    video.addEventListener("progress", () => current() && this.emit("media", undefined));
     if (this.#mode === "follow") void this.video.play().catch(() => {});
   }
 
   /** ENDLIST came and everything is in the buffer; it is over when the last frame was shown. */
   #watchForEnd(hls: Hls): void {
-    this.video.addEventListener("ended", () => this.#hls === hls && this.#setState("ended"), { once: true });
+    this.video.addEventListener("ended", () => this.#hls === hls && this.setState("ended"), { once: true });
   }
 
   #onFatal(hls: Hls, data: ErrorData, Library: typeof Hls): void {
@@ -349,23 +293,15 @@ export class HlsClient extends Emitter<Events> {
       hls.recoverMediaError();
       return;
     }
-    this.#fail(problemOfHls(data, this.url));
+    this.fail(problemOfHls(data, this.url));
   }
 
-  #fail(error: BicastError): void {
-    this.#problem = error;
-    this.#drop();
-    // Everything is tried again: a feed that is unknown now may begin, a codec may change with the next publisher.
-    this.#timer = setTimeout(
-      () => void this.#try(),
-      this.#backoff.next(Math.random(), error.retryAfterMs ?? 0),
-    );
-    this.#setState("retrying");
+  /** Everything is tried again: a feed that is unknown now may begin, a codec may change with the next publisher. */
+  protected override retryable(): boolean {
+    return true;
   }
 
-  #drop(): void {
-    this.#attempt += 1;
-    clearTimeout(this.#timer);
+  protected override close(): void {
     if (this.#hls) this.#hls.destroy();
     else if (this.video.src !== "") this.video.removeAttribute("src");
     this.#hls = null;
@@ -388,12 +324,6 @@ export class HlsClient extends Emitter<Events> {
     if (first > 0) this.#loaded = this.#loaded.filter((part, index) => part.kind !== kind || index >= first);
     if (kind === "main") this.#partFetchMs = Math.max(stats.loading.end - stats.loading.start, 0);
   }
-
-  #setState(state: LinkState): void {
-    if (state === this.#state) return;
-    this.#state = state;
-    this.emit("state", state);
-  }
 }
 
 /** What a fatal hls.js error means: the server's own words where it answered with problem+json. */
@@ -409,5 +339,6 @@ function problemOfHls(data: ErrorData, url: string): BicastError {
   if (data.type === "networkError" && loading) return unreachable(data.url ?? url, data.error);
   // hls.js puts whole playlists into some messages; the first line says what it is about.
   const what = (data.error.message.split("\n")[0] ?? "").slice(0, 160);
-  return localProblem("Playback failed", `hls.js: ${data.details}: ${what}`, "It is tried again by itself.");
+  const hint = /codec/i.test(data.details) ? "Use a browser that knows it." : "It is tried again by itself.";
+  return localProblem("Playback failed", `hls.js: ${data.details}: ${what}`, hint);
 }

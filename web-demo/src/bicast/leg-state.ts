@@ -1,7 +1,7 @@
 /** What a viewer should be told about a leg. Pure. */
 
 import type { FeedState } from "./api";
-import type { LinkState } from "./rtc-link";
+import type { LinkState } from "./kept-link";
 
 /**
  * `idle` not asked for · `connecting` on its way · `waiting` nobody publishes · `live` frames are shown · `stalled` connected,
@@ -39,12 +39,14 @@ export const STALL_MS = 1_500;
 /** The state that the facts mean. Frames on the screen count for more than anything that is said about them. */
 export function legState({ link, feed, unknown, audioOnly, held, lastFrameAt, now }: LegFacts): LegState {
   if (link === "idle") return "idle";
-  if (held && (lastFrameAt !== null || link === "connected")) return "live";
+  // A link that has failed holds nothing: who has rewound and waits is to hear why.
+  const lost = link === "failed" || link === "retrying";
+  if (held && !lost && (lastFrameAt !== null || link === "connected")) return "live";
   if (lastFrameAt !== null && now - lastFrameAt < STALL_MS) return "live";
   if (link === "ended" || feed === "ended") return "ended";
   if (audioOnly && link === "connected" && feed === "live") return "live";
   if (feed === "offline" || feed === "starting" || (unknown && link === "retrying")) return "waiting";
-  if (link === "failed" || link === "retrying") return link;
+  if (lost) return link;
   if (link === "connecting") return "connecting";
   return lastFrameAt === null ? "connecting" : "stalled";
 }

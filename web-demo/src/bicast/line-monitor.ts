@@ -30,6 +30,11 @@ export class LineMonitor {
     return this.#verdict;
   }
 
+  /** Whether WebRTC runs, and well enough to be gone back to at once. */
+  get alive(): boolean {
+    return this.realtime.linkState === "connected" && this.#verdict.state !== "failing";
+  }
+
   /** Since when there has been trouble; null where there is none. */
   get troubleSince(): number | null {
     return this.#watch.since;

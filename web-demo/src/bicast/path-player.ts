@@ -3,10 +3,11 @@
  * to do when is decided in `path-state.ts`, `trouble.ts` and `return-rule.ts`; this is the part that touches elements.
  */
 
-import { beforeFirstLoss, usualFrameTicks } from "./cut-math";
+import { usualFrameTicks } from "./cut-math";
 import { Emitter } from "./emitter";
 import type { FeedWatcher } from "./feed-watcher";
 import type { ShownFrame } from "./frames";
+import { type CutTarget, cutTarget, HELD, Hold } from "./hold";
 import { HlsLeg, type Leg, type Path, RealtimeLeg } from "./leg";
 import type { LegState } from "./leg-state";
 import { LineMonitor } from "./line-monitor";
@@ -19,7 +20,6 @@ import {
   chosenPath,
   comingPath,
   IDLE,
-  otherPath,
   type ReturnWay,
   runningPaths,
   visiblePath,
@@ -29,41 +29,22 @@ import { PLAY_AHEAD_S, Playhead } from "./playhead";
 import { type BicastError, localProblem } from "./problem";
 import { ReturnRule } from "./return-rule";
 import { localNow } from "./server-clock";
+import { Settling } from "./settling";
 import { Sound } from "./sound";
-import { pictureRtp, Still } from "./still";
+import { Stagehands } from "./stagehands";
+import { pictureRtp } from "./still";
 import { SwitchLog } from "./switch-log";
-import {
-  MEDIA_RATE,
-  type MediaTime,
-  mediaTime,
-  type ProgramTime,
-  ticksToMs,
-  toMediaTime,
-  toProgramTime,
-} from "./timeline";
+import { MEDIA_RATE, type MediaTime, mediaTime, type ProgramTime, ticksToMs, toMediaTime } from "./timeline";
 import type { Verdict } from "./trouble";
+import { fallBack, whyNoHls } from "./ways-out";
 
 /** A leg that does not come in this time is given up. */
 const GIVE_UP_MS = 12_000;
 /** With path `auto`, this long without a picture over WebRTC means that this network does not let it through. */
 const AUTO_PATIENCE_MS = 6_000;
-/** A joining viewer is first given stored frames that flash by: what is older than this is not "there" yet. */
-const FRESH_MS = 200;
-/** But a feed whose clock is unknown, or a slow network, must not be waited for longer than this. */
-const FRESH_PATIENCE_MS = 700;
-/** A return that nobody asked for has to show this long that it will last. */
-const PROBATION_MS = 3_000;
-/** What was held up longer than this ago is not gone back to by itself: the viewer wants now. */
-const HELD_AT_MOST_MS = 10_000;
-/** What was in front keeps its picture until the compositor has surely shown the new one. */
-const RETIRE_MS = 150;
 const TICK_MS = 100;
 /** Latency of WebRTC before it was ever measured here. */
 const USUAL_REALTIME_MS = 120;
-
-/** Where HLS is to begin: at the frame that is held, at the edge, or at a time that the viewer chose. */
-type Target = { readonly kind: "held" | "edge" } | { readonly kind: "time"; readonly time: MediaTime };
-const HELD: Target = { kind: "held" };
 
 /** Holds both legs and moves between them, to the frame. */
 export class PathPlayer extends Emitter<PlayerEvents> {
@@ -75,7 +56,7 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   catchUpRate = 1.15;
   /** Begin LL-HLS at the first frame that the network took, instead of at the picture that is held. */
   missNothing = false;
-  readonly #still: Still;
+  readonly #hands: Stagehands;
   readonly #head: Playhead;
   readonly #line: LineMonitor;
   readonly #rule = new ReturnRule();
@@ -83,18 +64,18 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   #wanted: Path | "auto" = "auto";
   #paused = false;
   #following = true;
-  #target: Target = HELD;
-  #held: Promise<MediaTime | null> = Promise.resolve(null);
-  #heldAt: number | null = null;
+  #target: CutTarget = HELD;
+  readonly #hold: Hold;
   #reason = "";
   #commandAt = 0;
   /** Whether nobody asked for the switch that is under way. */
   #byItself = false;
   #work = new AbortController();
-  #comingSince = 0;
+  /** Tells whoever waits for a seek what became of it. */
+  #seekEnds: (outcome: SeekOutcome | null) => void = () => {};
+  readonly #settling = new Settling();
   #realtimeMs = USUAL_REALTIME_MS;
   readonly #log = new SwitchLog();
-  #retiring: { readonly leg: Leg; readonly timer: ReturnType<typeof setTimeout> } | null = null;
   #giveUpTimer: ReturnType<typeof setTimeout> | undefined;
   #tick: ReturnType<typeof setInterval> | undefined;
   #offs: (() => void)[] = [];
@@ -106,22 +87,20 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     token: string | null = null,
   ) {
     super();
-    this.legs = {
-      realtime: new RealtimeLeg(stage.realtime, feed, token),
-      hls: new HlsLeg(stage.hls, feed),
-    };
-    this.#still = new Still(stage.still);
-    this.#head = new Playhead(this.legs.hls);
+    const [realtime, hls] = [new RealtimeLeg(stage.realtime, feed, token), new HlsLeg(stage.hls, feed)];
+    this.legs = { realtime, hls };
+    this.#hands = new Stagehands(stage);
+    this.#hold = new Hold(realtime, this.#hands.still);
+    this.#head = new Playhead(hls);
     this.sound = new Sound(stage);
-    this.#line = new LineMonitor(this.legs.realtime, this.legs.hls, feed, (verdict) =>
-      this.#onVerdict(verdict),
-    );
-    this.legs.realtime.onStream = (stream) => this.sound.setStream(stream);
-    this.legs.hls.link.on("media", () => this.#onMedia());
-    for (const leg of [this.legs.realtime, this.legs.hls]) {
+    this.#line = new LineMonitor(realtime, hls, feed, (verdict) => this.#onVerdict(verdict));
+    realtime.onStream = (stream) => this.sound.setStream(stream);
+    hls.link.on("media", () => this.#onMedia());
+    for (const leg of [realtime, hls]) {
       leg.on("frame", (frame) => this.#onFrame(leg, frame));
       leg.on("state", (state) => this.#onLegState(leg, state));
     }
+    this.on("seeked", (outcome) => this.#seekEnds(outcome));
   }
 
   /** Where the bridge stands. */
@@ -198,8 +177,7 @@ export class PathPlayer extends Emitter<PlayerEvents> {
 
   /** When the frame on the screen entered the server; null before it is known. */
   get programTime(): ProgramTime | null {
-    const { position } = this;
-    return position === null || this.feed.anchor === null ? null : toProgramTime(this.feed.anchor, position);
+    return this.feed.programTimeOf(this.position);
   }
 
   /** How far behind the present the picture is, in milliseconds; null before it is known. */
@@ -270,18 +248,16 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     this.#tell();
   }
 
-  /** Shows the frame nearest to a media time. The newest call counts; an older one that it overtook resolves with null. */
+  /** Shows the frame nearest to a media time. The newest order counts: what it overtakes, or what cannot be, resolves with null. */
   seekTo(time: MediaTime): Promise<SeekOutcome | null> {
     const { at } = this.#bridge;
     if (at === "idle") return Promise.resolve(null);
+    this.#seekEnds(null);
+    const done = new Promise<SeekOutcome | null>((resolve) => {
+      this.#seekEnds = resolve;
+    });
     this.#target = { kind: "time", time };
     this.#following = false;
-    const done = new Promise<SeekOutcome | null>((resolve) => {
-      const off = this.on("seeked", (outcome) => {
-        off();
-        resolve(outcome.wanted === time ? outcome : null);
-      });
-    });
     if (at === "live" || at === "warming") this.#leave("rewound", true);
     else if (at === "holding") this.#cut();
     else {
@@ -299,7 +275,8 @@ export class PathPlayer extends Emitter<PlayerEvents> {
 
   /** Goes back by so many seconds (forward, where negative), to the nearest frame. */
   rewind(seconds: number): Promise<SeekOutcome | null> {
-    const from = this.#target.kind === "time" && this.#busy ? this.#target.time : this.position;
+    const busy = this.#bridge.at === "holding" || this.stage.hls.seeking;
+    const from = busy && this.#target.kind === "time" ? this.#target.time : this.position;
     if (from === null) return Promise.resolve(null);
     const to = mediaTime(from - seconds * MEDIA_RATE);
     const live = this.feed.nearLive();
@@ -321,16 +298,15 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   catchUpToLive(way: ReturnWay = this.returnWay): void {
     this.#paused = false;
     this.#following = true;
-    const realtime = this.#wanted !== "hls" && this.feed.feed?.paths.realtime.available !== false;
-    if (realtime) this.#return("back to live", way);
-    else if (this.#bridge.at === "holding") {
+    const { at } = this.#bridge;
+    if (this.#wanted !== "hls" && this.feed.feed?.paths.realtime.available !== false)
+      this.#return("back to live", way);
+    else if (at === "holding" || at === "hls") {
       this.#target = { kind: "edge" };
-      this.#cut();
-    } else if (this.#bridge.at === "hls") {
-      this.#target = { kind: "edge" };
-      this.#begin();
-      if (way === "catch-up") this.#do({ type: "follow" });
+      if (at === "holding") this.#cut();
+      else if (way === "catch-up") this.#do({ type: "follow" });
       else {
+        this.#begin();
         this.#head.playFromEdge();
         this.sound.open("hls");
       }
@@ -340,12 +316,13 @@ export class PathPlayer extends Emitter<PlayerEvents> {
 
   /** Lets go of both legs. */
   stop(): void {
+    this.#seekEnds(null);
     clearTimeout(this.#giveUpTimer);
     clearInterval(this.#tick);
     for (const off of this.#offs.splice(0)) off();
     this.#offOrders?.();
     this.#do({ type: "stop" });
-    this.#retireNow();
+    this.#hands.finish();
     this.#line.stop();
     this.sound.open(null);
   }
@@ -357,87 +334,47 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     const { state, acts } = bridge(before, event);
     this.#bridge = state;
     for (const act of acts) this.#act(act);
-    if (comingPath(state) !== comingPath(before)) this.#watchComing();
+    const coming = comingPath(state);
+    if (coming !== comingPath(before)) {
+      clearTimeout(this.#giveUpTimer);
+      if (coming !== null && state.at !== "catching-up")
+        this.#giveUpTimer = setTimeout(() => this.#giveUp(coming), GIVE_UP_MS);
+    }
     if (state.at !== before.at || state.next !== before.next) this.#tell();
   }
 
   #act(step: BridgeAct): void {
-    switch (step.act) {
-      case "start":
-        this.#startLeg(step.path);
-        break;
-      case "show":
-        this.#show(step.path);
-        break;
-      case "stop":
-        this.#retire(this.legs[step.path]);
-        break;
-      case "warm":
-        this.#retireNow();
-        this.#head.warm();
-        break;
-      case "hold":
-        this.#hold();
-        break;
-      case "release":
-        this.#begin();
-        this.legs.realtime.held = false;
-        this.#following = true;
-        void this.stage.realtime.play().catch(() => {});
-        break;
-      case "cut":
-        this.#cut();
-        break;
-      case "pace":
-        this.#pace();
-        break;
+    const { realtime } = this.legs;
+    if (step.act === "start") this.#startLeg(step.path);
+    else if (step.act === "cut") this.#cut();
+    else if (step.act === "pace") this.#pace();
+    else if (step.act === "show") {
+      this.#hands.show(step.path);
+      if (step.path === "realtime") this.#target = HELD;
+      if (step.path === "realtime" || !this.stage.hls.paused) this.sound.open(step.path);
+    } else if (step.act === "stop") {
+      if (step.path === "realtime") this.#line.stop();
+      this.#hands.retire(this.legs[step.path], this.#bridge.at === "idle");
+    } else if (step.act === "warm") {
+      this.#hands.finish();
+      this.#head.warm();
+    } else if (step.act === "hold") {
+      this.sound.open(null);
+      this.#hold.take();
+    } else {
+      this.#begin();
+      realtime.held = false;
+      this.#following = true;
+      void realtime.video.play().catch(() => {});
     }
   }
 
   #startLeg(path: Path): void {
-    this.#retireNow();
-    const leg = this.legs[path];
-    this.#comingSince = 0;
+    this.#hands.finish();
+    this.#settling.begin();
     if (path === "hls") this.legs.hls.link.mode = "follow";
     else this.#line.start();
-    leg.start();
-  }
-
-  /** All three stay painted: an element that is not displayed gets no frame callbacks, and its first picture comes late. */
-  #show(path: Path): void {
-    this.stage[path].style.zIndex = "2";
-    this.stage[otherPath(path)].style.zIndex = "1";
-    this.#still.hide();
-    if (path === "realtime") {
-      this.#target = HELD;
-      this.sound.open("realtime");
-    } else if (!this.stage.hls.paused) this.sound.open("hls");
-  }
-
-  /** Lets go of a leg that is behind the other picture, in a moment; at once if it is needed again. */
-  #retire(leg: Leg): void {
-    this.#retireNow();
-    if (leg.path === "realtime") this.#line.stop();
-    const timer = setTimeout(() => this.#retireNow(), this.#bridge.at === "idle" ? 0 : RETIRE_MS);
-    this.#retiring = { leg, timer };
-  }
-
-  #retireNow(): void {
-    if (this.#retiring === null) return;
-    clearTimeout(this.#retiring.timer);
-    this.#retiring.leg.stop();
-    this.#retiring = null;
-  }
-
-  #hold(): void {
-    const { realtime } = this.legs;
-    realtime.held = true;
-    this.#heldAt = localNow();
-    this.sound.open(null);
-    this.#held = this.#still.take(realtime.video).then((frame) => {
-      if (frame === null) return null;
-      return frame.rtp === null ? (realtime.frames.last?.mediaTime ?? null) : realtime.timeOf(frame.rtp);
-    });
+    this.legs[path].start();
   }
 
   /** Ends what was under way and begins something new. */
@@ -447,54 +384,36 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     return this.#work.signal;
   }
 
-  /** Whether WebRTC runs, and well enough to be gone back to at once. */
-  get #alive(): boolean {
-    return this.legs.realtime.linkState === "connected" && this.#line.verdict.state !== "failing";
-  }
-
-  get #busy(): boolean {
-    return this.#bridge.at === "holding" || this.stage.hls.seeking;
-  }
-
   get #frameTicks(): number {
-    const rate = this.feed.feed?.tracks.find((track) => track.kind === "video")?.renditions[0]?.frameRate;
-    const told = rate ? MEDIA_RATE / rate : MEDIA_RATE / 30;
-    const leg = this.legs.realtime.frames.last === null ? this.legs.hls : this.legs.realtime;
-    return usualFrameTicks(leg.frames.frames, told);
+    const { realtime, hls } = this.legs;
+    return usualFrameTicks(
+      (realtime.frames.last === null ? hls : realtime).frames.frames,
+      this.feed.frameRate,
+    );
   }
 
   /** Brings HLS to its frame under the picture that is held, shows it, and lets it play. */
   #cut(): void {
     const signal = this.#begin();
-    void this.#held.then(async (held) => {
+    void this.#hold.frame.then(async (held) => {
       if (signal.aborted) return;
-      const target = this.#cutTarget(held);
+      const [live, paused, ticks] = [this.feed.nearLive(), this.#paused, this.#frameTicks];
+      const since = this.missNothing ? (this.#line.troubleSince ?? this.#hold.at ?? 0) : null;
+      const { frames } = this.legs.realtime.frames;
+      const target = cutTarget(this.#target, held, { frames, frameTicks: ticks, live, paused, since });
       if (target === null) {
         // Nothing is held, or nothing that is worth going back to. `#onFrame` ends the cut.
         this.#target = { kind: "edge" };
         this.#head.playFromEdge();
         return;
       }
-      const found = await this.#head.toFrame(target.time, target.near ? this.#frameTicks : null, signal);
+      const found = await this.#head.toFrame(target.time, target.near ? ticks : null, signal);
       if (found === null) return;
       this.#note("hls", held, target.near ? null : found.shown);
       this.#do({ type: "cut" });
       if (target.near) this.emit("seeked", { wanted: target.time, ...found });
       if (!this.#paused) await this.#playOn(signal, PLAY_AHEAD_S);
     });
-  }
-
-  #cutTarget(held: MediaTime | null): { readonly time: MediaTime; readonly near: boolean } | null {
-    if (this.#target.kind === "time") return { time: this.#target.time, near: true };
-    const live = this.feed.nearLive();
-    if (held === null || this.#target.kind === "edge") return null;
-    if (this.missNothing && !this.#paused) {
-      const since = this.#line.troubleSince ?? this.#heldAt ?? 0;
-      const { frames } = this.legs.realtime.frames;
-      return { time: beforeFirstLoss(frames, this.#frameTicks, since - 1_000) ?? held, near: false };
-    }
-    const old = live !== null && ticksToMs(live - held) > HELD_AT_MOST_MS;
-    return old && !this.#paused ? null : { time: held, near: false };
   }
 
   /** Plays HLS on from the frame that it stands on, as soon as `ahead` seconds lie behind it. */
@@ -529,12 +448,9 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   // Who decides
 
   #leave(reason: string, now: boolean): void {
-    const { feed } = this.feed;
-    const hasPicture =
-      feed?.tracks.every((track) => track.kind !== "video" || !/vp8/i.test(track.codec)) ?? true;
-    if (feed && (!feed.paths.hls.available || !hasPicture)) {
-      this.#paused = false;
-      const why = feed.paths.hls.reason ?? "The picture of this feed (VP8) cannot be carried over LL-HLS.";
+    const why = whyNoHls(this.feed.feed);
+    if (why !== null) {
+      this.#stays();
       this.emit("gaveUp", { path: "hls", problem: localProblem("No LL-HLS", why) });
       return;
     }
@@ -545,13 +461,14 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   }
 
   #return(reason: string, how: ReturnWay): void {
+    this.#seekEnds(null);
     if (chosenPath(this.#bridge) === "realtime" && this.#bridge.at !== "catching-up") return;
     const { at } = this.#bridge;
     this.#commandAt = localNow();
     this.#reason = reason;
     const near = (this.#head.behindEdge ?? 0) < 0.3;
     if (at === "holding") this.#following = true;
-    this.#do({ type: "return", how: near ? "jump" : how, alive: this.#alive });
+    this.#do({ type: "return", how: near ? "jump" : how, alive: this.#line.alive });
   }
 
   #obey({ path, reason }: PathOrder): void {
@@ -575,20 +492,14 @@ export class PathPlayer extends Emitter<PlayerEvents> {
   /** Only with `auto`: a viewer who asked for a path is told what is wrong with it instead. */
   #fallBack(late: boolean): void {
     const { realtime } = this.legs;
-    const { feed } = this.feed;
     const at = this.#bridge.at;
-    // A feed that waits for its publisher, or is over, is no better on the other path.
     if (this.#wanted !== "auto" || (at !== "live" && at !== "warming") || realtime.state === "live") return;
-    if (feed?.state !== "live" || !feed.paths.hls.available) return;
-    const never = realtime.frames.last === null;
-    const refused = realtime.problem?.problem.status === 406 || !feed.paths.realtime.available;
-    if (!never || !(late || refused)) return;
+    const { problem } = realtime;
+    const found = fallBack(this.feed.feed, { seen: realtime.frames.last !== null, late, problem });
+    if (found === null) return;
     this.#byItself = true;
-    if (!refused) this.#rule.moved(localNow());
-    this.#leave(
-      feed.paths.realtime.reason ?? realtime.problem?.message ?? "no picture came over WebRTC",
-      true,
-    );
+    if (!found.refused) this.#rule.moved(localNow());
+    this.#leave(found.reason, true);
   }
 
   #onTick(): void {
@@ -624,15 +535,7 @@ export class PathPlayer extends Emitter<PlayerEvents> {
       this.#following = true;
     }
     if (leg.path !== "realtime" || at !== "returning") return;
-    this.#comingSince ||= frame.shownAt;
-    if (this.#settled(frame)) this.#arrive(frame);
-  }
-
-  #settled(frame: ShownFrame): boolean {
-    const since = frame.shownAt - this.#comingSince;
-    if (this.#byItself && since < PROBATION_MS) return false;
-    const fresh = frame.latencyMs !== null && frame.latencyMs < FRESH_MS;
-    return fresh || since > FRESH_PATIENCE_MS;
+    if (this.#settling.settled(this.legs.realtime.frames.frames, this.#byItself)) this.#arrive(frame);
   }
 
   #arrive(frame: ShownFrame): void {
@@ -640,7 +543,7 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     // Both at the same moment: the callback may be late, and both pictures go on.
     const [left, rtp] = [this.#head.position, pictureRtp(realtime.video)];
     this.#begin();
-    this.#heldAt = null;
+    this.#hold.at = null;
     this.#note("realtime", left, rtp === null ? frame.mediaTime : realtime.timeOf(rtp));
     this.#following = true;
     if (this.#byItself) this.#rule.returned(localNow());
@@ -658,10 +561,10 @@ export class PathPlayer extends Emitter<PlayerEvents> {
 
   /** The picture moves again: now it is known how long it stood. */
   #stillEnds(): void {
-    if (this.#heldAt === null || this.#log.last?.to !== "hls") return;
-    const done = this.#log.stood(localNow() - this.#heldAt);
-    this.#heldAt = null;
-    if (done) this.emit("switched", done);
+    const done = this.#log.stood(this.#hold.at, localNow());
+    if (done === null) return;
+    this.#hold.at = null;
+    this.emit("switched", done);
   }
 
   #onLegState(leg: Leg, state: LegState): void {
@@ -672,21 +575,21 @@ export class PathPlayer extends Emitter<PlayerEvents> {
     if (leg === this.visible) this.#tell();
   }
 
-  #watchComing(): void {
-    clearTimeout(this.#giveUpTimer);
-    const coming = comingPath(this.#bridge);
-    if (coming !== null && this.#bridge.at !== "catching-up")
-      this.#giveUpTimer = setTimeout(() => this.#giveUp(coming), GIVE_UP_MS);
-  }
-
   #giveUp(path: Path): void {
     const { problem } = this.legs[path];
     const before = this.#bridge;
     if (path === "realtime" && this.#byItself) this.#rule.failed(localNow());
-    this.#do({ type: "lost", path, alive: this.#alive });
+    this.#do({ type: "lost", path, alive: this.#line.alive });
     if (this.#bridge === before) return;
-    this.#paused = false;
+    this.#stays();
     this.emit("gaveUp", { path, problem });
+  }
+
+  /** What was wanted of the other path is not to be had. */
+  #stays(): void {
+    this.#paused = false;
+    if (visiblePath(this.#bridge) === "realtime") [this.#target, this.#following] = [HELD, true];
+    this.#seekEnds(null);
   }
 
   #tell(): void {

@@ -63,29 +63,29 @@ export function parseProblem(body: string, status: number, statusText = ""): Pro
 
 /** The problem of a request that got no answer at all. */
 export function unreachable(url: string, cause: unknown): BicastError {
-  const error = new BicastError({
-    type: "about:blank",
-    title: "Server unreachable",
-    status: 0,
-    detail: `${new URL(url, globalThis.location?.href ?? "http://localhost").origin} does not answer.`,
-    hint: "Check that bicast serve is running and that this machine reaches it; this page keeps trying.",
-  });
-  error.cause = cause;
-  return error;
+  const { origin } = new URL(url, globalThis.location?.href ?? "http://localhost");
+  const hint = "Check that bicast serve is running and that this machine reaches it; this page keeps trying.";
+  return localProblem("Server unreachable", `${origin} does not answer.`, hint, 0, cause);
 }
 
-/** A problem that arose in this browser. */
-export function localProblem(title: string, detail: string, hint: string | null = null): BicastError {
-  return new BicastError({ type: "about:blank", title, status: 400, detail, hint });
+/** A problem that arose in this browser. With a status that can pass (0, 5xx) it is tried again. */
+export function localProblem(
+  title: string,
+  detail: string,
+  hint: string | null = null,
+  status = 400,
+  cause?: unknown,
+): BicastError {
+  const error = new BicastError({ type: "about:blank", title, status, detail, hint });
+  error.cause = cause;
+  return error;
 }
 
 /** Any thrown value as a {@link BicastError}. */
 export function toBicastError(thrown: unknown): BicastError {
   if (thrown instanceof BicastError) return thrown;
   const detail = thrown instanceof Error ? thrown.message : String(thrown);
-  const error = localProblem("Something failed in this browser", detail);
-  error.cause = thrown;
-  return error;
+  return localProblem("Something failed in this browser", detail, null, 400, thrown);
 }
 
 /** Milliseconds of a Retry-After header (seconds or an HTTP date), at most a minute; null where there is none. */

@@ -4,12 +4,8 @@
  * our checks, so the offer leaves at once.
  */
 
-import { Backoff } from "./backoff";
-import { Emitter } from "./emitter";
-import { BicastError, localProblem, problemOf, toBicastError, unreachable } from "./problem";
-
-/** How a connection stands. `retrying` waits and tries by itself; `failed` needs somebody to change something. */
-export type LinkState = "idle" | "connecting" | "connected" | "retrying" | "failed" | "ended";
+import { KeptLink } from "./kept-link";
+import { type BicastError, localProblem, problemOf, unreachable } from "./problem";
 
 /** Where to and as whom. */
 export interface RtcLinkOptions {
@@ -17,13 +13,6 @@ export interface RtcLinkOptions {
   readonly url: () => string | Promise<string>;
   /** A bearer token (RFC 6750), if the server wants one. */
   readonly token?: string | null;
-  /** Only for servers behind a TURN relay; bicast itself needs none. */
-  readonly iceServers?: RTCIceServer[];
-}
-
-/** What a link tells its owner. */
-export interface RtcLinkEvents {
-  state: LinkState;
 }
 
 const POST_TIMEOUT_MS = 8_000;
@@ -38,28 +27,14 @@ const CLOSE_AFTER_MS = 500;
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** A WHIP or WHEP connection that is kept up until it is stopped. */
-export abstract class RtcLink extends Emitter<RtcLinkEvents> {
-  #state: LinkState = "idle";
-  #problem: BicastError | null = null;
+export abstract class RtcLink extends KeptLink {
   #peer: RTCPeerConnection | null = null;
   #resource: string | null = null;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Counts attempts: what belongs to an older one is thrown away. */
-  #attempt = 0;
-  readonly #backoff = new Backoff();
+  /** Whether the page goes away. */
+  #leaving = false;
 
   constructor(protected readonly options: RtcLinkOptions) {
     super();
-  }
-
-  /** How it stands. */
-  get state(): LinkState {
-    return this.#state;
-  }
-
-  /** Why it is `retrying` or `failed`. */
-  get problem(): BicastError | null {
-    return this.#problem;
   }
 
   /** The current peer connection, for statistics. */
@@ -67,27 +42,15 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
     return this.#peer;
   }
 
-  /** Connects, and reconnects until {@link stop}. */
-  start(): void {
-    if (this.#state !== "idle" && this.#state !== "failed" && this.#state !== "ended") return;
-    this.#backoff.reset();
+  override start(): void {
     globalThis.addEventListener?.("pagehide", this.#onPageHide);
-    void this.#try();
-  }
-
-  /** Tries again now, with a new connection: after a wait that has become pointless, or when media stopped coming. */
-  restart(): void {
-    if (this.#state === "idle") return;
-    this.#drop(false);
-    void this.#try();
+    super.start();
   }
 
   /** Ends the session on the server and closes. */
-  stop(): void {
+  override stop(): void {
     globalThis.removeEventListener?.("pagehide", this.#onPageHide);
-    this.#drop(false);
-    this.#problem = null;
-    this.#setState("idle");
+    super.stop();
   }
 
   /** Adds what is sent or wanted to a new peer connection. */
@@ -98,21 +61,12 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
     return sdp;
   }
 
-  /** Whether an answer of this kind is worth another try. */
-  protected retryable(error: BicastError): boolean {
+  protected override retryable(error: BicastError): boolean {
     return error.retryable;
   }
 
-  async #try(): Promise<void> {
-    this.#attempt += 1;
-    const attempt = this.#attempt;
-    const current = () => attempt === this.#attempt;
-    this.#setState("connecting");
-    const peer = new RTCPeerConnection({
-      bundlePolicy: "max-bundle",
-      rtcpMuxPolicy: "require",
-      iceServers: this.options.iceServers ?? [],
-    });
+  protected override async open(current: () => boolean): Promise<void> {
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
     this.#peer = peer;
     try {
       await this.prepare(peer);
@@ -121,7 +75,7 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
       // Both at once: the offer already carries the ICE credentials, and the POST is what the viewer waits for.
       const [posted] = await Promise.all([this.#post(sdp), peer.setLocalDescription({ type: "offer", sdp })]);
       if (!current()) {
-        void this.#delete(posted.resource, false);
+        void this.#delete(posted.resource);
         peer.close();
         return;
       }
@@ -129,8 +83,8 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
       await peer.setRemoteDescription({ type: "answer", sdp: posted.answer });
       if (current()) this.#watch(peer, current);
     } catch (thrown) {
-      if (current()) this.#fail(toBicastError(thrown));
-      else peer.close();
+      if (!current()) peer.close();
+      throw thrown;
     }
   }
 
@@ -156,15 +110,9 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
   #watch(peer: RTCPeerConnection, current: () => boolean): void {
     const lost = (title: string, detail: string) => {
       if (!current()) return;
-      this.#fail(
-        new BicastError({
-          type: "about:blank",
-          title,
-          status: 0,
-          detail,
-          hint: "It is tried again by itself. If it never connects, the server's UDP port (8189) may be blocked on the way.",
-        }),
-      );
+      const hint =
+        "It is tried again by itself. If it never connects, the server's UDP port (8189) may be blocked on the way.";
+      this.fail(localProblem(title, detail, hint, 0));
     };
     let patience: ReturnType<typeof setTimeout> | undefined = setTimeout(
       () => lost("No connection", "The server answered, but no media connection came about."),
@@ -175,9 +123,7 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
       const state = peer.connectionState;
       if (state === "connected") {
         clearTimeout(patience);
-        this.#backoff.reset();
-        this.#problem = null;
-        this.#setState("connected");
+        this.up();
       } else if (state === "disconnected") {
         clearTimeout(patience);
         patience = setTimeout(
@@ -198,38 +144,21 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
     look();
   }
 
-  #fail(error: BicastError): void {
-    this.#problem = error;
-    this.#drop(false);
-    if (!this.retryable(error)) {
-      this.#setState("failed");
-      return;
-    }
-    this.#timer = setTimeout(
-      () => void this.#try(),
-      this.#backoff.next(Math.random(), error.retryAfterMs ?? 0),
-    );
-    this.#setState("retrying");
-  }
-
-  /** Closes the current attempt, whatever it has got to. */
-  #drop(leaving: boolean): void {
-    this.#attempt += 1;
-    clearTimeout(this.#timer);
-    const peer = this.#peer;
+  protected override close(): void {
+    const [peer, leaving] = [this.#peer, this.#leaving];
     this.#peer = null;
     // First the good-bye in words: a DTLS close would overtake it, and it would be answered 404.
-    const close = () => peer?.close();
-    void Promise.race([this.#delete(this.#resource, leaving), pause(leaving ? 0 : CLOSE_AFTER_MS)]).then(
-      close,
+    void Promise.race([this.#delete(this.#resource), pause(leaving ? 0 : CLOSE_AFTER_MS)]).then(() =>
+      peer?.close(),
     );
     this.#resource = null;
   }
 
   /** Tells the server at once: otherwise it sends to nobody until its ICE consent expires. */
-  async #delete(resource: string | null, keepalive: boolean): Promise<void> {
+  async #delete(resource: string | null): Promise<void> {
     if (resource === null) return;
-    await fetch(resource, { method: "DELETE", keepalive, headers: this.#authorization() }).catch(() => {
+    const init = { method: "DELETE", keepalive: this.#leaving, headers: this.#authorization() };
+    await fetch(resource, init).catch(() => {
       // Nothing to do about it: the server finds out by itself.
     });
   }
@@ -239,17 +168,13 @@ export abstract class RtcLink extends Emitter<RtcLinkEvents> {
     return token ? { authorization: `Bearer ${token}` } : {};
   }
 
-  #setState(state: LinkState): void {
-    if (state === this.#state) return;
-    this.#state = state;
-    this.emit("state", state);
-  }
-
   /** The page goes away; only a keepalive request outlives it. Coming back from the back/forward cache begins anew. */
   readonly #onPageHide = (event: PageTransitionEvent): void => {
-    this.#drop(true);
+    this.#leaving = true;
+    this.drop();
+    this.#leaving = false;
     if (!event.persisted) return;
-    globalThis.addEventListener("pageshow", () => void this.#try(), { once: true });
+    globalThis.addEventListener("pageshow", () => this.again(), { once: true });
   };
 }
 

@@ -29,7 +29,6 @@ export interface ViewerRtcStats {
   readonly jitterBufferMs: number | null;
   /** Mean decoding time of a frame since the report before. */
   readonly decodeMs: number | null;
-  readonly framesDecoded: number | null;
   readonly framesDropped: number | null;
   readonly freezes: number | null;
   /** Milliseconds that the picture stood still in all. */
@@ -37,7 +36,6 @@ export interface ViewerRtcStats {
   readonly packetsReceived: number | null;
   readonly packetsLost: number | null;
   readonly nacks: number | null;
-  readonly plis: number | null;
   readonly rttMs: number | null;
 }
 
@@ -76,14 +74,12 @@ export function viewerStats(now: readonly RtcStat[], before: readonly RtcStat[] 
     bitrateBps: sum(video.bitrate("bytesReceived"), audio.bitrate("bytesReceived")),
     jitterBufferMs: ms(video.mean("jitterBufferDelay", "jitterBufferEmittedCount")),
     decodeMs: ms(video.mean("totalDecodeTime", "framesDecoded")),
-    framesDecoded: video.value("framesDecoded"),
     framesDropped: video.value("framesDropped"),
     freezes: video.value("freezeCount"),
     frozenMs: ms(video.value("totalFreezesDuration")),
     packetsReceived: video.value("packetsReceived"),
     packetsLost: video.value("packetsLost"),
     nacks: video.value("nackCount"),
-    plis: video.value("pliCount"),
     rttMs: ms(value(selectedPair(now), "currentRoundTripTime")),
   };
 }

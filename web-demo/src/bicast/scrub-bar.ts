@@ -1,9 +1,9 @@
 /** The scrub bar: everything that can be rewound to, where the picture is, and a preview of what is under the pointer. */
 
 import type { PathPlayer } from "./path-player";
-import { Previews } from "./previews";
 import { type ProgramTime, programTime } from "./timeline";
-import { clock, length } from "./words";
+import type { Tip } from "./tip";
+import { length } from "./words";
 
 /** Closer to the live edge than this share of the bar, or than this time, live is meant. */
 const LIVE_SHARE = 0.985;
@@ -14,21 +14,14 @@ const KEY_STEP_S = 5;
 /** A slider over the feed's window. */
 export class ScrubBar {
   #player: PathPlayer | null = null;
-  #previews: Previews | null = null;
+  /** Shows what is under the pointer, once it is there. */
+  tip: Tip | null = null;
   #dragged: number | null = null;
-  #hover = 0;
   readonly #played: HTMLElement;
-  readonly #tip: HTMLElement;
-  readonly #time: HTMLElement;
-  readonly #canvas: HTMLCanvasElement;
 
   /** `bar` is the element; its parts are looked for in it. */
   constructor(readonly bar: HTMLElement) {
-    const find = <T extends Element>(selector: string) => bar.querySelector(selector) as T;
-    this.#played = find(".played");
-    this.#tip = find(".tip");
-    this.#time = find(".tip span");
-    this.#canvas = find("canvas");
+    this.#played = bar.querySelector(".played") as HTMLElement;
     bar.addEventListener("pointerdown", (event) => {
       bar.setPointerCapture(event.pointerId);
       this.#dragged = this.#share(event);
@@ -48,14 +41,13 @@ export class ScrubBar {
       this.#dragged = null;
     });
     bar.addEventListener("pointerleave", () => {
-      this.#tip.hidden = true;
+      this.tip?.hide();
     });
   }
 
   /** Serves this player from now on. */
   open(player: PathPlayer | null): void {
     this.#player = player;
-    this.#previews = player && new Previews(player.feed.api.hlsUrl(player.feed.id));
   }
 
   /** Arrow keys and their like, while the bar has the focus; whether the key was one of them. */
@@ -113,19 +105,6 @@ export class ScrubBar {
   #preview(event: PointerEvent): void {
     const share = this.#share(event);
     const time = this.#timeAt(share);
-    if (time === null) return;
-    this.#tip.hidden = false;
-    this.#tip.style.left = `${share * 100}%`;
-    this.#time.textContent = clock(time);
-    this.#hover += 1;
-    const mine = this.#hover;
-    void this.#previews?.at(time).then((picture) => {
-      if (mine !== this.#hover) return;
-      this.#canvas.hidden = picture === null;
-      if (picture === null) return;
-      this.#canvas.width = picture.width;
-      this.#canvas.height = picture.height;
-      this.#canvas.getContext("2d")?.drawImage(picture, 0, 0);
-    });
+    if (time !== null && this.#player) void this.tip?.show(this.#player.feed, share, time);
   }
 }

@@ -58,6 +58,8 @@ const STUCK_EDGE = 0.3;
 const COMES_WITHIN = 4;
 /** A seek out of the buffer makes hls.js load there; asking again sooner would begin that anew. */
 const LOAD_AGAIN_MS = 1_500;
+/** Asked so often in vain, hls.js (1.7.4) will not load it: seen where one rewind followed another. */
+const LOAD_ASKS = 2;
 /** Frames that CMAF does not have (a hole that was filled with the picture before): then the next ones are as good. */
 const LATER_STEPS = [0, 0, 0.02, 0.04, 0.08, 0.16, 0.32];
 
@@ -84,6 +86,7 @@ export async function seekExact(
   const aim = target.aim ?? 0.001;
   const began = performance.now();
   let loadAskedAt = Number.NEGATIVE_INFINITY;
+  let asks = 0;
   let tries = 0;
   let stuckSince: number | null = null;
   while (!signal.aborted) {
@@ -100,6 +103,13 @@ export async function seekExact(
       stuckSince = null;
       target.reload();
     }
+    const last = buffer.at(-1)?.end;
+    const over = target.ended() && window !== null && last !== undefined && last > window.end - START_REACH;
+    if (wanted !== null && over && wanted + aim > last - SAME_FRAME) {
+      // WebRTC showed more of it than LL-HLS will ever have: the last picture is all there is.
+      await seek(video, last - 0.001, signal);
+      return signal.aborted ? null : { shown: pictureSeconds(video), wanted, exact: false, tries };
+    }
     const at = wanted === null ? null : nextHeld(buffer, Math.max(wanted, oldest), reach);
     if (at === null || wanted === null) {
       const there = wanted !== null && window !== null && wanted <= window.end;
@@ -109,7 +119,9 @@ export async function seekExact(
         performance.now() - loadAskedAt > LOAD_AGAIN_MS
       ) {
         loadAskedAt = performance.now();
-        video.currentTime = Math.max(wanted, window.start) + aim;
+        asks += 1;
+        if (asks % (LOAD_ASKS + 1) === 0) target.reload();
+        else video.currentTime = Math.max(wanted, window.start) + aim;
       }
       await pause(POLL_MS, signal);
       continue;
@@ -126,7 +138,7 @@ export async function seekExact(
     const shown = await pictureNear(video, at, within, signal);
     if (shown === null) continue;
     const found = compareFrames(shown, at, within);
-    if (found === "same") return { shown, wanted, exact: at === wanted, tries };
+    if (found === "same") return { shown, wanted, exact: Math.abs(at - wanted) <= SAME_FRAME, tries };
     // Going back would show frames again that were seen already; a little ahead loses only what there is not.
     if (found === "late" && tries > 2) return { shown, wanted, exact: false, tries };
     if (tries > LATER_STEPS.length) await pause(200, signal);

@@ -11,14 +11,19 @@ interface Choice {
 
 /** A menu in a popover. */
 export class SettingsMenu {
-  /** Whether statistics are shown; the owner shows them. */
-  stats = false;
+  readonly popover = document.createElement("div");
 
   constructor(
-    private readonly popover: HTMLElement,
     private readonly openers: readonly HTMLElement[],
+    /** Whether statistics are shown; the owner shows them. */
+    private readonly view: { stats: boolean },
     private readonly onChange: () => void,
   ) {
+    const { popover } = this;
+    popover.className = "popover";
+    popover.role = "menu";
+    popover.ariaLabel = "Settings";
+    popover.hidden = true;
     popover.addEventListener("keydown", (event) => this.#key(event));
   }
 
@@ -91,9 +96,9 @@ export class SettingsMenu {
       },
       {
         text: "Statistics",
-        chosen: this.stats,
+        chosen: this.view.stats,
         choose: () => {
-          this.stats = !this.stats;
+          this.view.stats = !this.view.stats;
         },
       },
     ];

@@ -45,11 +45,11 @@ export class SwitchLog {
     return entry;
   }
 
-  /** The newest one's picture stood still for so long. */
-  stood(stillMs: number): PathSwitch | null {
+  /** The newest one's picture stood still since then; null where that was none to LL-HLS, or it was told already. */
+  stood(since: number | null, now: number): PathSwitch | null {
     const { last } = this;
-    if (last === null) return null;
-    const entry = { ...last, stillMs };
+    if (since === null || last?.to !== "hls") return null;
+    const entry = { ...last, stillMs: now - since };
     this.#list = [...this.#list.slice(0, -1), entry];
     return entry;
   }

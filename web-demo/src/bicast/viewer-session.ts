@@ -3,7 +3,7 @@
 import { Emitter } from "./emitter";
 import type { PathPlayer } from "./path-player";
 import type { PathOrder, PathOrders } from "./player-types";
-import { BicastError } from "./problem";
+import { localProblem } from "./problem";
 import { Reporter } from "./reporter";
 import { localNow } from "./server-clock";
 import type { ViewerChannel } from "./viewer-channel";
@@ -15,14 +15,7 @@ const REPORT_EVERY_MS = 1_000;
 const JOIN_WITHIN_MS = 2_000;
 
 /** 406: what a feed that cannot be shown over WebRTC is answered, too. The player goes to HLS. */
-const noRealtime = () =>
-  new BicastError({
-    type: "/problems/token-tier",
-    title: "Not over WebRTC",
-    status: 406,
-    detail: "This viewer is served over LL-HLS.",
-    hint: null,
-  });
+const noRealtime = () => localProblem("Not over WebRTC", "This viewer is served over LL-HLS.", null, 406);
 
 /** Orders reach the player while the channel is open; without it the player has its own careful rule. */
 class Relay extends Emitter<{ order: PathOrder }> implements PathOrders {

@@ -1,8 +1,9 @@
 /** What a viewer that has joined is told, and what its player says: the messages of the event channel, validated where they enter. */
 
-import { parseTimeline, type Timeline } from "./api";
+import { parseAnchor } from "./api";
 import { boolean, nullable, number, object, oneOf, type Reader, text } from "./check";
 import type { Path } from "./leg";
+import type { Anchor } from "./timeline";
 
 /** Where a viewer is served from now on, and why: the reason is a stable name, `loss`, `udp-blocked`, `over-count`, ... */
 export interface Decision {
@@ -40,7 +41,7 @@ export type ServerMessage =
   | { readonly type: "join-again"; readonly sequence: number; readonly why: string }
   | { readonly type: "end"; readonly sequence: number; readonly reason: string }
   | { readonly type: "feed"; readonly state: string; readonly realtime: boolean; readonly hls: boolean }
-  | { readonly type: "timeline"; readonly timeline: Timeline }
+  | { readonly type: "timeline"; readonly timeline: Anchor }
   | { readonly type: "probe"; readonly wanted: boolean }
   | { readonly type: "problem"; readonly detail: string; readonly hint: string };
 
@@ -71,7 +72,8 @@ const joined = object<Joined>({
   viewer,
   urls: object({ whep: nullable(text), hls: text, events: text, reports: text }),
 });
-const timeline: Reader<Timeline> = (value) => parseTimeline(value);
+// Not the reader itself: the two modules need each other.
+const timeline: Reader<Anchor> = (value) => parseAnchor(value);
 
 const messages = {
   hello: object({ type: oneOf("hello"), sequence: number, missed: number, viewer }),

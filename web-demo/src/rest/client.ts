@@ -1,23 +1,23 @@
 /** What the pages' REST clients share: this page's server, a bearer token, and JSON both ways. */
 
-import { BicastApi } from "../bicast/api";
 import { askJson } from "../bicast/ask";
 import { problemOf, unreachable } from "../bicast/problem";
+import { FeedsClient } from "./feeds-client";
 
 /** Longer than a busy server takes, so that one hung request does not stop a page that asks once a second. */
 const TIMEOUT_MS = 5_000;
 
-/** A client of routes that only operators and the demo need; the player's own are in {@link BicastApi}. */
+/** A client of routes that only operators and the demo need; the player's own are in `BicastApi`. */
 export class RestClient {
   /** Feeds and times, with the same token. */
-  readonly feeds: BicastApi;
+  readonly feeds: FeedsClient;
 
   /** `server` is the origin (and base path) of a bicast server. */
   constructor(
     server: string,
     readonly token: string | null = null,
   ) {
-    this.feeds = new BicastApi(server, token);
+    this.feeds = new FeedsClient(server, token);
   }
 
   /** What `path` has. */

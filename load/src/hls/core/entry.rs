@@ -159,9 +159,9 @@ fn opus(ledger: &mut Ledger, at: At<'_>, body: &[u8], timescale: u32) -> Entry {
 
 fn aac(ledger: &mut Ledger, at: At<'_>, body: &[u8], timescale: u32) -> Entry {
     let rate = u16_at(body, 24).map(u32::from);
-    ledger.judge(78, rate == Some(timescale), at, || {
-        format!("timescale {timescale} at a sample rate of {rate:?}")
-    });
+    // Rates above 16 bits have no place there; writers put 0, and the esds says it.
+    let right = rate == Some(timescale) || (rate == Some(0) && u16::try_from(timescale).is_err());
+    ledger.judge(78, right, at, || format!("timescale {timescale} at a sample rate of {rate:?}"));
     let esds = body.get(AUDIO..).and_then(|inside| child(inside, b"esds"));
     let codec = esds.and_then(|esds| esds.get(4..)).and_then(object_type);
     ledger.judge(78, codec.is_some(), at, || "no esds with an AudioSpecificConfig".into());

@@ -7,6 +7,7 @@
 use bicast_shared::media::Codec;
 use bytes::Bytes;
 
+pub mod aac;
 pub mod av1;
 pub mod fragment;
 pub mod h264;

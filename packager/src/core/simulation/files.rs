@@ -10,7 +10,7 @@ use crate::core::cmaf::probe;
 use bicast_shared::media::Codec;
 
 /// Runs a program over a file of init and segments; what it prints. None where it is not installed.
-fn run(program: &str, arguments: &[&str], file: &[u8]) -> Option<String> {
+pub(super) fn run(program: &str, arguments: &[&str], file: &[u8]) -> Option<String> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -29,7 +29,7 @@ fn run(program: &str, arguments: &[&str], file: &[u8]) -> Option<String> {
 }
 
 /// Init and all segments of a rendition as one file.
-fn file(session: &Session, rendition: usize) -> Vec<u8> {
+pub(super) fn file(session: &Session, rendition: usize) -> Vec<u8> {
     let snapshot = session.core.snapshot();
     let rendition = &snapshot.renditions[rendition];
     let mut file = rendition.segments[0].head.init.data.to_vec();

@@ -1,6 +1,7 @@
 //! Whole sessions on virtual time: a publisher with real H.264, the feed's real owner, and a reader that checks every
 //! playlist and every part against the rules.
 
+mod aac;
 mod files;
 mod layers;
 mod publisher;
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) sent: BTreeSet<i64>,
     /// Sequence numbers that the packager never sees.
     pub(crate) lose: fn(i64) -> bool,
+    /// The same of the sound.
+    pub(crate) lose_sound: fn(i64) -> bool,
     pub(crate) keyframes_asked: u64,
 }
 
@@ -84,6 +87,7 @@ impl Session {
             millis: 0,
             sent: BTreeSet::new(),
             lose: |_| false,
+            lose_sound: |_| false,
             keyframes_asked: 0,
         }
     }
@@ -161,7 +165,8 @@ impl Session {
                 self.sent.insert(packet.stamp.media_time.0);
             }
             self.core.handle_map(&self.owner.info());
-            if packet.key == VIDEO && (self.lose)(packet.stamp.sequence) {
+            let lose = if packet.key == VIDEO { self.lose } else { self.lose_sound };
+            if lose(packet.stamp.sequence) {
                 continue;
             }
             self.core.handle_packet(self.now(), packet);

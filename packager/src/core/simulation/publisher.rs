@@ -4,6 +4,7 @@ use bicast_shared::feed::owner::RtpInput;
 use bicast_shared::id::{RenditionId, StreamKey};
 use bytes::Bytes;
 
+use super::aac::AacSource;
 use super::{AUDIO, VIDEO};
 
 /// 60 frames of 160x90, constrained baseline, by x264.
@@ -78,6 +79,8 @@ pub(crate) struct Publisher {
     /// A group is only broken off where so many frames belong together.
     pub(crate) together: usize,
     pub(crate) audio: bool,
+    /// What its sound is instead of Opus.
+    pub(crate) aac: Option<AacSource>,
     /// Its video is this stream, on a clock of its own that began with this timestamp, and comes so many milliseconds late.
     pub(crate) video_key: StreamKey,
     pub(crate) base: u32,
@@ -111,6 +114,7 @@ impl Publisher {
             composition: |_| 0,
             together: 1,
             audio: true,
+            aac: None,
             video_key: VIDEO,
             // Just below the wrap, so that every run crosses it.
             base: 0xffff_0000,
@@ -215,7 +219,11 @@ impl Publisher {
                 out.push((self.video_key, input(self.video_sequence, timestamp, n == last, payload)));
             }
         }
-        while self.audio && self.audio_sent * 20 <= since {
+        for (timestamp, marker, payload) in self.aac.iter_mut().flat_map(|aac| aac.poll(since)) {
+            self.audio_sequence = self.audio_sequence.wrapping_add(1);
+            out.push((self.audio_key, input(self.audio_sequence, timestamp, marker, payload)));
+        }
+        while self.audio && self.aac.is_none() && self.audio_sent * 20 <= since {
             let timestamp = (self.audio_sent * 960 + 77) as u32;
             self.audio_sent += 1;
             self.audio_sequence = self.audio_sequence.wrapping_add(1);

@@ -145,7 +145,7 @@ impl Track {
             assert_eq!(self.header, fixed, "header attributes must not change (6.2.1)");
         }
         let target = f64::from(snapshot.header.target_duration);
-        let part_target = f64::from(snapshot.header.part_target_ms) / 1_000.0;
+        let part_target = f64::from(snapshot.part_target_ms(rendition)) / 1_000.0;
         let value = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
         let mut number: u64 = value("#EXT-X-MEDIA-SEQUENCE:").parse().unwrap();
         let mut pending: Vec<((u64, u64), Part)> = Vec::new();

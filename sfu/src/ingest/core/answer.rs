@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 
-use bicast_shared::media::{Codec, TrackKind};
+use bicast_shared::media::{Codec, TrackKind, parameter};
 
 use super::negotiate::{EXTENSION_URIS, Negotiation, Plan, Taken};
 use crate::core::candidates::{self, Candidate};
 use crate::core::format::is_stereo;
-use crate::core::sdp::{OfferedCodec, parameter};
+use crate::core::sdp::OfferedCodec;
 
 /// Our side of the transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +178,8 @@ fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
         }
     };
     match codec.kind() {
+        // What describes AAC is not ours to change.
+        TrackKind::Audio if codec != Codec::Opus => {}
         TrackKind::Video => {
             let hints = [("start", hints.start_kbps), ("min", hints.min_kbps), ("max", hints.max_kbps)];
             for (name, kbps) in hints {
@@ -200,7 +202,7 @@ fn fmtp(codec: Codec, offered: &str, hints: BitrateHints) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::negotiate::tests::decide;
+    use super::super::negotiate::tests::{AAC, decide, with_aac};
     use super::*;
     use crate::core::candidates::tests::udp;
     use crate::core::sdp::tests::{PUBLISHER as CHROMIUM, SIMULCAST};
@@ -299,6 +301,15 @@ a=rtcp-fb:111 transport-cc
         let silent = CHROMIUM.replace("a=fmtp:111 minptime=10;useinbandfec=1\r\n", "");
         let text = answer(&decide(&silent, false).unwrap(), &local(), HINTS);
         assert!(text.contains("a=fmtp:111 useinbandfec=1\r\n"), "{text}");
+    }
+
+    #[test]
+    fn aac_is_answered_as_it_was_described() {
+        let text = answer(&decide(&with_aac(CHROMIUM), false).unwrap(), &local(), HINTS);
+        let section = text.split("m=audio").nth(1).unwrap();
+        assert!(section.starts_with(" 9 UDP/TLS/RTP/SAVPF 97\r\n"), "{section}");
+        assert!(section.contains("a=rtpmap:97 MPEG4-GENERIC/44100/2\r\n"), "{section}");
+        assert!(section.contains(&format!("a=fmtp:97 {AAC}\r\n")), "{section}");
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! changes during a publisher's stay; everything else is rejected in the answer.
 
 use bicast_shared::id::{RenditionId, TrackId};
-use bicast_shared::media::{Codec, RenditionInfo, TrackInfo, TrackKind};
+use bicast_shared::media::aac::{AacConfig, AacRefusal};
+use bicast_shared::media::{Codec, RenditionInfo, TrackInfo, TrackKind, parameter};
 use bicast_shared::time::ClockRate;
 
 use crate::core::fingerprint::{Fingerprint, HASHES};
 use crate::core::format::is_single_stream;
-use crate::core::sdp::{Offer, OfferedCodec, Section, parameter};
+use crate::core::sdp::{Offer, OfferedCodec, Section};
 
 /// Layers of one track.
 const MAX_LAYERS: usize = 4;
@@ -15,7 +16,7 @@ const MAX_LAYERS: usize = 4;
 /// Video codecs that are taken, for people and for the problem's `accepted` member.
 pub(crate) const VIDEO: [&str; 5] = ["H264", "VP8", "VP9", "AV1", "H265"];
 /// Audio codecs that are taken.
-pub(crate) const AUDIO: [&str; 1] = ["opus"];
+pub(crate) const AUDIO: [&str; 2] = ["opus", "MPEG4-GENERIC"];
 
 /// The offer, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub(crate) const EXTENSION_URIS: [&str; 5] = [
 pub(crate) enum Refusal {
     #[error("none of its {kind} codecs is taken here: it offers {}", list(offered))]
     NoCodec { kind: &'static str, offered: Vec<String>, accepted: &'static [&'static str] },
+    #[error("its AAC (MPEG4-GENERIC) is not taken here: {0}")]
+    Aac(#[from] AacRefusal),
     #[error("no section of it sends audio or video (a=sendonly or a=sendrecv)")]
     SendsNothing,
     #[error("the {media} section has no a=mid")]
@@ -167,7 +170,7 @@ impl Negotiation {
 fn codec_of(offered: &OfferedCodec) -> Option<Codec> {
     let codec = Codec::from_sdp_name(&offered.name)?;
     let rate = match codec {
-        Codec::Aac => return None,
+        Codec::Aac => return aac(offered).is_ok().then_some(codec),
         Codec::Opus => ClockRate::OPUS,
         Codec::H265 if !is_single_stream(&offered.fmtp) => return None,
         _ => ClockRate::VIDEO,
@@ -175,7 +178,13 @@ fn codec_of(offered: &OfferedCodec) -> Option<Codec> {
     (offered.clock_rate == rate.hz()).then_some(codec)
 }
 
-/// The first section of `kind` that sends with a codec we take, and that codec.
+/// What an offered AAC is.
+fn aac(offered: &OfferedCodec) -> Result<AacConfig, AacRefusal> {
+    AacConfig::from_fmtp(&offered.fmtp, offered.clock_rate)
+}
+
+/// The first section of `kind` that sends with a codec we take, and that codec. AAC only where there is no Opus, which viewers hear
+/// over both paths.
 fn pick(offer: &Offer, kind: TrackKind) -> Result<Option<(usize, &OfferedCodec)>, Refusal> {
     let (name, accepted): (_, &'static [&'static str]) = match kind {
         TrackKind::Video => ("video", &VIDEO),
@@ -183,19 +192,33 @@ fn pick(offer: &Offer, kind: TrackKind) -> Result<Option<(usize, &OfferedCodec)>
     };
     let mut offered = Vec::new();
     let mut asked = false;
+    let mut second_choice = None;
+    let mut refused = None;
     for (at, section) in offer.sections.iter().enumerate() {
         if section.media != name || !section.sends || !section.is_in_use() {
             continue;
         }
         asked = true;
         let usable = section.codecs.iter().filter(|codec| codec_of(codec).is_some_and(|c| c.kind() == kind));
-        if let Some(best) = usable.min_by_key(|codec| rank(codec)) {
-            return Ok(Some((at, best)));
+        match usable.min_by_key(|codec| rank(codec)) {
+            Some(best) if codec_of(best) == Some(Codec::Aac) => {
+                second_choice.get_or_insert((at, best));
+            }
+            Some(best) => return Ok(Some((at, best))),
+            None => {}
         }
+        let aac_codecs =
+            section.codecs.iter().filter(|codec| Codec::from_sdp_name(&codec.name) == Some(Codec::Aac));
+        refused = refused.or_else(|| aac_codecs.filter_map(|codec| aac(codec).err()).next());
         offered.extend(section.codecs.iter().map(|codec| codec.name.clone()));
     }
     offered.dedup();
-    if asked { Err(Refusal::NoCodec { kind: name, offered, accepted }) } else { Ok(None) }
+    match (second_choice, refused) {
+        (Some(choice), _) => Ok(Some(choice)),
+        (None, Some(why)) => Err(why.into()),
+        (None, None) if asked => Err(Refusal::NoCodec { kind: name, offered, accepted }),
+        (None, None) => Ok(None),
+    }
 }
 
 /// Lower is better; equal ranks keep the publisher's order. H264 first: it is what the HLS path and every viewer can
@@ -208,6 +231,7 @@ fn rank(offered: &OfferedCodec) -> u8 {
             // Interleaved: frames would have to be put back into decoding order first.
             Some(_) => 9,
         },
+        Some(Codec::Aac) => 3,
         _ => 2,
     }
 }
@@ -228,7 +252,12 @@ fn take(section: &Section, offered: &OfferedCodec, id: TrackId, simulcast: bool)
     } else {
         Vec::new()
     };
-    let mut track = TrackInfo::single(id, codec, rate, offered.channels, offered.fmtp.clone());
+    // `a=rtpmap` may leave the channels of AAC out.
+    let channels = match codec {
+        Codec::Aac => aac(offered)?.channels(),
+        _ => offered.channels,
+    };
+    let mut track = TrackInfo::single(id, codec, rate, channels, offered.fmtp.clone());
     if !layers.is_empty() {
         let rendition =
             |(n, rid): (u8, &String)| RenditionInfo { id: RenditionId(n), rid: Some(rid.clone()) };

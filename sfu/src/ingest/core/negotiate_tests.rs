@@ -6,6 +6,55 @@ pub(crate) fn decide(text: &str, simulcast: bool) -> Result<Negotiation, Refusal
     negotiate(&Offer::parse(text).unwrap(), &[], simulcast)
 }
 
+/// AAC as GStreamer describes it.
+pub(crate) const AAC: &str =
+    "streamtype=5;profile-level-id=2;mode=AAC-hbr;config=1210;sizelength=13;indexlength=3;indexdeltalength=3";
+
+/// The offer with AAC instead of its Opus.
+pub(crate) fn with_aac(offer: &str) -> String {
+    let offer = offer
+        .replace("SAVPF 111", "SAVPF 97")
+        .replace("a=rtpmap:111 opus/48000/2", "a=rtpmap:97 MPEG4-GENERIC/44100/2");
+    offer.replace("a=fmtp:111 minptime=10;useinbandfec=1", &format!("a=fmtp:97 {AAC}"))
+}
+
+#[test]
+fn aac_is_taken_with_its_own_clock() {
+    let tracks = decide(&with_aac(CHROMIUM), false).unwrap().tracks();
+    let sound = &tracks[1];
+    assert_eq!((sound.codec, sound.clock_rate, sound.channels), (Codec::Aac, ClockRate::new(44_100), 2));
+    let mono = with_aac(CHROMIUM).replace("config=1210", "config=1208");
+    assert_eq!(decide(&mono, false).unwrap().tracks()[1].channels, 1, "the config's, not a=rtpmap's");
+}
+
+#[test]
+fn opus_is_preferred_in_one_section_and_in_another() {
+    let both = CHROMIUM.replace("SAVPF 111", "SAVPF 97 111").replace(
+        "a=rtpmap:111",
+        &format!("a=rtpmap:97 MPEG4-GENERIC/44100/2\r\na=fmtp:97 {AAC}\r\na=rtpmap:111"),
+    );
+    assert_eq!(decide(&both, false).unwrap().tracks()[1].codec, Codec::Opus);
+    let (head, opus) = CHROMIUM.split_once("m=audio").unwrap();
+    let (_, aac) =
+        with_aac(CHROMIUM).split_once("m=audio").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let opus = opus.replace("a=mid:1", "a=mid:2");
+    let two = format!("{head}m=audio{aac}m=audio{opus}").replace("BUNDLE 0 1", "BUNDLE 0 1 2");
+    let decided = decide(&two, false).unwrap();
+    assert_eq!(decided.tracks()[1].codec, Codec::Opus);
+    assert!(matches!(&decided.sections[1], Plan::Reject { .. }));
+}
+
+#[test]
+fn aac_that_is_not_taken_is_refused_with_the_reason_and_left_out_beside_opus() {
+    let he = with_aac(CHROMIUM).replace("config=1210", "config=2b920800");
+    let refusal = decide(&he, false).unwrap_err().to_string();
+    assert!(refusal.contains("object type 5") && refusal.contains("set the encoder to AAC-LC"), "{refusal}");
+    let clock = with_aac(CHROMIUM).replace("GENERIC/44100", "GENERIC/90000");
+    assert!(decide(&clock, false).unwrap_err().to_string().contains("a clock of 90000 Hz"));
+    let beside = he.replace("SAVPF 97", "SAVPF 97 111") + "a=rtpmap:111 opus/48000/2\r\n";
+    assert_eq!(decide(&beside, false).unwrap().tracks()[1].codec, Codec::Opus);
+}
+
 #[test]
 fn h264_in_packetization_mode_1_is_chosen_wherever_it_stands() {
     let decided = decide(CHROMIUM, false).unwrap();

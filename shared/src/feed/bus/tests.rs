@@ -122,6 +122,32 @@ async fn a_standby_publisher_takes_over_from_a_silent_one_or_when_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_units_is_not_woken_by_pieces() {
+    let bus = bus(Duration::from_secs(30), 100);
+    let mut publisher = bus.publish(&id(), tracks(), publisher()).unwrap();
+    let feed = bus.feed(&id()).unwrap();
+    send(&mut publisher, 0, &[0x65]);
+    let mut reader = feed.subscribe(VIDEO, StartAt::Newest).unwrap();
+    let piece = |marker| RtpInput {
+        sequence_number: if marker { 2 } else { 1 },
+        timestamp: 3_000,
+        marker,
+        payload: Bytes::from_static(&[0x61]),
+        orientation: None,
+        composition_offset: None,
+    };
+    publisher.rtp(clock::now(), VIDEO, piece(false));
+    assert!(tokio::time::timeout(Duration::from_secs(1), reader.unit()).await.is_err());
+    publisher.rtp(clock::now(), VIDEO, piece(true));
+    assert_eq!(reader.unit().await, Ok(()));
+    let mut packets = Vec::new();
+    assert_eq!(reader.try_read(&mut packets, 100), 2);
+    assert!(tokio::time::timeout(Duration::from_secs(1), reader.unit()).await.is_err(), "it was read");
+    bus.end(&id());
+    assert_eq!(reader.unit().await, Err(Ended));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_feed_without_a_publisher_ends_after_the_grace_period() {
     let bus = bus(Duration::from_secs(30), 100);
     let first = bus.publish(&id(), tracks(), publisher()).unwrap();

@@ -46,6 +46,7 @@ struct Rank {
 struct Waiting<K> {
     viewer: K,
     cost: Amounts,
+    joining: Amounts,
     shortage: Shortage,
 }
 
@@ -131,7 +132,7 @@ impl<K: Ord + Clone> Ledger<K> {
     /// A viewer wants a slot. Who has one keeps it; who waits and asks again for the same keeps its place.
     pub fn ask(&mut self, now: Instant, viewer: &K, request: &Request) -> Answer {
         self.advance(now);
-        let cost = request.cost.amounts();
+        let (cost, joining) = (request.cost.amounts(), request.cost.joining());
         if self.slots.contains_key(viewer) {
             self.change(viewer, cost);
             return Answer::Admitted;
@@ -153,7 +154,7 @@ impl<K: Ord + Clone> Ledger<K> {
         let ahead = self.waiting.first_key_value().filter(|(first, _)| **first < rank);
         let shortage = match (cost.fits(self.room()), ahead) {
             (Ok(()), None) => {
-                self.give(viewer.clone(), cost, None);
+                self.give(viewer.clone(), (cost, joining), None);
                 return Answer::Admitted;
             }
             (Err(shortage), _) => shortage,
@@ -162,27 +163,24 @@ impl<K: Ord + Clone> Ledger<K> {
         if self.waiting.len() >= self.budget.waiting as usize {
             return Answer::ListFull(shortage);
         }
-        self.waiting.insert(rank, Waiting { viewer: viewer.clone(), cost, shortage });
+        self.waiting.insert(rank, Waiting { viewer: viewer.clone(), cost, joining, shortage });
         self.ranks.insert(viewer.clone(), rank);
         Answer::Waiting(shortage)
     }
 
-    /// Somebody is there already and uses what it uses: it has a slot, whether or not there is room.
-    pub fn force(&mut self, now: Instant, viewer: &K, cost: Cost) {
-        self.advance(now);
-        self.strike(viewer);
-        if !self.slots.contains_key(viewer) {
-            self.give(viewer.clone(), cost.amounts(), None);
-        }
-    }
-
-    /// Whether somebody who does not wait could come now, before nobody who does.
+    /// Gives a slot to somebody who does not wait, where that overtakes nobody who does. Who has one keeps it.
     ///
     /// # Errors
     /// What is short.
-    pub fn room_for(&mut self, now: Instant, cost: Cost) -> Result<(), Shortage> {
+    pub fn reserve(&mut self, now: Instant, viewer: &K, cost: Cost) -> Result<(), Shortage> {
         self.advance(now);
-        self.first_shortage().map_or_else(|| cost.amounts().fits(self.room()), Err)
+        if self.slots.contains_key(viewer) {
+            return Ok(());
+        }
+        let (cost, joining) = (cost.amounts(), cost.joining());
+        self.first_shortage().map_or_else(|| cost.fits(self.room()), Err)?;
+        self.give(viewer.clone(), (cost, joining), None);
+        Ok(())
     }
 
     /// What the first of those who wait waits for; none where nobody does.
@@ -260,10 +258,10 @@ impl<K: Ord + Clone> Ledger<K> {
         }
         let room = self.lows.least().unwrap_or_default();
         let first = self.waiting.first_entry().filter(|entry| entry.get().cost.fits(room).is_ok())?;
-        let Waiting { viewer, cost, .. } = first.remove();
+        let Waiting { viewer, cost, joining, .. } = first.remove();
         self.ranks.remove(&viewer);
         let until = self.now + self.budget.offer_for;
-        self.give(viewer.clone(), cost, Some(until));
+        self.give(viewer.clone(), (cost, joining), Some(until));
         Some(Event::Offered(viewer))
     }
 
@@ -297,10 +295,10 @@ impl<K: Ord + Clone> Ledger<K> {
         self.note();
     }
 
-    fn give(&mut self, viewer: K, cost: Amounts, offered_until: Option<Instant>) {
+    fn give(&mut self, viewer: K, (cost, joining): (Amounts, Amounts), offered_until: Option<Instant>) {
         self.slots.insert(viewer, Slot { cost, offered_until });
         self.expected = self.expected.plus(cost);
-        self.since_measured = self.since_measured.plus(cost);
+        self.since_measured = self.since_measured.plus(cost).plus(joining);
         self.note();
     }
 

@@ -7,7 +7,7 @@ use super::*;
 const MBIT: u64 = 1_000_000;
 
 fn cost(mbit: u64) -> Cost {
-    Cost { egress_bps: mbit * MBIT, packets_per_second: mbit * 100, cpu_share: 0.01 }
+    Cost { egress_bps: mbit * MBIT, packets_per_second: mbit * 100, cpu_share: 0.01, ..Cost::default() }
 }
 
 /// A ledger and its clock. Viewers are numbers.
@@ -262,7 +262,8 @@ fn measurements_that_cannot_be_and_times_that_go_back_change_nothing() {
         desk.ledger.measure(desk.now(), &usage);
     }
     assert_eq!(desk.ledger.occupancy().refused_values, 12);
-    let lie = Cost { egress_bps: u64::MAX, packets_per_second: u64::MAX, cpu_share: f64::NAN };
+    let lie =
+        Cost { egress_bps: u64::MAX, packets_per_second: u64::MAX, cpu_share: f64::NAN, ..Cost::default() };
     let request = Request { priority: 0, since: desk.now(), cost: lie };
     assert_eq!(desk.ask_for(1, request), Answer::Admitted, "what it costs has no limit here");
     desk.millis = 60_000;
@@ -308,4 +309,17 @@ fn who_was_off_the_list_for_a_while_has_waited_all_the_same() {
     desk.millis += 1_000;
     desk.ask(6, 0);
     assert_eq!((desk.waiting(5), desk.waiting(6)), (Some(3), Some(4)));
+}
+
+#[test]
+fn a_burst_uses_cpu_before_it_is_measured() {
+    let mut desk = Desk::new(Budget { cpu_share: Some(0.8), ..Budget::default() });
+    desk.ledger.measure(desk.now(), &Usage { cpu_share: Some(0.79), ..Usage::default() });
+    let cost = Cost { egress_bps: 2_564_000, packets_per_second: 291, ..Cost::default() }.on(2);
+    let joins = (0..100).filter(|n| desk.ledger.reserve(desk.now(), n, cost).is_ok()).count();
+    // A hundredth of two cores is 20 ms: of each 1.3 go to one that joins and is sent for a second.
+    assert!((10..=16).contains(&joins), "{joins}");
+    desk.millis += 1_000;
+    desk.ledger.measure(desk.now(), &Usage { cpu_share: Some(0.6), ..Usage::default() });
+    assert!(desk.ledger.reserve(desk.now(), &200, cost).is_ok(), "what has joined is measured with the rest");
 }

@@ -16,12 +16,15 @@ pub(super) struct Connection {
     /// Since when it is interrupted.
     broken: Option<Instant>,
     failed: bool,
+    /// When the session that was connected was closed, until another one is.
+    closed: Option<Instant>,
 }
 
 impl Connection {
     /// A stay begins, with the state that a session from before has, if there is one.
     pub(super) fn new(now: Instant, ice: Option<IceState>) -> Self {
-        let mut connection = Self { began: now, seen: None, connected: false, broken: None, failed: false };
+        let mut connection =
+            Self { began: now, seen: None, connected: false, broken: None, failed: false, closed: None };
         if let Some(ice) = ice {
             connection.handle(now, ice);
         }
@@ -35,6 +38,7 @@ impl Connection {
                 self.connected = true;
                 self.broken = None;
                 self.failed = false;
+                self.closed = None;
             }
             IceState::New | IceState::Checking | IceState::Disconnected => {
                 self.seen.get_or_insert(now);
@@ -43,7 +47,20 @@ impl Connection {
                 }
             }
             // The end of a session from before this stay says nothing about the one to come.
-            IceState::Failed | IceState::Closed => self.failed = self.seen.is_some(),
+            IceState::Failed => self.failed = self.seen.is_some(),
+            // Players close a session to begin another: with another codec, or when it does not do well. One that has been connected
+            // has the time of a beginning for that, once; one that has not goes on with its own.
+            IceState::Closed => {
+                if self.connected {
+                    self.closed = Some(now);
+                }
+                if self.closed.is_some() {
+                    self.seen = None;
+                }
+                self.connected = false;
+                self.broken = None;
+                self.failed = false;
+            }
         }
     }
 
@@ -65,6 +82,11 @@ impl Connection {
         if self.connected {
             let lost = self.failed || past(self.broken, settings.interrupted_for);
             return lost.then_some(Signal::Lost);
+        }
+        // What the player said of the session before says nothing about the next one.
+        if let Some(closed) = self.closed {
+            let late = past(self.seen.or(Some(closed)), settings.connect_within);
+            return (self.failed || late).then_some(Signal::Lost);
         }
         if self.failed || says_blocked || past(self.seen, settings.connect_within) {
             return Some(Signal::Blocked);

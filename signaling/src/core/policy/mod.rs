@@ -19,7 +19,8 @@
 //! [`ViewerState::set_feed`] when the feed's paths or its publisher change, and [`ViewerState::tick`] five times a second or more. While
 //! [`ViewerState::wants_slot`] says so it asks the [ledger](crate::admission::Ledger) and passes the answer on ([`ViewerState::set_capacity`];
 //! without a ledger it is always [`Capacity::Granted`]), and when it does not, it gives the slot back: the policy has forgotten it by
-//! then. While [`ViewerState::wants_probe`] says so it keeps a session of a viewer on HLS alive, because only what is measured can become good.
+//! then. While [`ViewerState::wants_probe`] says so it asks for a slot as well, and where there is one keeps a session of a viewer on HLS alive,
+//! because only what is measured can become good.
 //!
 //! Reports are believed only within the range of what can be, and what the server has measured is not overruled by a player's
 //! word. What a lying player reaches is to move itself, as rarely as anybody.
@@ -89,6 +90,12 @@ impl Policy {
             #[cfg(test)]
             bug: None,
         }
+    }
+
+    /// What they are set to.
+    #[must_use]
+    pub fn settings(&self) -> &PolicySettings {
+        &self.settings
     }
 
     /// A viewer comes. Its first decision is there at once ([`ViewerState::current`]).

@@ -179,6 +179,22 @@ impl ViewerState {
         }
     }
 
+    /// The feed's media is other media, for which the viewer's session has to be made anew: its connection has the whole time again.
+    pub fn join_again(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.connection = Connection::new(now, None);
+    }
+
+    /// It was waited for on the realtime path before this state began, and had the time to begin a connection.
+    pub fn never_came(&mut self, now: Instant) {
+        let now = self.advance(now);
+        if self.path == Path::Realtime && self.feed.hls {
+            self.pace.leave(now, true, &self.settings);
+            self.cause = Some(Signal::NoSession);
+            self.begin_stay(now, Path::Hls, ReasonCode::NeverConnected);
+        }
+    }
+
     /// Whether there is room for this viewer, as far as it [wants a slot](Self::wants_slot).
     pub const fn set_capacity(&mut self, capacity: Capacity) {
         self.capacity = Some(capacity);
@@ -197,6 +213,9 @@ impl ViewerState {
         } else if self.wants_slot() {
             self.waiting.get_or_insert(now);
         } else {
+            if self.wants_probe() {
+                self.waiting.get_or_insert(now);
+            }
             // It is given back, and may be somebody else's by the time it is wanted again.
             self.capacity = None;
         }
@@ -230,14 +249,15 @@ impl ViewerState {
         self.path == Path::Realtime || self.ready(self.now).is_some()
     }
 
-    /// Since when the viewer has wanted a slot and not been on the realtime path: its waiting time, also where it could not have used
-    /// one in between.
+    /// Since when the viewer has wanted a slot, or to be measured in one, and not been on the realtime path: its waiting time, also where it
+    /// could not have used one in between.
     #[must_use]
     pub fn waiting_since(&self) -> Instant {
         self.waiting.unwrap_or(self.now)
     }
 
-    /// Whether the line of a viewer on HLS should be measured now, because it may return soon if it is good.
+    /// Whether the line of a viewer on HLS should be measured now, because it may return soon if it is good. That takes what the viewer would:
+    /// a slot.
     #[must_use]
     pub fn wants_probe(&self) -> bool {
         let settings = &*self.settings;

@@ -5,8 +5,11 @@
 //! brings both together, lets somebody's word stand before the policy's, and remembers what a viewer has not been told yet.
 
 mod audience;
+mod ending;
 mod entry;
 mod log;
+mod people;
+mod realtime;
 mod session;
 
 use std::borrow::Borrow;
@@ -17,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use bicast_shared::auth::{Grant, Tier};
 use bicast_shared::id::FeedId;
-use bicast_shared::status::ViewerStatus;
 use bicast_shared::time::ProgramTime;
 
+use self::ending::Ended;
 pub(crate) use self::entry::Entry;
 use self::entry::Said;
-use self::session::best_sessions;
+use self::people::People;
 use crate::api;
 use crate::api::channel::{EndReason, PlayerMessage, ServerMessage};
 use crate::api::viewers::Wish;
@@ -97,14 +100,13 @@ pub(crate) enum Refused {
     Tier,
     /// Its feed cannot be watched over this path.
     Feed,
+    /// The holder of its token is here as often as it may be.
+    OfOne(u32),
     /// There is no room on the realtime path.
     NoRoom(Shortage),
     /// It says too much.
     Flood,
 }
-
-/// How long an ended viewer can still be told so.
-const TOLD_FOR: Duration = Duration::from_secs(30);
 
 /// All viewers that have joined.
 pub(crate) struct Roster {
@@ -112,8 +114,8 @@ pub(crate) struct Roster {
     ledger: Ledger<ViewerId>,
     limits: Limits,
     viewers: BTreeMap<ViewerId, Entry>,
-    /// Sessions of nobody that has joined, by the names that they have in the ledger.
-    strangers: BTreeSet<ViewerId>,
+    people: People,
+    ended: Ended,
     feeds: BTreeMap<FeedId, OfFeed>,
     /// Viewers with something new in their logs.
     rung: BTreeSet<ViewerId>,
@@ -147,7 +149,8 @@ impl Roster {
             ledger: Ledger::new(now, budget),
             limits,
             viewers: BTreeMap::new(),
-            strangers: BTreeSet::new(),
+            people: People::default(),
+            ended: Ended::default(),
             feeds: BTreeMap::new(),
             rung: BTreeSet::new(),
             evicted: Vec::new(),
@@ -166,9 +169,17 @@ impl Roster {
         arrival: Arrival,
         facts: FeedFacts,
     ) -> Result<(), Refused> {
+        let grant = arrival.grant.as_deref();
+        if let Some((most, same)) = self.people.full(grant) {
+            // Whose page was closed without a word is remembered for a while, but does not keep its holder out.
+            let left = |id: &&ViewerId| self.viewers.get(*id).is_none_or(Entry::is_away);
+            let left = same.iter().find(left).cloned().ok_or(Refused::OfOne(most))?;
+            self.finish(at, left.as_str(), EndReason::Silent);
+        }
         if self.here >= self.limits.viewers {
             return Err(Refused::Full);
         }
+        self.people.come(grant, id.clone());
         let capacity = self.capacity(at, &id, arrival.tier, priority(arrival.grant.as_deref()), facts);
         let of_feed = self.feeds.entry(arrival.feed.clone());
         let of_feed =
@@ -231,11 +242,6 @@ impl Roster {
     /// Feeds that somebody watches.
     pub(crate) fn feeds(&self) -> BTreeSet<FeedId> {
         self.feeds.keys().cloned().collect()
-    }
-
-    /// Whether any viewer of a feed may have a WebRTC session.
-    pub(crate) fn may_have_sessions(&self, feed: &FeedId) -> bool {
-        self.of_feed(feed).any(|(_, entry)| entry.tier == Tier::Vip)
     }
 
     /// For what a viewer waits, and how many are before it.
@@ -329,52 +335,15 @@ impl Roster {
         let entry = self.get_mut(feed, id)?;
         let before = fresh.map(|state| std::mem::replace(&mut entry.state, state));
         match change.path {
-            Some(Wish::Auto) => entry.ordered = None,
-            Some(Wish::Realtime) => entry.ordered = Some(Path::Realtime),
-            Some(Wish::Hls) => entry.ordered = Some(Path::Hls),
+            Some(Wish::Auto) => entry.set_order(at.now, None),
+            Some(Wish::Realtime) => entry.set_order(at.now, Some(Path::Realtime)),
+            Some(Wish::Hls) => entry.set_order(at.now, Some(Path::Hls)),
             None => {}
         }
         entry.layer_cap = change.layer_cap.unwrap_or(entry.layer_cap);
         self.refused_before += before.map_or(0, |state| state.refused_values());
         self.decide(at, &key);
         Ok(())
-    }
-
-    /// A viewer leaves, or has to.
-    pub(crate) fn end(
-        &mut self,
-        at: Moment,
-        feed: &FeedId,
-        id: &str,
-        reason: EndReason,
-    ) -> Result<(), Refused> {
-        self.get(feed, id)?;
-        self.finish(at, id, reason);
-        Ok(())
-    }
-
-    /// Ends the viewers whose right has ended, and tells how many.
-    pub(crate) fn end_those(&mut self, at: Moment, ended: impl Fn(&Grant) -> bool) -> u64 {
-        let meant = |entry: &Entry| entry.ended.is_none() && entry.grant.as_deref().is_some_and(&ended);
-        let ids: Vec<_> =
-            self.viewers.iter().filter(|(_, entry)| meant(entry)).map(|(id, _)| id.clone()).collect();
-        for id in &ids {
-            self.finish(at, id.as_str(), EndReason::RightEnded);
-        }
-        ids.len() as u64
-    }
-
-    fn finish(&mut self, at: Moment, id: &str, reason: EndReason) {
-        let Some((key, _)) = self.viewers.get_key_value(id) else { return };
-        let key = key.clone();
-        if let Some(entry) = self.viewers.get_mut(id).filter(|entry| entry.ended.is_none()) {
-            entry.ended = Some((at.now, reason));
-            entry.log.end(reason);
-            self.here -= 1;
-            self.ledger.leave(at.now, &key);
-            self.evicted.push(key.clone());
-            self.rung.insert(key);
-        }
     }
 
     /// What a feed is like now; none where it is over.
@@ -396,60 +365,16 @@ impl Roster {
     }
 
     /// What a realtime viewer's session was made for has changed.
-    pub(crate) fn join_again(&mut self, feed: &FeedId, why: &str) {
+    pub(crate) fn join_again(&mut self, now: Instant, feed: &FeedId, why: &str) {
         let mut rung = Vec::new();
         self.each(feed, |id, entry| {
             if entry.told.path == Path::Realtime {
                 entry.log.join_again(why);
+                entry.state.join_again(now);
                 rung.push(id.clone());
             }
         });
         self.rung.extend(rung);
-    }
-
-    /// The WebRTC sessions of a feed as the SFU sees them, all of them.
-    pub(crate) fn sessions(
-        &mut self,
-        at: Moment,
-        feed: &FeedId,
-        statuses: &[ViewerStatus],
-        lowest_bps: Option<f64>,
-    ) {
-        let named = best_sessions(statuses);
-        self.each(feed, |id, entry| entry.see(at.now, named.get(id.as_str()).copied(), lowest_bps));
-    }
-
-    /// The sessions of nobody that has joined, over all feeds: they use what is there, too, and have what they have.
-    pub(crate) fn set_strangers(&mut self, now: Instant, sessions: impl Iterator<Item = (String, Cost)>) {
-        let mut here = BTreeSet::new();
-        for (name, cost) in sessions {
-            // No viewer that has joined can have a colon in its name.
-            let key = ViewerId(format!("session:{name}").into());
-            if self.ledger.has_slot(&key) {
-                self.ledger.take_up(&key);
-            } else {
-                self.ledger.force(now, &key, cost);
-            }
-            here.insert(key);
-        }
-        for gone in self.strangers.difference(&here) {
-            self.ledger.leave(now, gone);
-        }
-        self.strangers = here;
-    }
-
-    /// Whether somebody who has not joined may have a session.
-    pub(crate) fn room_for_a_stranger(&mut self, now: Instant, cost: Cost) -> Result<(), Shortage> {
-        self.ledger.room_for(now, cost)
-    }
-
-    /// Whether the viewer may have a WebRTC session: it is served over it, or it is measured to see whether it could be.
-    pub(crate) fn may_begin(&self, feed: &FeedId, id: &str) -> Result<bool, Refused> {
-        let entry = self.get(feed, id)?;
-        if entry.tier != Tier::Vip {
-            return Err(Refused::Tier);
-        }
-        Ok(entry.told.path == Path::Realtime || entry.wants_probe())
     }
 
     /// What all realtime viewers use.
@@ -489,7 +414,9 @@ impl Roster {
             // What is offered is taken up below, what has expired is asked for anew.
             let (Event::Offered(_) | Event::Expired(_)) = event;
         }
-        let ids: Vec<ViewerId> = self.viewers.keys().cloned().collect();
+        self.forget_ended(at.now);
+        let here = self.viewers.iter().filter(|(_, entry)| entry.is_here());
+        let ids: Vec<ViewerId> = here.map(|(id, _)| id.clone()).collect();
         for id in &ids {
             self.tick_viewer(at, id);
         }
@@ -498,25 +425,19 @@ impl Roster {
 
     fn tick_viewer(&mut self, at: Moment, id: &ViewerId) {
         let Some(entry) = self.viewers.get_mut(id) else { return };
-        if let Some((since, _)) = entry.ended {
-            if at.now.saturating_duration_since(since) > TOLD_FOR && entry.channels == 0 {
-                if let Some(of_feed) = self.feeds.get_mut(&entry.feed) {
-                    of_feed.viewers.remove(id);
-                }
-                self.refused_before += entry.refused_values();
-                self.viewers.remove(id);
-            }
-            return;
-        }
         if entry.channels > 0 || entry.has_session() {
             entry.heard = at.now;
         }
         if at.now.saturating_duration_since(entry.heard) > self.limits.silent_after {
             return self.finish(at, id.as_str(), EndReason::Silent);
         }
+        let Some(facts) = self.feeds.get(&entry.feed).map(|of_feed| of_feed.facts) else { return };
+        if entry.outlives_its_order(at.now, facts.state, &self.policy) {
+            let state = self.policy.join(at.now, entry.tier, facts.state, Capacity::Granted);
+            self.refused_before += entry.take_back_order(at.now, state);
+        }
         if entry.ordered.is_none() {
-            let cost = self.feeds.get(&entry.feed).map_or(Cost::default(), |of_feed| of_feed.facts.cost);
-            entry.tick(at, id, &mut self.ledger, cost);
+            entry.tick(at, id, &mut self.ledger, facts.cost);
         }
         self.decide(at, id);
     }
@@ -568,5 +489,7 @@ fn priority(grant: Option<&Grant>) -> u8 {
     grant.map_or(0, |grant| grant.priority)
 }
 
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,11 @@ impl Seen {
         }
     }
 
+    /// Whether this was told of the session with that name.
+    pub(super) fn is_of(&self, session: &str) -> bool {
+        self.session == session
+    }
+
     /// There was a session, and there is none any more.
     pub(super) fn closed() -> ServerView {
         ServerView { ice: Some(IceState::Closed), ..ServerView::default() }

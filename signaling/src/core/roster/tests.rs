@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bicast_shared::auth::Right;
 use bicast_shared::clock;
-use bicast_shared::status::ViewerState;
+use bicast_shared::status::{ViewerState, ViewerStatus};
 use expect_test::{ExpectFile, expect_file};
 
 use super::*;
@@ -17,44 +17,44 @@ use crate::policy::ReasonCode;
 
 const FACTS: FeedFacts = FeedFacts {
     state: FeedState { realtime: true, hls: true, live: true },
-    cost: Cost { egress_bps: 2_564_000, packets_per_second: 291, cpu_share: 0.0 },
+    cost: Cost { egress_bps: 2_564_000, packets_per_second: 291, cpu_share: 0.0, joining_cpu_share: 0.0 },
 };
 /// 2026-11-23T05:10:00.123Z.
 const UTC: ProgramTime = ProgramTime::from_unix_nanos(1_795_410_600_123_000_000);
 
-struct Bench {
-    roster: Roster,
+pub(super) struct Bench {
+    pub(super) roster: Roster,
     start: Instant,
     millis: u64,
-    feed: FeedId,
+    pub(super) feed: FeedId,
 }
 
 impl Bench {
-    fn new(budget: Budget) -> Self {
+    pub(super) fn new(budget: Budget) -> Self {
         let start = clock::now();
-        let limits = Limits { viewers: 10, silent_after: Duration::from_secs(60) };
+        let limits = Limits { viewers: 40, silent_after: Duration::from_secs(60) };
         let roster = Roster::new(start, PolicySettings::default(), budget, limits);
         Self { roster, start, millis: 0, feed: "demo".parse().unwrap() }
     }
 
-    fn at(&self) -> Moment {
+    pub(super) fn at(&self) -> Moment {
         let passed = Duration::from_millis(self.millis);
         let nanos = i64::try_from(passed.as_nanos()).unwrap();
         Moment { now: self.start + passed, utc: ProgramTime::from_unix_nanos(UTC.unix_nanos() + nanos) }
     }
 
-    fn join(&mut self, id: &str, tier: Tier) -> Result<(), Refused> {
+    pub(super) fn join(&mut self, id: &str, tier: Tier) -> Result<(), Refused> {
         self.join_with(id, tier, None)
     }
 
-    fn join_with(&mut self, id: &str, tier: Tier, grant: Option<Grant>) -> Result<(), Refused> {
+    pub(super) fn join_with(&mut self, id: &str, tier: Tier, grant: Option<Grant>) -> Result<(), Refused> {
         let arrival =
             Arrival { feed: self.feed.clone(), tier, agent: Some("test".into()), grant: grant.map(Arc::new) };
         self.roster.join(self.at(), ViewerId(id.into()), arrival, FACTS)
     }
 
     /// Time goes by; each 200 ms this is what the SFU sees.
-    fn pass(&mut self, millis: u64, sees: impl Fn(u64) -> Vec<ViewerStatus>) {
+    pub(super) fn pass(&mut self, millis: u64, sees: impl Fn(u64) -> Vec<ViewerStatus>) {
         for _ in 0..millis / 200 {
             self.millis += 200;
             let (at, feed) = (self.at(), self.feed.clone());
@@ -65,12 +65,12 @@ impl Bench {
         }
     }
 
-    fn path(&self, id: &str) -> (Path, ReasonCode) {
+    pub(super) fn path(&self, id: &str) -> (Path, ReasonCode) {
         let entry = self.roster.get(&self.feed, id).unwrap();
         (entry.path(), entry.reason())
     }
 
-    fn order(&mut self, id: &str, path: Wish) -> Result<(), Refused> {
+    pub(super) fn order(&mut self, id: &str, path: Wish) -> Result<(), Refused> {
         let (at, feed) = (self.at(), self.feed.clone());
         self.roster.order(at, &feed, id, Change { path: Some(path), layer_cap: None })
     }
@@ -93,7 +93,7 @@ impl Bench {
 }
 
 /// A session of a viewer, with a receiver report a second that tells of this loss.
-fn session(viewer: &str, millis: u64, loss_ratio: f64) -> ViewerStatus {
+pub(super) fn session(viewer: &str, millis: u64, loss_ratio: f64) -> ViewerStatus {
     #[expect(clippy::cast_precision_loss, reason = "small")]
     let seconds = millis as f64 / 1_000.0;
     ViewerStatus {
@@ -106,7 +106,7 @@ fn session(viewer: &str, millis: u64, loss_ratio: f64) -> ViewerStatus {
     }
 }
 
-fn grant(priority: u8) -> Grant {
+pub(super) fn grant(priority: u8) -> Grant {
     Grant {
         viewer: Some("anna".into()),
         token: None,
@@ -212,8 +212,9 @@ fn somebodys_word_stands_before_the_policy_until_it_is_taken_back() {
     bench.pass(6_000, |millis| vec![session("b", millis, 0.5)]);
     assert_eq!(bench.path("b"), (Path::Hls, ReasonCode::Loss));
     bench.order("a", Wish::Auto).unwrap();
-    bench.pass(200, |_| vec![]);
-    assert_eq!(bench.path("a"), (Path::Realtime, ReasonCode::Entitled));
+    // The place was b's to be measured in, who does not come for that.
+    bench.pass(17_000, |_| vec![]);
+    assert_eq!(bench.path("a"), (Path::Realtime, ReasonCode::Available));
 }
 
 #[test]
@@ -244,13 +245,14 @@ fn places_go_to_the_highest_priority_first_and_are_never_taken_away() {
 fn strangers_take_places_too_and_nobody_who_waits_is_overtaken() {
     let mut bench = Bench::new(Budget { viewers: Some(2), ..Budget::default() });
     let now = bench.at().now;
-    assert_eq!(bench.roster.room_for_a_stranger(now, FACTS.cost), Ok(()));
-    bench.roster.set_strangers(now, ["x".to_owned(), "y".to_owned()].map(|id| (id, FACTS.cost)).into_iter());
-    assert_eq!(bench.roster.room_for_a_stranger(now, FACTS.cost), Err(Shortage::Count));
+    let mut admit = |session| bench.roster.admit_stranger(now, session, FACTS.cost);
+    // All at once: each takes its place when it asks, not when somebody sees its session.
+    assert_eq!([1, 2, 3, 4].map(|session| admit(session).is_ok()), [true, true, false, false]);
+    assert_eq!(admit(5), Err(Shortage::Count));
     bench.join("a", Tier::Vip).unwrap();
     assert_eq!(bench.path("a"), (Path::Hls, ReasonCode::OverCount));
-    bench.roster.set_strangers(now, std::iter::once(("x".to_owned(), FACTS.cost)));
-    assert_eq!(bench.roster.room_for_a_stranger(now, FACTS.cost), Err(Shortage::Count), "a waits");
+    bench.roster.stranger_left(now, 1);
+    assert_eq!(bench.roster.admit_stranger(now, 6, FACTS.cost), Err(Shortage::Count), "a waits");
     bench.pass(30_000, |millis| vec![session("a", millis, 0.0)]);
     assert_eq!(bench.path("a").0, Path::Realtime);
 }
@@ -294,13 +296,13 @@ fn viewers_end_with_their_feed_their_right_and_when_nothing_is_heard() {
     let (messages, _) = bench.roster.news("listens", 1).unwrap();
     assert_eq!(messages, [ServerMessage::End { sequence: 2, reason: EndReason::FeedEnded }]);
     assert_eq!(bench.roster.here(), 0);
-    for _ in 0..11 {
+    for _ in 0..41 {
         bench.millis += 1;
         let id = format!("v{}", bench.millis);
         let joined = bench.join(&id, Tier::Free);
-        assert_eq!(joined.is_err(), bench.roster.here() == 10 && joined == Err(Refused::Full), "{id}");
+        assert_eq!(joined.is_err(), bench.roster.here() == 40 && joined == Err(Refused::Full), "{id}");
     }
-    assert_eq!(bench.roster.here(), 10, "bounded");
+    assert_eq!(bench.roster.here(), 40, "bounded");
 }
 
 #[test]
@@ -354,12 +356,52 @@ fn another_codec_is_told_to_who_has_a_session() {
     bench.join("vip", Tier::Vip).unwrap();
     bench.join("free", Tier::Free).unwrap();
     let feed = bench.feed.clone();
-    bench.roster.join_again(&feed, "The feed was H264 and is VP8 now.");
+    bench.roster.join_again(bench.at().now, &feed, "The feed was H264 and is VP8 now.");
     assert!(matches!(
         bench.roster.news("vip", 1).unwrap().0[..],
         [ServerMessage::JoinAgain { sequence: 2, .. }]
     ));
     assert_eq!(bench.roster.news("free", 1).unwrap().0, []);
+}
+
+#[test]
+fn a_session_that_is_made_anew_is_no_lost_connection() {
+    let mut bench = Bench::new(Budget::default());
+    bench.join("vip", Tier::Vip).unwrap();
+    let feed = bench.feed.clone();
+    bench.pass(8_000, |millis| vec![session("vip", millis, 0.0)]);
+    // The publisher is back with another codec: the session is gone when it is told, and the player needs its time for another.
+    bench.pass(200, |_| vec![]);
+    bench.roster.join_again(bench.at().now, &feed, "The feed was H264 and is VP8 now.");
+    bench.pass(4_000, |_| vec![]);
+    assert_eq!(bench.path("vip"), (Path::Realtime, ReasonCode::Entitled));
+    assert_eq!(bench.roster.may_begin(&feed, "vip"), Ok(true), "it was told to");
+    let anew = |id: &'static str| {
+        move |millis: u64| vec![ViewerStatus { id: id.into(), ..session("vip", millis, 0.0) }]
+    };
+    bench.pass(8_000, anew("second"));
+    // And where the player closes its session of itself.
+    bench.pass(1_400, |_| vec![]);
+    assert_eq!(bench.roster.may_begin(&feed, "vip"), Ok(true));
+    bench.pass(8_000, anew("third"));
+    // Closed and begun between two looks, and connected a second later.
+    let begins = |millis: u64| ViewerStatus {
+        state: ViewerState::Connecting,
+        reports: 0,
+        ..anew("fourth")(millis).remove(0)
+    };
+    bench.pass(1_000, |millis| vec![begins(millis)]);
+    bench.pass(8_000, anew("fourth"));
+    assert_eq!(bench.roster.get(&feed, "vip").unwrap().switches, 0);
+    assert_eq!(bench.path("vip"), (Path::Realtime, ReasonCode::Entitled));
+    bench.pass(2_200, |_| vec![]);
+    assert_eq!(bench.path("vip"), (Path::Hls, ReasonCode::ConnectionLost), "nothing came");
+    // Who is told to join again and does not is served over HLS, too.
+    bench.join("absent", Tier::Vip).unwrap();
+    bench.pass(2_000, |millis| vec![session("absent", millis, 0.0)]);
+    bench.roster.join_again(bench.at().now, &feed, "The feed was H264 and is VP8 now.");
+    bench.pass(11_000, |_| vec![]);
+    assert_eq!(bench.path("absent").0, Path::Hls);
 }
 
 fn assert_wire(file: &ExpectFile, value: &impl serde::Serialize) {

@@ -1,8 +1,8 @@
 //! `bicast-bench-packaging`: what packaging a feed costs, and how soon it can be played.
 //!
-//! - **CPU.** One feed, 1280x720, 30 frames/s, 2.5 Mbit/s, nobody who watches over HTTP: the whole server (DTLS, SRTP, the fan-out, LL-HLS
-//!   with parts) beside `ffmpeg -c copy -f hls -hls_segment_type fmp4`, which gets the same RTP packets without encryption. They come
-//!   from a WebRTC viewer of the feed, whose cost the server bears, too.
+//! - **CPU.** One feed, 1280x720, 30 frames/s, 2.5 Mbit/s, nobody who watches over HTTP: bicast's packager (LL-HLS with parts) beside
+//!   `ffmpeg -c copy -f hls -hls_segment_type fmp4`, which get the same RTP packets. They come from a WebRTC viewer of a bicast
+//!   server, whose CPU is told, too.
 //! - **Start.** From the sending of a publisher's first keyframe to a playlist that lists it, asked for by a player that was there before.
 //! - **Memory.** What each further feed adds to the server's memory, beside the media that its playlists list.
 

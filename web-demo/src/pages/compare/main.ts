@@ -6,11 +6,12 @@
  * | `feed` | the feed's id; the first that is live when left out |
  */
 
-import { BicastApi, type Feed } from "../../bicast/api";
 import { defineBicastPlayer } from "../../bicast/element";
 import { FeedWatcher } from "../../bicast/feed-watcher";
 import { type BicastError, toBicastError } from "../../bicast/problem";
 import { localNow } from "../../bicast/server-clock";
+import type { Feed } from "../../rest/feed-wire";
+import { FeedsClient } from "../../rest/feeds-client";
 import { LinesClient } from "../../rest/lines-client";
 import { byId, h } from "../../ui/dom";
 import { EdgeLag } from "../../ui/edge-lag";
@@ -38,7 +39,7 @@ void begin(query.get("feed"));
 
 /** Finds the feed to show; asks for what is missing. */
 async function begin(wanted: string | null): Promise<void> {
-  const api = new BicastApi(server, storedToken("watch"));
+  const api = new FeedsClient(server, storedToken("watch"));
   try {
     if (wanted !== null) {
       await api.feed(wanted).catch((thrown: unknown) => {
@@ -117,7 +118,7 @@ function feedForm(): HTMLElement {
 function open(feedId: string, feeds: readonly Feed[]): void {
   document.title = `${feedId}, side by side · bicast`;
   const token = storedToken("watch");
-  const watcher = new FeedWatcher(new BicastApi(server, token), feedId, STATUS_EVERY_MS);
+  const watcher = new FeedWatcher(new FeedsClient(server, token), feedId, STATUS_EVERY_MS);
   const lines = new LinesClient(server, storedToken("admin") ?? token);
   const vip = new ViewerCard("vip", new LineKeeper(lines));
   const free = new ViewerCard("free", new LineKeeper(lines));

@@ -1,6 +1,6 @@
 /** Bad networks with names, and what a network does in words. Pure. */
 
-import type { Feed } from "../../bicast/api";
+import type { Feed } from "../../rest/feed-wire";
 import type { Network } from "../../rest/lines-wire";
 
 /** A line that does nothing. */

@@ -1,7 +1,7 @@
 /** One feed of the list. */
 
-import type { Feed } from "../../bicast/api";
 import { pathName } from "../../bicast/words";
+import type { Feed } from "../../rest/feed-wire";
 import { h, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 import { badge, notice } from "../../ui/parts";

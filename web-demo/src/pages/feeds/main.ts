@@ -1,7 +1,8 @@
 /** The feed list: what is on, asked for once a second, and how to publish where nothing is. */
 
-import { BicastApi, type Feed } from "../../bicast/api";
 import { type BicastError, toBicastError } from "../../bicast/problem";
+import type { Feed } from "../../rest/feed-wire";
+import { FeedsClient } from "../../rest/feeds-client";
 import { byId, h, setText } from "../../ui/dom";
 import { problemNotice } from "../../ui/parts";
 import { openShell } from "../../ui/shell";
@@ -12,7 +13,7 @@ const POLL_MS = 1_000;
 
 openShell("feeds");
 const server = new URL(".", location.href).href;
-const api = new BicastApi(server);
+const api = new FeedsClient(server);
 
 const summary = h(
   "p",

@@ -1,6 +1,6 @@
 /** The feeds, one row each: state, viewers by path, what is sent, what is wrong. A row chooses the feed that the page is about. */
 
-import type { Feed } from "../../bicast/api";
+import type { Feed } from "../../rest/feed-wire";
 import { h, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 import { badge } from "../../ui/parts";

@@ -7,8 +7,8 @@
  * | `feed` | the feed to begin with; the first that is live when left out |
  */
 
-import type { Feed } from "../../bicast/api";
 import { type BicastError, toBicastError } from "../../bicast/problem";
+import type { Feed } from "../../rest/feed-wire";
 import { OperatorClient } from "../../rest/operator-client";
 import type { Status } from "../../rest/operator-wire";
 import { byId, h, setText } from "../../ui/dom";

@@ -1,6 +1,6 @@
 /** What the server knows about the feed, in words. */
 
-import type { Cadence, Feed } from "../../bicast/api";
+import type { Cadence, Feed } from "../../rest/feed-wire";
 import { h, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 

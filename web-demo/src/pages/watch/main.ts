@@ -9,11 +9,12 @@
  * | `barcode` | `all`: read the barcode of every callback, for tests; otherwise four times a second, if there is one |
  */
 
-import { BicastApi, type Feed } from "../../bicast/api";
 import { FeedWatcher } from "../../bicast/feed-watcher";
 import { HlsLeg, RealtimeLeg } from "../../bicast/leg";
 import { BicastError } from "../../bicast/problem";
 import { localNow } from "../../bicast/server-clock";
+import type { Feed } from "../../rest/feed-wire";
+import { FeedsClient } from "../../rest/feeds-client";
 import { byId, h, setText } from "../../ui/dom";
 import * as format from "../../ui/format";
 import { badge, problemNotice } from "../../ui/parts";
@@ -48,7 +49,7 @@ if (id === "") {
 
 function open(feedId: string): void {
   document.title = `${feedId} · bicast`;
-  const api = new BicastApi(new URL(".", location.href).href);
+  const api = new FeedsClient(new URL(".", location.href).href);
   const watcher = new FeedWatcher(api, feedId);
   const wanted = query.get("legs");
   const everyFrame = query.get("barcode") === "all";

@@ -110,6 +110,7 @@ pub(super) fn run(seed: u64, steps: u64, bug: Option<Bug>) -> Result<Seen, Strin
             match event {
                 world::Event::Feed(feed) => viewer.set_feed(at(now), *feed),
                 world::Event::Capacity(_) => {}
+                world::Event::JoinAgain => viewer.join_again(at(now)),
                 world::Event::Seen(seen) => viewer.observe(at(now), seen),
             }
             model.handle(now, event);

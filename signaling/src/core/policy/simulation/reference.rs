@@ -9,7 +9,7 @@
 //! - More than `switches_a_minute` changes of path within any 60 s.
 //! - Leaving the realtime path without a cause: bad reports, two at least, for `bad_for`, in this stay, while somebody published; pictures that
 //!   stood still for `frozen_for`; a connection that did not come within `connect_within` or was interrupted for
-//!   `interrupted_for`; a feed that has the path no more. Lack of room is none.
+//!   `interrupted_for`, or was closed and did not come again within `connect_within`; a feed that has the path no more. Lack of room is none.
 //! - Entering it without a slot, a publisher or the path; within the hold after leaving (which is `hold`, or `trial_hold` for a trial, times
 //!   `growth` for each return in a row that did not last `lasting`, up to `longest_hold`); beyond the budget of returns; after anything that was
 //!   not good in the last `good_for`, or after silence in it, unless it is a trial, and then after anything bad in that time.
@@ -63,6 +63,8 @@ pub(super) struct Reference {
     cap: u8,
     reason: ReasonCode,
     stay: u64,
+    /// When it was told last that it has to join again.
+    again: u64,
     cap_changed: Option<u64>,
     entered: Option<u64>,
     left: Option<u64>,
@@ -107,6 +109,7 @@ impl Reference {
             cap: first.layer_cap,
             reason: first.reason,
             stay: 0,
+            again: 0,
             cap_changed: None,
             entered: None,
             left: None,
@@ -141,6 +144,10 @@ impl Reference {
     pub(super) fn handle(&mut self, now: u64, event: &Event) {
         match event {
             Event::Capacity(capacity) => self.capacity = *capacity,
+            Event::JoinAgain => {
+                self.again = now;
+                self.ice.clear();
+            }
             Event::Feed(feed) => {
                 let before = std::mem::replace(&mut self.feed, *feed);
                 for (before, after, since) in [
@@ -326,7 +333,7 @@ impl Reference {
             ReasonCode::ConnectionLost => self.is_interrupted(now),
             ReasonCode::UdpBlocked => self.is_unconnected(now),
             ReasonCode::NeverConnected => {
-                let since = self.stay.max(self.live_since.unwrap_or(0));
+                let since = self.stay.max(self.live_since.unwrap_or(0)).max(self.again);
                 self.ice.iter().all(|(_, ice)| matches!(ice, IceState::Failed | IceState::Closed))
                     && now - since >= ms(settings.appear_within)
             }
@@ -371,7 +378,7 @@ impl Reference {
         let live = |ice: IceState| !matches!(ice, IceState::Failed | IceState::Closed);
         let first = self.ice.iter().find(|(_, ice)| live(*ice)).map(|(at, _)| *at);
         let waited = first.is_some_and(|at| now - at >= ms(settings.connect_within));
-        let failed = first.is_some() && self.ice.last().is_some_and(|(_, ice)| !live(*ice));
+        let failed = first.is_some() && self.ice.last().is_some_and(|(_, ice)| *ice == IceState::Failed);
         let fresh = ms(settings.fresh_for);
         let blocked = self.reports.iter().rev().find_map(|(at, said)| match said {
             Said::Player(report) => Some((*at, report.udp_blocked?)),
@@ -386,9 +393,15 @@ impl Reference {
             return false;
         };
         let after = &self.ice[last + 1..];
-        let ended = after.last().is_some_and(|(_, ice)| matches!(ice, IceState::Failed | IceState::Closed));
-        let broken = after.iter().find(|(_, ice)| !matches!(ice, IceState::Failed | IceState::Closed));
-        ended || broken.is_some_and(|(at, _)| now - at >= ms(self.settings.interrupted_for))
+        let failed = after.last().is_some_and(|(_, ice)| *ice == IceState::Failed);
+        let live = |(_, ice): &&(u64, IceState)| !matches!(ice, IceState::Failed | IceState::Closed);
+        let Some((closed, _)) = after.iter().find(|(_, ice)| *ice == IceState::Closed) else {
+            let broken = after.iter().find(live);
+            return failed || broken.is_some_and(|(at, _)| now - at >= ms(self.settings.interrupted_for));
+        };
+        let newest = after.iter().rposition(|(_, ice)| *ice == IceState::Closed).unwrap_or(0);
+        let begun = after[newest..].iter().find(live).map(|(at, _)| at);
+        begun.is_some() && failed || now - begun.unwrap_or(closed) >= ms(self.settings.connect_within)
     }
 
     /// Whether every view of the last while had only good values, and there was no silence.

@@ -12,6 +12,7 @@ use super::super::{Capacity, FeedState, IceState, Observation, Path, PlayerRepor
 pub(super) enum Event {
     Feed(FeedState),
     Capacity(Capacity),
+    JoinAgain,
     Seen(Observation),
 }
 
@@ -164,7 +165,13 @@ impl World {
     pub(super) fn step(&mut self, random: &mut StdRng, now: u64, path: Path) -> Vec<Event> {
         let mut events = Vec::new();
         self.change(random, now, &mut events);
+        let had_session = self.session.is_some();
         self.connect(random, now, path);
+        self.restart(random, now, &mut events);
+        if had_session && self.session.is_none() {
+            let closed = ServerView { ice: Some(IceState::Closed), ..ServerView::default() };
+            events.push(Event::Seen(closed.into()));
+        }
         let late = |manner, random: &mut StdRng| match manner {
             Manner::Late(most) => random.random_range(0..=most),
             _ => 0,
@@ -249,6 +256,19 @@ impl World {
             }
         }
         self.blocked_since = if blocked { self.blocked_since.or(Some(now)) } else { None };
+    }
+
+    /// Now and then the player closes its session and begins another, of itself or because the feed has another codec. One in ten never does.
+    fn restart(&mut self, random: &mut StdRng, now: u64, events: &mut Vec<Event>) {
+        if self.session.is_none() || !random.random_ratio(1, 400) {
+            return;
+        }
+        self.session = None;
+        let again = random.random_ratio(9, 10);
+        self.appears_at = again.then(|| now + random.random_range(0..3_000));
+        if random.random_ratio(1, 2) {
+            events.push(Event::JoinAgain);
+        }
     }
 
     fn ice(&self, now: u64) -> Option<IceState> {

@@ -1,6 +1,6 @@
 /** Where moments of a feed lie on both paths: the types of `GET /v1/feeds/{id}/timeline`, validated where they enter. */
 
-import { boolean, list, nullable, number, object, oneOf, type Reader, text } from "./check";
+import { boolean, list, nullable, number, object, oneOf, type Reader, text } from "../bicast/check";
 
 /** A moment of a feed, in all its names. */
 export interface Moment {

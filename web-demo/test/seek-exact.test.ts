@@ -1,0 +1,121 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Stretch } from "../src/bicast/cut-math";
+import { type SeekTarget, seekExact } from "../src/bicast/seek-exact";
+
+const FRAME = 1 / 30;
+
+/** A paused element: its buffer is set from outside, it shows the frame at its time, and `seeked` follows at once. */
+class FakeVideo extends EventTarget {
+  stretches: Stretch[] = [];
+  readyState = 4;
+  seeks: number[] = [];
+  #time = 0;
+
+  get buffered(): TimeRanges {
+    const at = (n: number) => this.stretches[n] as Stretch;
+    return { length: this.stretches.length, start: (n) => at(n).start, end: (n) => at(n).end };
+  }
+
+  get currentTime(): number {
+    return this.#time;
+  }
+
+  set currentTime(seconds: number) {
+    this.#time = seconds;
+    this.seeks.push(seconds);
+    queueMicrotask(() => this.dispatchEvent(new Event("seeked")));
+  }
+
+  /** The frame on the screen. */
+  get picture(): number {
+    const last = this.stretches.at(-1)?.end ?? 0;
+    return Math.floor(Math.min(this.#time, last - 0.001) / FRAME + 1e-6) * FRAME;
+  }
+}
+
+const target = (changes: Partial<SeekTarget>): SeekTarget => ({
+  wanted: () => 10,
+  exact: () => true,
+  ended: () => false,
+  reload: () => {},
+  window: () => ({ start: 0, end: 20 }),
+  ...changes,
+});
+
+describe("seekExact", () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    vi.stubGlobal(
+      "VideoFrame",
+      class {
+        readonly timestamp: number;
+        constructor(video: FakeVideo) {
+          this.timestamp = Math.round(video.picture * 1e6);
+        }
+        close() {}
+      },
+    );
+  });
+
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
+  /** What it comes to within so many seconds; undefined while it goes on. */
+  async function run(video: FakeVideo, wanted: SeekTarget, seconds: number) {
+    const work = new AbortController();
+    let result: Awaited<ReturnType<typeof seekExact>> | undefined;
+    void seekExact(video as unknown as HTMLVideoElement, wanted, work.signal).then((found) => {
+      result = found;
+    });
+    await vi.advanceTimersByTimeAsync(seconds * 1000);
+    const found = result;
+    work.abort();
+    await vi.advanceTimersByTimeAsync(1_000);
+    return found;
+  }
+
+  it("goes to the very frame once enough lies behind it", async () => {
+    const video = new FakeVideo();
+    video.stretches = [{ start: 5, end: 10.1 }];
+    expect(await run(video, target({}), 1)).toBeUndefined();
+    video.stretches = [{ start: 5, end: 10.5 }];
+    expect(await run(video, target({}), 1)).toMatchObject({ exact: true, tries: 1 });
+    expect(video.currentTime).toBeCloseTo(10.001);
+  });
+
+  it("ends on the last picture where WebRTC had more than LL-HLS will ever have", async () => {
+    const video = new FakeVideo();
+    video.stretches = [{ start: 5, end: 9.98 }];
+    const over = target({ ended: () => true, window: () => ({ start: 0, end: 9.981 }) });
+    const found = await run(video, over, 1);
+    expect(found).toMatchObject({ exact: false });
+    expect(found?.shown).toBeCloseTo(299 * FRAME, 2);
+    // Also where its clock would come to stand behind the last sample.
+    const nearly = target({ ...over, wanted: () => 9.9795 });
+    expect((await run(video, nearly, 1))?.shown).toBeCloseTo(299 * FRAME, 2);
+    // But not before all of it is loaded, or while more may come.
+    video.stretches = [{ start: 5, end: 8 }];
+    expect(await run(video, over, 1)).toBeUndefined();
+    video.stretches = [{ start: 5, end: 9.98 }];
+    expect(await run(video, target({ window: () => ({ start: 0, end: 9.981 }) }), 1)).toBeUndefined();
+  });
+
+  it("loads everything anew where asking for what is there does not help", async () => {
+    const video = new FakeVideo();
+    video.stretches = [{ start: 15, end: 18 }];
+    let reloads = 0;
+    const forgotten = target({
+      wanted: () => -590,
+      reload: () => {
+        reloads += 1;
+        video.stretches = [{ start: 0, end: 18 }];
+      },
+    });
+    expect(await run(video, forgotten, 2.5)).toBeUndefined();
+    expect([reloads, video.seeks.length]).toEqual([0, 2]);
+    expect(await run(video, forgotten, 8)).toMatchObject({ exact: false });
+    expect(reloads).toBe(1);
+  });
+});
