@@ -380,6 +380,7 @@ mod tests {
             removed: Vec::new(),
             discontinuity_sequence: 0,
             edge: 480_960,
+            coming: None,
         };
         for (tracks, ticks) in
             [(vec![track(0, Codec::Vp8, ClockRate::VIDEO), sound.clone()], 901_800), (vec![sound], 480_960)]

@@ -82,7 +82,7 @@ pub(crate) struct Published {
     /// For low latency, and the standard one.
     multivariant: [OnceLock<Arc<Text>>; 2],
     /// Per rendition: the full playlist, the delta update, the standard one, and the playlist of keyframes.
-    media: Vec<[OnceLock<Arc<Text>>; 4]>,
+    media: Vec<[OnceLock<Arc<Text>>; 6]>,
 }
 
 /// Where the bytes of a file are.
@@ -157,35 +157,31 @@ impl Published {
         if query.is_empty() { cell.get_or_init(render).clone() } else { render() }
     }
 
-    /// A media playlist. None for a rendition that is not there.
+    /// A media playlist. None for a rendition that is not there, and for keyframes of sound.
     pub(crate) fn media(&self, name: &str, request: MediaRequest<'_>) -> Option<Arc<Text>> {
         let index = self.snapshot.renditions.iter().position(|rendition| rendition.name == name)?;
         let (cell, kind) = match request.shape {
             Shape::Full => (0, "0"),
             Shape::Delta => (1, "1"),
             Shape::Standard => (2, "2"),
+            Shape::Keyframes => (3, "3"),
+            Shape::KeyframesDelta => (4, "4"),
+            Shape::StandardKeyframes => (5, "5"),
         };
         let render = |kind: &str| {
-            let text = playlist::media(&self.snapshot, name, request).unwrap_or_default();
-            Text::new(text, self.etag(&format!("{name}-{kind}")))
+            let text = playlist::media(&self.snapshot, name, request)?;
+            Some(Text::new(text, self.etag(&format!("{name}-{kind}"))))
         };
         if !request.query.is_empty() {
-            return Some(render(&format!("q{kind}")));
+            return render(&format!("q{kind}"));
         }
-        Some(self.media.get(index)?.get(cell)?.get_or_init(|| render(kind)).clone())
-    }
-
-    /// An I-frame playlist; `query` is appended to its URIs. None for a rendition that is not there.
-    pub(crate) fn iframes(&self, name: &str, query: &str) -> Option<Arc<Text>> {
-        let index = self.snapshot.renditions.iter().position(|rendition| rendition.name == name)?;
-        let render = || {
-            let text = playlist::iframes(&self.snapshot, name, query).unwrap_or_default();
-            Text::new(text, self.etag(&format!("{name}-i")))
-        };
-        if !query.is_empty() {
-            return Some(render());
+        let cell = self.media.get(index)?.get(cell)?;
+        if let Some(known) = cell.get() {
+            return Some(known.clone());
         }
-        Some(self.media.get(index)?.get(3)?.get_or_init(render).clone())
+        // Whoever renders it at the same time has the same text; the first is kept.
+        let text = render(kind)?;
+        Some(cell.get_or_init(|| text).clone())
     }
 }
 
@@ -599,6 +595,7 @@ mod tests {
             removed: Vec::new(),
             discontinuity_sequence: 0,
             edge: 0,
+            coming: None,
         };
         let snapshot =
             FeedSnapshot { instance: "i1".into(), renditions: vec![rendition], ..FeedSnapshot::default() };

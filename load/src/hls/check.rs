@@ -9,11 +9,13 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use super::core::answers::{self, Kind};
-use super::core::ledger::{At, Ledger};
+use super::core::blocking::{self, Answer};
+use super::core::ledger::Ledger;
 use super::core::playlist::{Media, Multivariant};
-use super::core::together;
+use super::core::variants::{self, Seen};
+use super::core::{headers, together};
 use super::fetch::Fetch;
-use super::follow::{Follower, Newest};
+use super::follow::{Follower, Newest, with};
 use super::probe;
 
 const EXAMPLES: &str = "\
@@ -22,8 +24,9 @@ Examples:
   bicast check hls https://127.0.0.1:8443/hls/demo/multivariant.m3u8 --insecure --seconds 60
 
 Follows every media playlist at the live edge by blocking reload, loads each part by its hint and each segment, and sends
-the questions that players do not: bad queries, conditions, ranges. Each rule is told as kept, broken (with the address and
-line) or not seen (with the reason). Rules are those of draft-pantos-hls-rfc8216bis, Apple's authoring specification,
+the questions that players do not: bad queries, conditions, ranges, the same thing twice. Each rule is told as kept, broken
+(with the address and line) or, with the reason, as not seen, about something that the origin does not use, or not to be
+judged from outside. When parts come is judged with a second of room for the network. Rules are those of draft-pantos-hls-rfc8216bis, Apple's authoring specification,
 RFC 9110 and CMAF.
 
 Exit codes: 0 no rule is broken, 1 some are or the check could not be made, 2 wrong arguments.";
@@ -63,12 +66,14 @@ pub async fn check(args: CheckArgs) -> anyhow::Result<bool> {
     together::judge(&mut ledger, url.as_str(), &list);
 
     let followers = follow(&fetch, &url, &list, Duration::from_secs(args.seconds)).await?;
-    let target = followers.first().and_then(|one| one.last.target()).unwrap_or(1);
-    answers::judge(&mut ledger, &reply, Kind::Playlist, target);
-    let renditions: Vec<_> = followers.iter().map(|one| (one.url.as_str(), &one.last)).collect();
-    together::judge_all(&mut ledger, &renditions, list.independent_segments);
-    rates(&mut ledger, &url, &list, &followers);
-    iframes(&mut ledger, &fetch, &url, &list, target).await?;
+    let first = followers.first().context("there is no media playlist")?;
+    answers::judge(&mut ledger, &reply, Kind::Playlist, first.target());
+    headers::judge_exposed(&mut ledger, &reply);
+    let iframes = iframes(&mut ledger, first, &url, &list).await?;
+    let playlists = at_once(&fetch, &followers).await;
+    let renditions: Vec<_> = followers.iter().map(|one| one.url.as_str()).zip(&playlists).collect();
+    together::judge_all(&mut ledger, &renditions, &iframes, list.independent_segments);
+    judge_variants(&mut ledger, &url, &list, &followers);
     for one in followers {
         ledger.add(one.ledger);
     }
@@ -106,42 +111,64 @@ async fn follow(
     Ok(all.into_iter().map(|(_, follower)| follower).collect())
 }
 
-/// A variant's rate is that of its picture and of the largest sound of its group.
-fn rates(ledger: &mut Ledger, url: &Url, list: &Multivariant, followers: &[Follower]) {
+/// All media playlists as they are now: loaded at the same time, they can be compared.
+async fn at_once(fetch: &Fetch, followers: &[Follower]) -> Vec<Media> {
+    let mut tasks = JoinSet::new();
+    for (place, follower) in followers.iter().enumerate() {
+        let (fetch, url) = (fetch.clone(), follower.url.clone());
+        tasks.spawn(async move { (place, fetch.get(&url, &[]).await) });
+    }
+    let mut all: Vec<_> = followers.iter().map(|one| one.last.clone()).collect();
+    while let Some(done) = tasks.join_next().await {
+        if let Ok((place, Ok(reply))) = done
+            && let Some(known) = all.get_mut(place)
+            && reply.status == 200
+        {
+            *known = Media::parse(&String::from_utf8_lossy(&reply.body));
+        }
+    }
+    all
+}
+
+fn judge_variants(ledger: &mut Ledger, url: &Url, list: &Multivariant, followers: &[Follower]) {
     let uris = list.playlists();
-    let peak = |uri: &str| {
-        uris.iter().position(|known| known == uri).and_then(|at| followers.get(at)).map_or(0, |one| one.peak)
+    let seen = |uri: &str| {
+        let place = uris.iter().position(|known| known == uri);
+        place.and_then(|at| followers.get(at)).map_or_else(Seen::default, Follower::seen)
     };
     for (tag, uri) in &list.variants {
-        let own = peak(uri);
-        let sounds = list
-            .groups
-            .iter()
-            .filter(|group| group.attributes.get("GROUP-ID") == tag.attributes.get("AUDIO"));
-        let sound = sounds.filter_map(|group| group.attributes.get("URI")).map(peak).max().unwrap_or(0);
-        if own > 0 {
-            together::judge_rate(ledger, url.as_str(), tag, own + sound);
-        }
+        let sounds = list.groups.iter().filter(|group| {
+            group.attributes.is("TYPE", "AUDIO")
+                && group.attributes.get("GROUP-ID") == tag.attributes.get("AUDIO")
+        });
+        let sounds: Vec<_> = sounds.filter_map(|group| group.attributes.get("URI")).map(seen).collect();
+        variants::judge(ledger, url.as_str(), tag, seen(uri), &sounds);
     }
 }
 
+/// Judges the playlists of keyframes. Their addresses.
 async fn iframes(
     ledger: &mut Ledger,
-    fetch: &Fetch,
+    first: &Follower,
     url: &Url,
     list: &Multivariant,
-    target: i64,
-) -> anyhow::Result<()> {
-    for tag in &list.iframes {
-        let Some(uri) = tag.attributes.get("URI") else { continue };
-        let (url, reply) = fetch.find(&url.join(uri)?).await?;
+) -> anyhow::Result<Vec<Url>> {
+    let mut urls = Vec::new();
+    for uri in list.iframes.iter().filter_map(|tag| tag.attributes.get("URI")) {
+        let (url, reply) = first.fetch.find(&url.join(uri)?).await?;
         let media = Media::parse(&String::from_utf8_lossy(&reply.body));
-        let only = media.header.contains_key("EXT-X-I-FRAMES-ONLY")
-            && media.segments.iter().all(|one| one.parts.is_empty());
-        let right = reply.status == 200 && only && media.target() == Some(target);
-        ledger.judge(47, right, At::whole(url.as_str()), || {
-            format!("answered with {}: no I-frames only, parts, or another TARGETDURATION", reply.status)
-        });
+        together::judge_iframes(ledger, url.as_str(), reply.status, &media, &first.last);
+        if !media.ended {
+            let number = media.next_part().0;
+            let held = with(&url, &format!("_HLS_msn={number}"));
+            let (reply, waited) = first.wait(&held).await;
+            let reply = reply?;
+            let listed = (reply.status == 200).then(|| Media::parse(&String::from_utf8_lossy(&reply.body)));
+            let (status, target) = (Some(reply.status), first.target());
+            let answer = Answer { url: held.as_str(), status, media: listed.as_ref(), waited, target };
+            blocking::judge_keyframes(ledger, &answer, number);
+        }
+        urls.push(url);
     }
-    Ok(())
+    Ok(urls)
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::header::{LOCATION, USER_AGENT};
-use hyper::{Request, Version};
+use hyper::{Method, Request, Version};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,7 +15,7 @@ use url::Url;
 
 use super::core::answers::Reply;
 
-/// Longer than any blocking request may take: three target durations of ten seconds.
+/// For whatever is not held. What is held has a time that follows from the target duration: [`Fetch::get_within`].
 const TIMEOUT: Duration = Duration::from_secs(40);
 const LARGEST_BODY: usize = 64 << 20;
 const MOST_REDIRECTS: usize = 4;
@@ -41,13 +41,37 @@ impl Fetch {
 
     /// One answer, redirects not followed.
     pub(crate) async fn get(&self, url: &Url, headers: &[(&str, &str)]) -> anyhow::Result<Reply> {
-        let asked = tokio::time::timeout(TIMEOUT, self.ask(url, headers)).await;
-        asked.with_context(|| format!("no answer within {} s", TIMEOUT.as_secs()))?
+        self.ask(Method::GET, url, headers, TIMEOUT).await
     }
 
-    async fn ask(&self, url: &Url, headers: &[(&str, &str)]) -> anyhow::Result<Reply> {
-        let mut request =
-            Request::get(url.as_str()).header(USER_AGENT, AGENT).header("origin", "https://player.example");
+    /// The same within another time.
+    pub(crate) async fn get_within(&self, url: &Url, limit: Duration) -> anyhow::Result<Reply> {
+        self.ask(Method::GET, url, &[], limit).await
+    }
+
+    /// What a browser asks before it sends a page's request for a range.
+    pub(crate) async fn preflight(&self, url: &Url) -> anyhow::Result<Reply> {
+        let headers = [("access-control-request-method", "GET"), ("access-control-request-headers", "range")];
+        self.ask(Method::OPTIONS, url, &headers, TIMEOUT).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: &[(&str, &str)],
+        limit: Duration,
+    ) -> anyhow::Result<Reply> {
+        let asked = tokio::time::timeout(limit, self.send(method, url, headers)).await;
+        asked.with_context(|| format!("no answer within {} s", limit.as_secs()))?
+    }
+
+    async fn send(&self, method: Method, url: &Url, headers: &[(&str, &str)]) -> anyhow::Result<Reply> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .header(USER_AGENT, AGENT)
+            .header("origin", "https://player.example");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -313,7 +313,7 @@ impl Instance {
 
     /// Whether something was written since this was last asked.
     pub fn take_changed(&mut self) -> bool {
-        let changes = self.writers().map(Writer::changes).sum();
+        let changes = self.writers().map(|writer| writer.changes() + writer.amends()).sum();
         std::mem::replace(&mut self.changes, changes) != changes
     }
 
@@ -423,5 +423,6 @@ fn rendition(name: &str, codecs: String, media: RenditionMedia, writer: &Writer)
         removed: window.removed(),
         discontinuity_sequence: window.discontinuity_sequence(),
         edge: writer.edge() - writer.part_ticks(),
+        coming: window.open().filter(|open| open.parts.is_empty()).map(|open| open.head.init.clone()),
     }
 }

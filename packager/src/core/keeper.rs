@@ -258,6 +258,7 @@ pub(crate) mod tests {
             removed: Vec::new(),
             discontinuity_sequence: u64::from(from > 5),
             edge: 0,
+            coming: None,
         };
         let header = Header::default();
         FeedSnapshot {

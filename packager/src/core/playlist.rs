@@ -20,6 +20,12 @@ pub enum Shape {
     Delta,
     /// Whole segments only, for players that know nothing else (RFC 8216): they begin three target durations from the end.
     Standard,
+    /// The keyframes of a picture (4.4.3.6): of each whole segment the one that it begins with.
+    Keyframes,
+    /// The same without what the client has already.
+    KeyframesDelta,
+    /// The keyframes beside [`Shape::Standard`], and as little in their header.
+    StandardKeyframes,
 }
 
 /// How a media playlist is asked for.
@@ -31,17 +37,22 @@ pub struct MediaRequest<'a> {
     pub query: &'a str,
 }
 
-/// The media playlist of one rendition. None for a rendition that the snapshot does not have.
+/// The media playlist of one rendition. None for a rendition that the snapshot does not have, and for keyframes of sound.
 #[must_use]
 pub fn media(feed: &FeedSnapshot, name: &str, request: MediaRequest<'_>) -> Option<String> {
     let rendition = feed.rendition(name)?;
+    let video = matches!(rendition.media, RenditionMedia::Video { .. });
     let printer = Printer { feed, rendition, query: request.query };
     let mut out = String::with_capacity(4_096);
     // Writing to a String cannot fail.
     let _ = match request.shape {
+        Shape::Keyframes | Shape::KeyframesDelta | Shape::StandardKeyframes if !video => return None,
         Shape::Full => printer.print(&mut out, false),
         Shape::Delta => printer.print(&mut out, !feed.ended),
         Shape::Standard => printer.print_standard(&mut out),
+        Shape::Keyframes => printer.print_keyframes(&mut out, true, false),
+        Shape::KeyframesDelta => printer.print_keyframes(&mut out, true, !feed.ended),
+        Shape::StandardKeyframes => printer.print_keyframes(&mut out, false, false),
     };
     Some(out)
 }
@@ -63,13 +74,7 @@ impl Printer<'_> {
             writeln!(out, "#EXT-X-INDEPENDENT-SEGMENTS")?;
         }
         writeln!(out, "#EXT-X-TARGETDURATION:{target}")?;
-        // The same in all renditions (6.2.4), and three parts of the longest.
-        let hold_back = millis(self.feed.longest_part_target_ms() * 3);
-        writeln!(
-            out,
-            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={hold_back},CAN-SKIP-UNTIL={}.0",
-            header.target_duration * SKIP_TARGETS
-        )?;
+        self.control(out)?;
         writeln!(out, "#EXT-X-PART-INF:PART-TARGET={}", millis(self.feed.part_target_ms(self.rendition)))?;
         let first = segments.first().map_or(0, |segment| segment.head.number);
         writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{first}")?;
@@ -94,6 +99,13 @@ impl Printer<'_> {
             "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"",
             self.uri(&format!("{number}.{index}.m4s"))
         )?;
+        // The init section that the hinted part needs, if it is another one (B.1).
+        if let Some(init) = self.rendition.coming.as_ref().filter(|init| !init.is_missing())
+            && segments.last().is_some_and(|last| last.head.init.number != init.number)
+        {
+            let file = format!("init{}.mp4", init.number);
+            writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"{}\"", self.uri(&file))?;
+        }
         for other in self.feed.offered().filter(|other| other.name != self.rendition.name) {
             let Some((number, part)) = other.newest_part() else { continue };
             let query = self.suffix();
@@ -104,6 +116,17 @@ impl Printer<'_> {
             )?;
         }
         Ok(())
+    }
+
+    /// What the server can do: the same in all playlists of a multivariant playlist (6.2.4).
+    fn control(&self, out: &mut String) -> std::fmt::Result {
+        // The same in all renditions (6.2.4), and three parts of the longest.
+        let hold_back = millis(self.feed.longest_part_target_ms() * 3);
+        let until = self.feed.header.target_duration * SKIP_TARGETS;
+        writeln!(
+            out,
+            "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={hold_back},CAN-SKIP-UNTIL={until}.0"
+        )
     }
 
     /// Whole segments, and nothing that a player of RFC 8216 does not know.
@@ -125,18 +148,23 @@ impl Printer<'_> {
         if self.feed.ended { writeln!(out, "#EXT-X-ENDLIST") } else { Ok(()) }
     }
 
-    fn print_iframes(&self, out: &mut String) -> std::fmt::Result {
+    fn print_keyframes(&self, out: &mut String, control: bool, skip: bool) -> std::fmt::Result {
         let segments = &self.rendition.segments;
-        writeln!(
-            out,
-            "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:{}",
-            self.feed.header.target_duration
-        )?;
+        let skipped = if skip { self.skippable() } else { 0 };
+        let version = if skipped > 0 { 9 } else { 6 };
+        let target = self.feed.header.target_duration;
+        writeln!(out, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{target}")?;
+        if control {
+            self.control(out)?;
+        }
         writeln!(out, "#EXT-X-I-FRAMES-ONLY")?;
         writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", segments.first().map_or(0, |segment| segment.head.number))?;
         writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.rendition.discontinuity_sequence)?;
-        let mut init = None;
-        for segment in segments.iter().filter(|segment| segment.complete) {
+        if skipped > 0 {
+            writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+        }
+        let mut init = skipped.checked_sub(1).and_then(|last| segments.get(last)).map(|s| s.head.init.number);
+        for segment in segments.iter().skip(skipped).filter(|segment| segment.complete) {
             self.before_segment(out, segment, init)?;
             init = Some(segment.head.init.number);
             if segment.keyframe().is_none() {
@@ -236,23 +264,28 @@ fn millis(millis: u32) -> String {
 /// The multivariant playlist. Call it only for a snapshot that is [`FeedSnapshot::playable`]; bandwidths of another are 0.
 #[must_use]
 pub fn multivariant(feed: &FeedSnapshot, query: &str) -> String {
-    variants(feed, "media", query)
+    variants(feed, ["media", "iframes"], query)
 }
 
 /// The multivariant playlist of those that have whole segments only ([`Shape::Standard`]).
 #[must_use]
 pub fn standard_multivariant(feed: &FeedSnapshot, query: &str) -> String {
-    variants(feed, "standard", query)
+    variants(feed, ["standard", "standard-iframes"], query)
 }
 
-fn variants(feed: &FeedSnapshot, file: &str, query: &str) -> String {
+fn variants(feed: &FeedSnapshot, files: [&str; 2], query: &str) -> String {
     let mut out = String::with_capacity(512);
     // Writing to a String cannot fail.
-    let _ = print_multivariant(&mut out, feed, file, query);
+    let _ = print_multivariant(&mut out, feed, files, query);
     out
 }
 
-fn print_multivariant(out: &mut String, feed: &FeedSnapshot, media: &str, query: &str) -> std::fmt::Result {
+fn print_multivariant(
+    out: &mut String,
+    feed: &FeedSnapshot,
+    [media, keyframes]: [&str; 2],
+    query: &str,
+) -> std::fmt::Result {
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     writeln!(out, "#EXTM3U\n#EXT-X-VERSION:6")?;
     if feed.header.independent_segments {
@@ -308,7 +341,7 @@ fn print_multivariant(out: &mut String, feed: &FeedSnapshot, media: &str, query:
             "#EXT-X-I-FRAME-STREAM-INF:{},CODECS=\"{}\",RESOLUTION={width}x{height},URI=\"{}\"",
             bandwidths(peak, average),
             rendition.codecs,
-            uri(rendition, "iframes")
+            uri(rendition, keyframes)
         )?;
     }
     Ok(())
@@ -336,18 +369,6 @@ fn in_order<'a>(video: &[&'a RenditionSnapshot]) -> Vec<(&'a RenditionSnapshot, 
         listed.insert(0, one);
     }
     listed
-}
-
-/// The I-frame playlist of a picture (4.4.3.6): of each whole segment the keyframe that it begins with. None for a rendition
-/// that the snapshot does not have.
-#[must_use]
-pub fn iframes(feed: &FeedSnapshot, name: &str, query: &str) -> Option<String> {
-    let rendition = feed.rendition(name)?;
-    let printer = Printer { feed, rendition, query };
-    let mut out = String::with_capacity(4_096);
-    // Writing to a String cannot fail.
-    let _ = printer.print_iframes(&mut out);
-    Some(out)
 }
 
 fn round_up(bits: u64) -> u64 {

@@ -23,6 +23,7 @@ fn rendition(name: &str, media: RenditionMedia, codecs: &str) -> RenditionSnapsh
         removed: Vec::new(),
         discontinuity_sequence: 7,
         edge: 0,
+        coming: None,
     }
 }
 
@@ -161,4 +162,49 @@ fn players_that_know_whole_segments_only_are_told_of_nothing_else() {
     let variants = standard_multivariant(&feed, "token=a");
     assert!(variants.contains("/standard.m3u8?token=a") && !variants.contains("media.m3u8"), "{variants}");
     assert_eq!(variants.replace("standard.m3u8", "media.m3u8"), multivariant(&feed, "token=a"));
+}
+
+#[test]
+fn an_init_section_is_hinted_with_the_part_that_needs_it() {
+    let mut feed = feed();
+    let hinted = |feed: &FeedSnapshot| {
+        let text = media(feed, "video0", MediaRequest { shape: Shape::Full, query: "token=a" }).unwrap();
+        text.lines()
+            .filter_map(|line| line.strip_prefix("#EXT-X-PRELOAD-HINT:TYPE=MAP,"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let init = |number, data| Some(Arc::new(Init { number, data: bytes::Bytes::from_static(data) }));
+    let none: Vec<String> = hinted(&feed);
+    assert!(none.is_empty(), "{none:?}");
+    feed.renditions[0].coming = init(1, b"init");
+    assert_eq!(hinted(&feed), none, "the same as that of the last segment");
+    feed.renditions[0].coming = init(2, b"");
+    assert_eq!(hinted(&feed), none, "it is not known");
+    feed.renditions[0].coming = init(2, b"other");
+    assert_eq!(hinted(&feed), ["URI=\"init2.mp4?token=a\""]);
+    assert_eq!(
+        feed.renditions[0].init(2).map(|init| &init.data[..]),
+        Some(&b"other"[..]),
+        "and it is served"
+    );
+}
+
+#[test]
+fn keyframes_have_the_header_of_their_multivariant_playlist_and_deltas() {
+    let mut feed = feed();
+    feed.renditions[0].segments = (0..30).map(|number| Arc::new(segment(number, 5, true))).collect();
+    let of = |name, shape| media(&feed, name, MediaRequest { shape, query: "" });
+    let text = of("video0", Shape::Keyframes).unwrap();
+    let control = |text: &str| -> Option<String> {
+        text.lines().find(|line| line.starts_with("#EXT-X-SERVER-CONTROL")).map(str::to_owned)
+    };
+    assert!(control(&text).is_some() && control(&text) == control(&of("video0", Shape::Full).unwrap()));
+    let delta = of("video0", Shape::KeyframesDelta).unwrap();
+    let tail = delta.split_once("#EXT-X-SKIP:SKIPPED-SEGMENTS=11\n").unwrap().1;
+    assert!(delta.starts_with("#EXTM3U\n#EXT-X-VERSION:9\n") && text.ends_with(tail), "{delta}");
+    let standard = of("video0", Shape::StandardKeyframes).unwrap();
+    assert_eq!(control(&standard), None);
+    assert_eq!(standard, text.replace(&format!("{}\n", control(&text).unwrap()), ""));
+    assert_eq!(of("audio0", Shape::Keyframes), None);
 }

@@ -170,6 +170,7 @@ mod tests {
             removed: Vec::new(),
             discontinuity_sequence: 0,
             edge: 0,
+            coming: None,
         };
         let header = Header { target_duration: 3, part_target_ms: 216, independent_segments: true };
         FeedSnapshot { header, renditions: vec![rendition], ended, ..FeedSnapshot::default() }

@@ -84,6 +84,8 @@ pub struct RenditionSnapshot {
     pub discontinuity_sequence: u64,
     /// Where its newest part ends, in ticks.
     pub edge: i64,
+    /// The init section of the segment that has begun and has no part yet.
+    pub coming: Option<Arc<Init>>,
 }
 
 impl FeedSnapshot {
@@ -206,7 +208,7 @@ impl RenditionSnapshot {
     #[must_use]
     pub fn init(&self, number: u32) -> Option<&Arc<Init>> {
         let inits = self.segments.iter().rev().chain(&self.removed).map(|segment| &segment.head.init);
-        inits.into_iter().find(|init| init.number == number && !init.is_missing())
+        self.coming.iter().chain(inits).find(|init| init.number == number && !init.is_missing())
     }
 
     /// UTC of the end of one of its segments, as far as that has come.

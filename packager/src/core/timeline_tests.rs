@@ -106,6 +106,7 @@ fn with_compositions(
         removed: Vec::new(),
         discontinuity_sequence: 7,
         edge: decode,
+        coming: None,
     };
     let (key, codec) = (StreamKey::default(), Codec::H264);
     let picture = Some(Picture { key, layers: 1, rate: ClockRate::VIDEO, codec });

@@ -27,6 +27,7 @@ pub struct Writer {
     stay: Option<Stay>,
     parts: u64,
     changes: u64,
+    amends: u64,
 }
 
 impl Writer {
@@ -43,6 +44,7 @@ impl Writer {
             stay: None,
             parts: 0,
             changes: 0,
+            amends: 0,
         }
     }
 
@@ -110,7 +112,13 @@ impl Writer {
         self.parts
     }
 
-    /// Counts everything that changes the playlist.
+    /// How often the init section of a segment was known before its first part: a hint tells of it.
+    #[must_use]
+    pub const fn amends(&self) -> u64 {
+        self.amends
+    }
+
+    /// Counts the parts and segments that change the playlist.
     #[must_use]
     pub const fn changes(&self) -> u64 {
         self.changes
@@ -157,6 +165,7 @@ impl Writer {
     pub fn amend(&mut self, init: Arc<Init>, discontinuity: bool) {
         let fresh = self.window.listed().is_empty();
         self.window.amend(init, discontinuity && !fresh);
+        self.amends += 1;
     }
 
     /// Adds a sample to the open part.

@@ -111,6 +111,7 @@ fn feed(steps: &mut Unstructured<'_>) -> FeedSnapshot {
         removed: Vec::new(),
         discontinuity_sequence: 0,
         edge: 0,
+        coming: None,
     };
     let video = RenditionMedia::Video { width: 64, height: 48, frame_rate: 30.0 };
     FeedSnapshot {

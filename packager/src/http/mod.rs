@@ -26,7 +26,7 @@ use crate::core::snapshot::{FeedSnapshot, RenditionMedia};
 use crate::dvr::Error;
 use crate::http::answer::{Age, failed, media_file, moved, playlist, targets};
 use crate::http::files::{FileName, Found, find};
-use crate::store::{FeedEntry, Published, Store, Text};
+use crate::store::{FeedEntry, Published, Store};
 
 /// While a publisher is away, a blocked playlist request is answered after this part of a target duration with what there
 /// is: hls.js gives one up after 0.8 of it (or three part targets) and counts that as an error.
@@ -48,6 +48,7 @@ pub(crate) fn router(bus: FeedBus, store: Arc<Store>) -> Router<()> {
         .route("/hls/{feed}/{rendition}/{instance}/media.m3u8", get(media))
         .route("/hls/{feed}/{rendition}/{instance}/standard.m3u8", get(standard))
         .route("/hls/{feed}/{rendition}/{instance}/iframes.m3u8", get(iframes))
+        .route("/hls/{feed}/{rendition}/{instance}/standard-iframes.m3u8", get(standard_iframes))
         .route("/hls/{feed}/{rendition}/{instance}/{file}", get(file))
         .with_state(App { bus, store })
 }
@@ -208,38 +209,78 @@ async fn media(
     headers: HeaderMap,
     who: Client,
 ) -> Response {
-    let mut directives = match Directives::parse(query.as_deref().unwrap_or_default()) {
+    held(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, Some(&who)).await
+}
+
+/// The keyframes of a picture, to seek in it. `_HLS_msn` waits for a whole segment. Who loads it watches nothing yet.
+async fn iframes(
+    State(app): State<App>,
+    Path((feed, rendition, instance)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    held(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, None).await
+}
+
+/// A playlist that can be waited for: of all media, or of keyframes where nobody watches.
+async fn held(
+    app: &App,
+    (feed, rendition, instance): (&str, &str, &str),
+    query: Option<&str>,
+    headers: &HeaderMap,
+    who: Option<&Client>,
+) -> Response {
+    let mut directives = match Directives::parse(query.unwrap_or_default()) {
         Ok(directives) => directives,
         Err(error) => return failed(bad_directive(error), 1, Age::Plain),
     };
-    count(if directives.blocks() { "media_blocking" } else { "media" });
-    let (entry, first) = match app.instance(&feed, &instance).await {
+    let keyframes = who.is_none();
+    count(match (keyframes, directives.blocks()) {
+        (true, _) => "iframes",
+        (false, true) => "media_blocking",
+        (false, false) => "media",
+    });
+    let (entry, first) = match app.instance(feed, instance).await {
         Ok(found) => found,
         Err(response) => return response,
     };
     let target = targets(&first.snapshot);
-    entry.saw_viewer(clock::now(), who.0);
-    let Some(listed) = first.snapshot.rendition(&rendition) else {
-        return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
+    if let Some(who) = who {
+        entry.saw_viewer(clock::now(), who.0);
+    }
+    let pictures = |listed: &&RenditionSnapshot| matches!(listed.media, RenditionMedia::Video { .. });
+    let Some(listed) = first.snapshot.rendition(rendition).filter(|listed| !keyframes || pictures(listed))
+    else {
+        return failed(unknown_rendition(feed, rendition), target, Age::Plain);
     };
-    directives.settle(listed);
+    if keyframes {
+        // There are no parts: whole segments are waited for.
+        directives.part = None;
+    } else {
+        directives.settle(listed);
+    }
+    let shape = match (keyframes, directives.skip) {
+        (false, false) => Shape::Full,
+        (false, true) => Shape::Delta,
+        (true, false) => Shape::Keyframes,
+        (true, true) => Shape::KeyframesDelta,
+    };
     let mut watch = entry.published.subscribe();
     let began = clock::now();
     let hold = Duration::from_secs(u64::from(target) * 3);
     let mut place = None;
     loop {
         watch.mark_unchanged();
-        let Some(published) = entry.instance(&instance) else { return gone(&feed, &entry) };
+        let Some(published) = entry.instance(instance) else { return gone(feed, &entry) };
         let snapshot = &published.snapshot;
-        let Some(listed) = snapshot.rendition(&rendition) else {
-            return failed(unknown_rendition(&feed, &rendition), target, Age::Plain);
+        let Some(listed) = snapshot.rendition(rendition) else {
+            return failed(unknown_rendition(feed, rendition), target, Age::Plain);
         };
         let respond = |age| {
-            let shape = if directives.skip { Shape::Delta } else { Shape::Full };
             let request = MediaRequest { shape, query: &directives.rest };
-            match published.media(&rendition, request) {
-                Some(text) => playlist(&headers, &text, target, age),
-                None => failed(unknown_rendition(&feed, &rendition), target, Age::Plain),
+            match published.media(rendition, request) {
+                Some(text) => playlist(headers, &text, target, age),
+                None => failed(unknown_rendition(feed, rendition), target, Age::Plain),
             }
         };
         match readiness(snapshot, listed, &directives) {
@@ -278,36 +319,27 @@ async fn standard(
     who: Client,
 ) -> Response {
     count("media_standard");
-    let rendered = |published: &Published, query: &str| {
-        published.media(&rendition, MediaRequest { shape: Shape::Standard, query })
-    };
-    settled(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, Some(&who), rendered).await
+    settled(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, Some(&who)).await
 }
 
-/// The keyframes of a picture, to seek in it. It is as new as its last whole segment, and nobody waits for it: players that seek
-/// are behind the live edge.
-async fn iframes(
+/// The keyframes for them.
+async fn standard_iframes(
     State(app): State<App>,
     Path((feed, rendition, instance)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    count("iframes");
-    let rendered = |published: &Published, query: &str| {
-        let listed = published.snapshot.rendition(&rendition)?;
-        matches!(listed.media, RenditionMedia::Video { .. }).then(|| published.iframes(&rendition, query))?
-    };
-    settled(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, None, rendered).await
+    count("iframes_standard");
+    settled(&app, (&feed, &rendition, &instance), query.as_deref(), &headers, None).await
 }
 
-/// A playlist of what is whole, as it is now.
+/// A playlist of what is whole, as it is now: of segments, or of keyframes where nobody watches.
 async fn settled(
     app: &App,
     (feed, rendition, instance): (&str, &str, &str),
     query: Option<&str>,
     headers: &HeaderMap,
     who: Option<&Client>,
-    rendered: impl FnOnce(&Published, &str) -> Option<Arc<Text>>,
 ) -> Response {
     let directives = match Directives::parse(query.unwrap_or_default()) {
         Ok(directives) => directives,
@@ -321,7 +353,8 @@ async fn settled(
         entry.saw_viewer(clock::now(), who.0);
     }
     let target = targets(&published.snapshot);
-    match rendered(&published, &directives.rest) {
+    let shape = if who.is_some() { Shape::Standard } else { Shape::StandardKeyframes };
+    match published.media(rendition, MediaRequest { shape, query: &directives.rest }) {
         Some(text) => playlist(headers, &text, target, Age::Plain),
         None => failed(unknown_rendition(feed, rendition), target, Age::Plain),
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::headers;
 use super::ledger::{At, Ledger};
 
 /// An answer, header names in lower case.
@@ -20,13 +21,14 @@ impl Reply {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// max-age in seconds.
-    fn max_age(&self) -> Option<i64> {
+    /// How long caches in front of players may keep it, in seconds: s-maxage, or else max-age.
+    pub(crate) fn max_age(&self) -> Option<i64> {
         let value = self.header("cache-control")?;
-        value
-            .split(',')
-            .find_map(|word| word.trim().strip_prefix("max-age="))
-            .and_then(|age| age.parse().ok())
+        let of = |name: &str| {
+            let value = value.split(',').find_map(|word| word.trim().strip_prefix(name))?;
+            value.strip_prefix('=')?.parse().ok()
+        };
+        of("s-maxage").or_else(|| of("max-age"))
     }
 
     fn media_type(&self) -> &str {
@@ -40,12 +42,15 @@ pub(crate) enum Kind {
     Playlist,
     /// A playlist request that could block.
     Blocking,
+    /// The same, and what it asked for is not in its answer.
+    Stale,
     Media,
 }
 
 /// Judges what every answer must have. `target` is TARGETDURATION in seconds.
 pub(crate) fn judge(ledger: &mut Ledger, reply: &Reply, kind: Kind, target: i64) {
     let at = At::whole(&reply.url);
+    headers::judge(ledger, reply, kind);
     let cors = reply.header("access-control-allow-origin");
     ledger.judge(64, cors.is_some(), at, || format!("{} without Access-Control-Allow-Origin", reply.status));
     if let Some(modern) = reply.modern {
@@ -54,15 +59,16 @@ pub(crate) fn judge(ledger: &mut Ledger, reply: &Reply, kind: Kind, target: i64)
     let age = reply.max_age();
     let (least, most) = match (kind, reply.status) {
         (Kind::Blocking, 200) => (1, 6 * target),
-        (Kind::Blocking, _) => (0, 4 * target),
+        (Kind::Blocking | Kind::Stale, 400..) => (0, 4 * target),
+        (Kind::Stale, 200) => (0, 0),
         (Kind::Playlist, 200) => (0, (target + 1) / 2),
         (Kind::Playlist | Kind::Media, 400..) => (0, target),
         (Kind::Media, 200 | 206) => (6 * target, i64::MAX),
         _ => return,
     };
-    // A bad request may be forbidden to be kept; media and blocking answers must not be.
-    let holds =
-        age.is_some_and(|age| (least..=most).contains(&age)) || (age.is_none() && reply.status >= 400);
+    // Errors, and what is not what was asked for, may be forbidden to be kept; media and blocking answers must not be.
+    let kept = kind != Kind::Stale && reply.status < 400;
+    let holds = age.map_or(!kept, |age| (least..=most).contains(&age));
     ledger.judge(62, holds, at, || {
         format!(
             "{} with Cache-Control {:?}: max-age of {least} to {most} s is right",
@@ -164,7 +170,13 @@ mod tests {
         assert_eq!(see(reply(200, &[list, age("max-age=1")], b""), Kind::Playlist), [64]);
         assert_eq!(see(reply(200, &[cors, list, age("max-age=5")], b""), Kind::Playlist), [62]);
         assert_eq!(see(reply(200, &[cors, list, age("no-cache")], b""), Kind::Blocking), [62]);
+        assert_eq!(see(reply(200, &[cors, list, age("no-store")], b""), Kind::Stale), [0_u8; 0]);
+        assert_eq!(see(reply(200, &[cors, list, age("max-age=12")], b""), Kind::Stale), [62]);
         assert_eq!(see(reply(404, &[cors, age("max-age=60")], b""), Kind::Media), [62]);
+        assert_eq!(see(reply(400, &[cors, age("max-age=9")], b""), Kind::Blocking), [62]);
+        assert_eq!(see(reply(404, &[cors, age("max-age=3")], b""), Kind::Playlist), [62]);
+        assert_eq!(see(reply(206, &[cors, age("max-age=11")], b""), Kind::Media), [62]);
+        assert_eq!(see(reply(200, &[cors, list, age("max-age=1,s-maxage=5")], b""), Kind::Playlist), [62]);
         assert_eq!(
             see(reply(200, &[cors, ("content-type", "text/html"), age("max-age=11")], b""), Kind::Media),
             [62, 66]
@@ -185,6 +197,7 @@ mod tests {
         assert_eq!(broken(|l| judge_gzip(l, &plain, &plain)), [61]);
         assert_eq!(broken(|l| judge_gzip(l, &zipped, &zipped)), [61]);
         assert_eq!(broken(|l| judge_refusal(l, 40, &plain)), [40]);
+        assert_eq!(broken(|l| judge_refusal(l, 41, &plain)), [41]);
         assert_eq!(broken(|l| judge_refusal(l, 40, &reply(400, &[], b""))), [0_u8; 0]);
         assert_eq!(broken(|l| judge_not_modified(l, &reply(304, &[], b""))), [0_u8; 0]);
         assert_eq!(broken(|l| judge_not_modified(l, &plain)), [65]);

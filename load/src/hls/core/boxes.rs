@@ -1,16 +1,18 @@
 //! CMAF: init sections and parts, box by box.
 
+use super::entry::{self, Entry};
 use super::ledger::{At, Ledger};
+use super::{events, samples};
 
 /// A box: its kind, its content, where it begins.
-struct Found<'a> {
-    kind: [u8; 4],
-    body: &'a [u8],
-    start: usize,
+pub(super) struct Found<'a> {
+    pub(super) kind: [u8; 4],
+    pub(super) body: &'a [u8],
+    pub(super) start: usize,
 }
 
 /// The boxes of these bytes; None where sizes do not fit.
-fn boxes(bytes: &[u8]) -> Option<Vec<Found<'_>>> {
+pub(super) fn boxes(bytes: &[u8]) -> Option<Vec<Found<'_>>> {
     let (mut found, mut start) = (Vec::new(), 0);
     while start < bytes.len() {
         let size = usize::try_from(u32_at(bytes, start)?).ok()?;
@@ -23,7 +25,7 @@ fn boxes(bytes: &[u8]) -> Option<Vec<Found<'_>>> {
     Some(found)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
@@ -31,7 +33,7 @@ fn one<'a>(list: &'a [Found<'a>], kind: &[u8; 4]) -> Option<&'a [u8]> {
     list.iter().find(|found| found.kind == *kind).map(|found| found.body)
 }
 
-fn child<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+pub(super) fn child<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
     boxes(bytes)?.into_iter().find(|found| found.kind == *kind).map(|found| found.body)
 }
 
@@ -41,8 +43,10 @@ pub(crate) struct Track {
     pub(crate) timescale: u32,
     pub(crate) video: bool,
     pub(crate) entry: [u8; 4],
+    /// What its sample entry says.
+    pub(crate) described: Entry,
     /// Default duration, size and flags of samples (`trex`).
-    defaults: [u32; 3],
+    pub(super) defaults: [u32; 3],
 }
 
 /// Judges an init section.
@@ -64,6 +68,7 @@ pub(crate) fn judge_init(ledger: &mut Ledger, url: &str, bytes: &[u8]) -> Option
     ledger.judge(69, trex.is_some(), at, || "no moov with mvex and trex".into());
     let tracks: Vec<_> = moov.iter().filter(|found| found.kind == *b"trak").collect();
     ledger.judge(70, tracks.len() == 1, at, || format!("{} tracks", tracks.len()));
+    entry::judge_edits(ledger, at, brands, tracks.first()?.body);
     let mdia = child(tracks.first()?.body, b"mdia")?;
     let mdhd = child(mdia, b"mdhd")?;
     let timescale = u32_at(mdhd, if mdhd.first() == Some(&1) { 20 } else { 12 })?;
@@ -76,32 +81,10 @@ pub(crate) fn judge_init(ledger: &mut Ledger, url: &str, bytes: &[u8]) -> Option
     ledger.judge(69, empty, at, || "samples in an init section".into());
     let entries = boxes(stsd.get(8..)?)?;
     let entry = entries.first()?;
-    let good = matches!(
-        &entry.kind,
-        b"avc1" | b"hvc1" | b"av01" | b"vp09" | b"mp4a" | b"Opus" | b"dvh1" | b"ac-3" | b"ec-3" | b"fLaC"
-    );
-    ledger.judge(76, good, at, || format!("sample entry {}", String::from_utf8_lossy(&entry.kind)));
-    if entry.kind == *b"Opus" {
-        // Behind the 28 bytes of an audio sample entry.
-        let dops = entry.body.get(28..).and_then(|rest| child(rest, b"dOps"));
-        let right =
-            dops.is_some_and(|dops| dops.first() == Some(&0) && dops.len() >= 11) && timescale == 48_000;
-        ledger.judge(79, right, at, || {
-            "Opus without dOps of version 0, or not in 48,000 ticks a second".into()
-        });
-    }
-    if entry.kind == *b"mp4a" {
-        let rate = entry
-            .body
-            .get(24..26)
-            .and_then(|rate| rate.try_into().ok())
-            .map(|rate| u32::from(u16::from_be_bytes(rate)));
-        // Rates above 16 bits have no place there; writers put 0, and the esds says it.
-        let right = rate == Some(timescale) || (rate == Some(0) && u16::try_from(timescale).is_err());
-        ledger.judge(78, right, at, || format!("timescale {timescale} at a sample rate of {rate:?}"));
-    }
+    let described = entry::judge(ledger, at, entry.kind, entry.body, timescale);
     let default = |at| trex.and_then(|trex| u32_at(trex, at)).unwrap_or(0);
-    Some(Track { timescale, video, entry: entry.kind, defaults: [default(12), default(16), default(20)] })
+    let defaults = [default(12), default(16), default(20)];
+    Some(Track { timescale, video, entry: entry.kind, described, defaults })
 }
 
 /// What a part held.
@@ -112,6 +95,8 @@ pub(crate) struct Chunk {
     pub(crate) end: u64,
     /// `mfhd` of its last fragment.
     pub(crate) sequence: u32,
+    /// How many samples it has.
+    pub(crate) samples: u32,
 }
 
 /// What a playlist says of a part.
@@ -161,20 +146,15 @@ pub(crate) fn judge_part(
     ledger.judge(20, micros.abs_diff(u64::try_from(said.micros).unwrap_or(0)) <= 20, at, || {
         format!("samples of {micros} microseconds, DURATION says {}", said.micros)
     });
-    let sync = run.sync.first().copied().unwrap_or(false);
+    samples::judge(ledger, at, track, &run, mdat.body);
+    events::judge(ledger, at, &list, begin);
     if track.video {
+        let sync = run.sync.first().copied().unwrap_or(false);
         // A part with a keyframe further in may be marked or not (4.4.4.9, SHOULD); players begin with the first sample of what is.
         let true_of_it = if said.independent { run.sync.contains(&true) } else { !sync };
         ledger.judge(21, true_of_it, at, || {
             format!("INDEPENDENT is {}, the first sample's sync flag is {sync}", said.independent)
         });
-        if let (b"avc1" | b"hvc1", Some(size)) = (&track.entry, run.first_size) {
-            let real =
-                mdat.body.get(..size).is_some_and(|sample| has_keyframe(sample, track.entry == *b"hvc1"));
-            ledger.judge(72, sync == real, at, || {
-                format!("the first sample's sync flag is {sync}, its NAL units say {real}")
-            });
-        }
     } else {
         ledger.judge(21, said.independent, at, || "a part of sound without INDEPENDENT".into());
     }
@@ -187,7 +167,8 @@ pub(crate) fn judge_part(
             format!("mfhd {sequence} after {}", before.sequence)
         });
     }
-    Some(Chunk { begin, end: begin.saturating_add(run.ticks), sequence })
+    let samples = u32::try_from(run.sizes.len()).unwrap_or(u32::MAX);
+    Some(Chunk { begin, end: begin.saturating_add(run.ticks), sequence, samples })
 }
 
 fn decode_time(tfdt: &[u8]) -> Option<u64> {
@@ -197,30 +178,17 @@ fn decode_time(tfdt: &[u8]) -> Option<u64> {
     }
 }
 
-/// Whether length-prefixed NAL units have an IDR (H.264) or an IRAP (H.265).
-fn has_keyframe(mut sample: &[u8], hevc: bool) -> bool {
-    while let Some(length) = u32_at(sample, 0).and_then(|length| usize::try_from(length).ok()) {
-        let Some(unit) = sample.get(4..).and_then(|rest| rest.get(..length)) else { return false };
-        let key = unit.first().is_some_and(|head| {
-            if hevc { (16..=23).contains(&(head >> 1 & 0x3f)) } else { head & 0x1f == 5 }
-        });
-        if key {
-            return true;
-        }
-        sample = sample.get(4 + length..).unwrap_or_default();
-    }
-    false
-}
-
 /// A trun with what it inherits.
-struct Run {
-    relative: bool,
-    offset: Option<u32>,
-    bytes: u64,
-    ticks: u64,
-    sync: Vec<bool>,
-    first_size: Option<usize>,
-    signed: bool,
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    pub(super) relative: bool,
+    pub(super) offset: Option<u32>,
+    pub(super) bytes: u64,
+    pub(super) ticks: u64,
+    pub(super) sync: Vec<bool>,
+    pub(super) sizes: Vec<u32>,
+    pub(super) durations: Vec<u32>,
+    pub(super) signed: bool,
 }
 
 /// More samples than this in a part are a lie.
@@ -255,17 +223,18 @@ impl Run {
         let offset = next(has(1))?;
         let first_flags = next(has(4))?;
         let relative = flags & 0x2_0000 != 0 && flags & 1 == 0;
-        let mut run =
-            Self { relative, offset, bytes: 0, ticks: 0, sync: Vec::new(), first_size: None, signed: true };
+        let mut run = Self { relative, offset, signed: true, ..Self::default() };
         for n in 0..count {
-            run.ticks += u64::from(next(has(0x100))?.unwrap_or(duration));
+            let ticks = next(has(0x100))?.unwrap_or(duration);
+            run.ticks += u64::from(ticks);
+            run.durations.push(ticks);
             let bytes = next(has(0x200))?.unwrap_or(size);
             run.bytes += u64::from(bytes);
             let own = next(has(0x400))?.or(first_flags.filter(|_| n == 0)).unwrap_or(sample_flags);
             run.sync.push(own & 0x1_0000 == 0);
             let composition = next(has(0x800))?.unwrap_or(0);
             run.signed &= version >= 1 || composition < 1 << 31;
-            run.first_size = run.first_size.or(usize::try_from(bytes).ok());
+            run.sizes.push(bytes);
         }
         Some(run)
     }
@@ -293,6 +262,7 @@ pub(crate) fn judge_concatenation(ledger: &mut Ledger, url: &str, segment: &[u8]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hls::core::entry::tests::AVCC;
     use bytes::Bytes;
 
     fn make(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
@@ -346,13 +316,13 @@ mod tests {
     }
 
     fn track() -> Track {
-        Track { timescale: 90_000, video: true, entry: *b"avc1", defaults: [0; 3] }
+        Track { timescale: 90_000, video: true, entry: *b"avc1", ..Track::default() }
     }
 
     const SAID: Said = Said {
         micros: 1_000_000,
         independent: true,
-        before: Some(Chunk { begin: 0, end: 9_000, sequence: 1 }),
+        before: Some(Chunk { begin: 0, end: 9_000, sequence: 1, samples: 2 }),
     };
 
     fn broken(bytes: &[u8], said: Said) -> Vec<u8> {
@@ -410,7 +380,8 @@ mod tests {
     }
 
     fn init(brand: &[u8], entry: &[u8; 4], tracks: usize, extends: bool) -> Vec<u8> {
-        let stsd = [words(&[0, 1]), make(entry, &[0; 78])].concat();
+        let described = [vec![0; 78], make(b"avcC", &AVCC)].concat();
+        let stsd = [words(&[0, 1]), make(entry, &described)].concat();
         let stbl = make(b"stbl", &make(b"stsd", &stsd));
         let mdhd = make(b"mdhd", &words(&[0, 0, 0, 90_000, 0, 0]));
         let hdlr = make(b"hdlr", &[&words(&[0, 0])[..], b"vide"].concat());
@@ -427,17 +398,17 @@ mod tests {
             let track = judge_init(&mut ledger, "u", bytes);
             (ledger.broken(), track)
         };
-        assert_eq!(check(&init(b"iso6", b"avc1", 1, true)), (Vec::<u8>::new(), Some(track())));
+        let (found, read) = check(&init(b"iso6", b"avc1", 1, true));
+        assert_eq!(found, [0_u8; 0]);
+        let read = read.unwrap();
+        assert_eq!(read.described.codec.as_deref(), Some("avc1.42c01f"));
+        assert_eq!(Track { described: Entry::default(), ..read }, track());
         assert_eq!(check(&init(b"isom", b"avc1", 1, true)).0, [69]);
         assert_eq!(check(&init(b"iso6", b"avc1", 1, false)).0, [69]);
         assert_eq!(check(&init(b"iso6", b"avc3", 1, true)).0, [76]);
         assert_eq!(check(&init(b"iso6", b"avc1", 2, true)).0, [70]);
-        assert_eq!(check(&init(b"iso6", b"Opus", 1, true)).0, [79]);
-        let mut sound = init(b"iso6", b"mp4a", 1, true);
-        let timescale = sound.windows(4).position(|word| word == 90_000_u32.to_be_bytes()).unwrap();
-        assert_eq!(check(&sound).0, Vec::<u8>::new(), "the entry has no place for such a rate");
-        sound[timescale..timescale + 4].copy_from_slice(&48_000_u32.to_be_bytes());
-        assert_eq!(check(&sound).0, [78]);
+        assert!(check(&init(b"iso6", b"Opus", 1, true)).0.contains(&79));
+        assert!(check(&init(b"iso6", b"mp4a", 1, true)).0.contains(&78));
         assert_eq!(check(&[0, 0, 0, 9]).0, [69]);
         let samples = [init(b"iso6", b"avc1", 1, true), make(b"mdat", b"x")].concat();
         assert_eq!(check(&samples).0, [69]);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::rules::{RULES, unseen};
+use super::rules::{RULES, silence};
 
 /// Places that are kept of a rule that breaks; more of the same teach nothing.
 const MOST_EVIDENCE: usize = 3;
@@ -75,12 +75,14 @@ impl Ledger {
     pub(crate) fn report(&self) -> Report {
         let lines = RULES.iter().map(|(rule, title)| {
             let seen = self.0.get(rule).cloned().unwrap_or_default();
-            let verdict = match (seen.held, seen.broken) {
-                (0, 0) => Verdict::NotSeen,
-                (_, 0) => Verdict::Pass,
-                _ => Verdict::Fail,
+            let (verdict, reason) = match (seen.held, seen.broken) {
+                (0, 0) => {
+                    let (verdict, why) = silence(*rule);
+                    (verdict, Some(why))
+                }
+                (_, 0) => (Verdict::Pass, None),
+                _ => (Verdict::Fail, None),
             };
-            let reason = (verdict == Verdict::NotSeen).then(|| unseen(*rule));
             Line {
                 rule: *rule,
                 title,
@@ -93,8 +95,14 @@ impl Ledger {
         });
         let lines: Vec<_> = lines.collect();
         let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
-        let (pass, fail, not_seen) = (count(Verdict::Pass), count(Verdict::Fail), count(Verdict::NotSeen));
-        Report { pass, fail, not_seen, rules: lines }
+        Report {
+            pass: count(Verdict::Pass),
+            fail: count(Verdict::Fail),
+            not_seen: count(Verdict::NotSeen),
+            not_used: count(Verdict::NotUsed),
+            not_applicable: count(Verdict::NotApplicable),
+            rules: lines,
+        }
     }
 }
 
@@ -103,7 +111,12 @@ impl Ledger {
 pub(crate) enum Verdict {
     Pass,
     Fail,
+    /// It would have been judged, had there been anything to judge it by.
     NotSeen,
+    /// It is about something that the origin does not use.
+    NotUsed,
+    /// Nobody can judge it from where this checker stands.
+    NotApplicable,
 }
 
 /// What became of one rule.
@@ -126,6 +139,8 @@ pub(crate) struct Report {
     pub(crate) pass: usize,
     pub(crate) fail: usize,
     pub(crate) not_seen: usize,
+    pub(crate) not_used: usize,
+    pub(crate) not_applicable: usize,
     pub(crate) rules: Vec<Line>,
 }
 
@@ -138,7 +153,11 @@ impl Report {
             let (word, times) = match line.verdict {
                 Verdict::Pass => ("pass", format!("{} x", line.held)),
                 Verdict::Fail => ("FAIL", format!("{} of {}", line.broken, line.broken + line.held)),
-                Verdict::NotSeen => ("-", line.reason.unwrap_or_default().to_owned()),
+                Verdict::NotSeen => ("-", format!("not seen: {}", line.reason.unwrap_or_default())),
+                Verdict::NotUsed => ("-", format!("not used: {}", line.reason.unwrap_or_default())),
+                Verdict::NotApplicable => {
+                    ("-", format!("not applicable: {}", line.reason.unwrap_or_default()))
+                }
             };
             let _ = writeln!(out, "{:>4}  {word:<4}  {} [{times}]", line.rule, line.title);
             for evidence in &line.evidence {
@@ -147,8 +166,8 @@ impl Report {
         }
         let _ = writeln!(
             out,
-            "\n{} rules hold, {} are broken, {} were not seen",
-            self.pass, self.fail, self.not_seen
+            "\n{} rules hold, {} are broken, {} were not seen, {} are about what is not used, {} cannot be judged from here",
+            self.pass, self.fail, self.not_seen, self.not_used, self.not_applicable
         );
         out
     }
@@ -169,7 +188,9 @@ mod tests {
         ledger.add(other);
         assert_eq!(ledger.broken(), [5]);
         let report = ledger.report();
-        assert_eq!((report.pass, report.fail, report.not_seen), (1, 1, 77));
+        assert_eq!((report.pass, report.fail), (1, 1));
+        assert_eq!(report.not_seen + report.not_used + report.not_applicable, 77);
+        assert!(report.rules.iter().all(|line| line.reason.is_some() == (line.held + line.broken == 0)));
         assert!(report.text().contains("7 > 6 (http://h/a.m3u8, line 7)"), "{}", report.text());
     }
 }

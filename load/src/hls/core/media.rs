@@ -2,6 +2,7 @@
 
 use super::ledger::{At, Ledger};
 use super::playlist::{Media, Segment};
+use super::{aging, breaks, dateranges, gaps, hints};
 
 const SECOND: i64 = 1_000_000;
 /// PROGRAM-DATE-TIME is written in milliseconds, and may be steered by some.
@@ -26,6 +27,11 @@ pub(crate) fn judge(ledger: &mut Ledger, url: &str, media: &Media) {
     parts(ledger, at, media);
     dates(ledger, at, media);
     edge(ledger, at, media);
+    gaps::judge(ledger, at, media);
+    aging::judge(ledger, at, media);
+    breaks::judge_maps(ledger, at, media);
+    dateranges::judge(ledger, at, media);
+    hints::judge_starts(ledger, at, media);
 }
 
 fn header(ledger: &mut Ledger, at: At<'_>, media: &Media) {
@@ -86,10 +92,6 @@ fn header(ledger: &mut Ledger, at: At<'_>, media: &Media) {
             at.line(start.line),
             || "EXT-X-START within 3 x TARGETDURATION of the end".into(),
         );
-    }
-    for range in &media.dateranges {
-        let whole = range.attributes.get("ID").is_some() && range.attributes.get("START-DATE").is_some();
-        ledger.judge(53, whole, at.line(range.line), || "EXT-X-DATERANGE without ID or START-DATE".into());
     }
 }
 

@@ -38,6 +38,10 @@ impl Attributes {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     pub(crate) fn is(&self, name: &str, value: &str) -> bool {
         self.get(name) == Some(value)
     }
@@ -151,6 +155,8 @@ pub(crate) struct Media {
     pub(crate) sequence: u64,
     pub(crate) discontinuity_sequence: u64,
     pub(crate) skipped: Option<u64>,
+    /// RECENTLY-REMOVED-DATERANGES.
+    pub(crate) removed_dateranges: Option<String>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) hints: Vec<Tag>,
     pub(crate) reports: Vec<Tag>,
@@ -217,7 +223,11 @@ impl Media {
             "EXT-X-PART-INF" => {
                 self.part_target = self.attributes(value, line).attributes.micros("PART-TARGET");
             }
-            "EXT-X-SKIP" => self.skipped = self.attributes(value, line).attributes.number("SKIPPED-SEGMENTS"),
+            "EXT-X-SKIP" => {
+                let found = self.attributes(value, line).attributes;
+                self.skipped = found.number("SKIPPED-SEGMENTS");
+                self.removed_dateranges = found.get("RECENTLY-REMOVED-DATERANGES").map(str::to_owned);
+            }
             "EXT-X-PRELOAD-HINT" => {
                 let tag = self.attributes(value, line);
                 self.hints.push(tag);
@@ -292,6 +302,12 @@ impl Media {
         self.segments.iter().map(Segment::length).sum()
     }
 
+    /// Segment and index of the newest part.
+    pub(crate) fn newest_part(&self) -> Option<(u64, u64)> {
+        let segment = self.segments.iter().rev().find(|segment| !segment.parts.is_empty())?;
+        Some((segment.number, segment.parts.len().saturating_sub(1) as u64))
+    }
+
     /// Segment and index of the part that comes next. An open segment may have no part yet.
     pub(crate) fn next_part(&self) -> (u64, usize) {
         match self.segments.last() {
@@ -308,7 +324,9 @@ pub(crate) fn first_line(text: &str, malformed: &mut Vec<(usize, String)>) {
         malformed.push((1, "the first line is not #EXTM3U".into()));
     }
     for (at, line) in text.lines().enumerate() {
-        if line.chars().any(char::is_control) || line.contains('\u{feff}') {
+        // Date ranges that were removed are listed with tabs between them (4.4.5.2).
+        let tabs = line.starts_with("#EXT-X-SKIP:");
+        if line.chars().any(|c| c.is_control() && !(tabs && c == '\t')) || line.contains('\u{feff}') {
             malformed.push((at + 1, "a control character or byte order mark".into()));
         }
     }

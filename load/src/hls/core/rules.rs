@@ -1,6 +1,8 @@
 //! The rules by number and name, and why some may go unseen. Sources: draft-pantos-hls-rfc8216bis-22, Apple's authoring
 //! specification, RFC 9110, ISO/IEC 14496-12 and 23000-19.
 
+use super::ledger::Verdict;
+
 /// Number and name.
 pub(crate) const RULES: [(u8, &str); 79] = [
     (1, "playlist syntax and attribute grammar"),
@@ -84,18 +86,40 @@ pub(crate) const RULES: [(u8, &str); 79] = [
     (79, "Opus"),
 ];
 
-/// Why a rule went unseen.
-pub(crate) fn unseen(rule: u8) -> &'static str {
+/// What it means that nothing was found of a rule, and why that is.
+pub(crate) fn silence(rule: u8) -> (Verdict, &'static str) {
+    use Verdict::{NotApplicable, NotSeen, NotUsed};
     match rule {
-        9 | 10 | 17 | 44 | 53 | 78 | 79 => "not in use there",
-        23 | 26 | 27 | 32 | 34 | 38 | 43 | 45 | 56 | 75 | 77 => "this checker does not judge it yet",
-        24 => "arrival times show the network between, too",
-        42 => "needs a stream that stands still for 3 x TARGETDURATION",
-        46 => "the stream did not end",
-        59 => "it is agreed on with TLS: ask an https address",
-        60 => "priorities are a matter of frames that the HTTP client does not show",
-        63 => "an origin cannot be told from a cache in front of it",
-        67 => "only the origin's own counters show it",
-        _ => "nothing to judge it by was met",
+        9 => (NotUsed, "no HOLD-BACK is given: it is 3 x TARGETDURATION then"),
+        10 | 44 => (NotUsed, "CAN-SKIP-UNTIL is not offered"),
+        14 => (NotSeen, "no segment was removed; --seconds has to reach beyond what the playlist lists"),
+        15 => (NotUsed, "no EXT-X-PLAYLIST-TYPE is given"),
+        16 => (NotUsed, "no EXT-X-INDEPENDENT-SEGMENTS is said"),
+        17 => (NotUsed, "there is no EXT-X-START"),
+        23 => (NotUsed, "no part and no segment is a gap"),
+        26 => (NotSeen, "the playlist was not longer than 3 x TARGETDURATION"),
+        27 => (NotSeen, "nothing left the playlist early enough before the end of the run"),
+        32 => (NotSeen, "the init section did not change with a part that was hinted"),
+        34 => (NotUsed, "parts have addresses of their own, no byte ranges"),
+        38 | 43 => (NotSeen, "the feed stood still"),
+        42 => (NotSeen, "the feed did not stand still for 3 x TARGETDURATION"),
+        45 => (NotUsed, "CAN-SKIP-DATERANGES is not offered"),
+        46 => (NotSeen, "the stream did not end"),
+        47 => (NotUsed, "there is no I-frame playlist"),
+        53 => (NotUsed, "there is no EXT-X-DATERANGE"),
+        56 => {
+            (NotSeen, "there is no picture, or its init section does not tell its transfer characteristics")
+        }
+        57 => (NotUsed, "there is no EXT-X-MEDIA"),
+        59 => (NotSeen, "HTTP/2 is agreed on with TLS: ask an https address"),
+        60 => (NotUsed, "no answer has a Priority header; HTTP/3, which needs one, is not spoken here"),
+        63 => (NotUsed, "no answer has an Age"),
+        67 => (NotApplicable, "requests that collapse are seen by the origin's own counters only"),
+        68 => (NotSeen, "a request with a token was refused"),
+        75 => (NotUsed, "parts have neither prft nor emsg"),
+        77 => (NotSeen, "neither the init section nor parameter sets in the stream changed"),
+        78 => (NotUsed, "there is no AAC"),
+        79 => (NotUsed, "there is no Opus"),
+        _ => (NotSeen, "nothing to judge it by was met"),
     }
 }

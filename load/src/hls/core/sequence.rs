@@ -3,6 +3,7 @@
 use super::ledger::{At, Ledger};
 use super::media::seconds;
 use super::playlist::{Media, Segment};
+use super::{dateranges, hints};
 
 /// Judges `after`, which the same address answered later than `before`.
 pub(crate) fn judge(ledger: &mut Ledger, url: &str, before: &Media, after: &Media) {
@@ -18,6 +19,8 @@ pub(crate) fn judge(ledger: &mut Ledger, url: &str, before: &Media, after: &Medi
         format!("MEDIA-SEQUENCE went back from {} to {}", before.sequence, after.sequence)
     });
     removed(ledger, at, before, after);
+    dateranges::judge_kept(ledger, at, before, after);
+    hints::judge_map(ledger, url, before, after);
     for old in &before.segments {
         if let Some(new) = after.segments.iter().find(|new| new.number == old.number) {
             same(ledger, at, old, new);

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::ledger::{At, Ledger};
 use super::playlist::{Media, Multivariant, Tag};
+use super::{breaks, dateranges, reports, variants};
 
 /// Judges the multivariant playlist.
 pub(crate) fn judge(ledger: &mut Ledger, url: &str, list: &Multivariant) {
@@ -33,6 +36,7 @@ pub(crate) fn judge(ledger: &mut Ledger, url: &str, list: &Multivariant) {
         *default += u32::from(group.attributes.is("DEFAULT", "YES"));
         ledger.judge(57, *default <= 1, at.line(group.line), || "a group with two defaults".into());
     }
+    variants::judge_groups(ledger, url, list);
 }
 
 fn variant(ledger: &mut Ledger, at: At<'_>, list: &Multivariant, tag: &Tag) {
@@ -63,10 +67,24 @@ fn variant(ledger: &mut Ledger, at: At<'_>, list: &Multivariant, tag: &Tag) {
 /// A rendition's playlist as it was last seen, and its address.
 pub(crate) type Renditions<'a> = [(&'a str, &'a Media)];
 
-/// Judges what must be the same in all media playlists.
-pub(crate) fn judge_all(ledger: &mut Ledger, renditions: &Renditions<'_>, independent: bool) {
+/// Judges what must be the same in all media playlists. `iframes`: the addresses of those of keyframes, which are not among
+/// them.
+pub(crate) fn judge_all(
+    ledger: &mut Ledger,
+    renditions: &Renditions<'_>,
+    iframes: &[Url],
+    independent: bool,
+) {
     let Some((_, first)) = renditions.first() else { return };
-    for (url, media) in renditions {
+    reports::judge_level(ledger, renditions);
+    for (place, (url, media)) in renditions.iter().enumerate() {
+        if place > 0 {
+            dateranges::judge_same(ledger, At::whole(url), media, first);
+            breaks::judge_same(ledger, url, media, first);
+        }
+        let others = renditions.iter().enumerate().filter(|(other, _)| *other != place);
+        let others: Vec<_> = others.map(|(_, (url, _))| *url).collect();
+        reports::judge(ledger, url, media, &others, iframes);
         let at = At::whole(url);
         ledger.judge(6, media.target() == first.target(), at, || {
             "TARGETDURATION differs from another rendition's".into()
@@ -77,13 +95,6 @@ pub(crate) fn judge_all(ledger: &mut Ledger, renditions: &Renditions<'_>, indepe
         let most = renditions.iter().filter_map(|(_, media)| media.part_target).max().unwrap_or(0);
         let hold = media.control.attributes.micros("PART-HOLD-BACK").unwrap_or(0);
         ledger.judge(8, hold >= 3 * most, at, || "PART-HOLD-BACK below 3 x the largest PART-TARGET".into());
-        if !media.ended && media.part_target.is_some() {
-            let others = renditions.len() - 1;
-            let whole = media.reports.iter().filter(|report| report.attributes.get("URI").is_some());
-            ledger.judge(35, whole.count() == others, at, || {
-                format!("{} rendition reports beside {others} other media playlists", media.reports.len())
-            });
-        }
         let tagged = independent || media.header.contains_key("EXT-X-INDEPENDENT-SEGMENTS");
         if tagged {
             for segment in media.segments.iter().filter(|segment| !segment.parts.is_empty()) {
@@ -108,23 +119,30 @@ pub(crate) fn judge_all(ledger: &mut Ledger, renditions: &Renditions<'_>, indepe
     }
 }
 
-/// Judges the freshness of reports: none may be behind what its playlist had listed before this one was asked for.
-pub(crate) fn judge_report(ledger: &mut Ledger, url: &str, report: &Tag, known: (u64, u64)) {
-    let last = report.attributes.number("LAST-MSN").zip(report.attributes.number("LAST-PART"));
-    if let Some(last) = last {
-        ledger.judge(36, last >= known, At::whole(url).line(report.line), || {
-            format!("a report of {last:?} where its playlist had {known:?} before")
+/// Judges a playlist of keyframes. `other`: one of the others; EXT-X-SERVER-CONTROL is the same in all (6.2.4).
+pub(crate) fn judge_iframes(ledger: &mut Ledger, url: &str, status: u16, media: &Media, other: &Media) {
+    let only = media.header.contains_key("EXT-X-I-FRAMES-ONLY")
+        && media.segments.iter().all(|one| one.parts.is_empty());
+    let right = status == 200 && only && media.target() == other.target();
+    if status == 200 {
+        let at = At::whole(url).line(media.control.line);
+        ledger.judge(7, media.control.attributes == other.control.attributes, at, || {
+            "EXT-X-SERVER-CONTROL differs from that of playlists with pictures between them".into()
         });
     }
+    ledger.judge(47, right, At::whole(url), || {
+        format!("answered with {status}: no I-frames only, parts, or another TARGETDURATION")
+    });
 }
 
-/// Judges BANDWIDTH by bits per second that were measured: the peak of a segment.
-pub(crate) fn judge_rate(ledger: &mut Ledger, url: &str, tag: &Tag, measured: u64) {
-    if let Some(said) = tag.attributes.number("BANDWIDTH") {
-        ledger.judge(55, measured * 100 < said.saturating_mul(125), At::whole(url).line(tag.line), || {
-            format!("{measured} bit/s were measured, BANDWIDTH says {said}")
-        });
-    }
+/// Judges whether a query parameter that is no directive stands in every address of a playlist, and directives in none.
+pub(crate) fn judge_token(ledger: &mut Ledger, url: &str, media: &Media, token: &str) {
+    let parts = media.segments.iter().flat_map(|segment| segment.parts.iter().map(|part| part.uri.as_str()));
+    let tags = media.hints.iter().chain(&media.reports).filter_map(|tag| tag.attributes.get("URI"));
+    let files = media.segments.iter().flat_map(|segment| [segment.uri.as_deref(), segment.map.as_deref()]);
+    let mut all = files.flatten().chain(parts).chain(tags);
+    let wrong = all.find(|uri| !uri.contains(token) || uri.contains("_HLS_"));
+    ledger.judge(68, wrong.is_none(), At::whole(url), || format!("{wrong:?} in its answer"));
 }
 
 #[cfg(test)]
@@ -134,7 +152,7 @@ mod tests {
 
     const LIST: &str = "\
 #EXTM3U
-#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"a\",DEFAULT=YES,URI=\"a/media.m3u8\"
+#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"a\",LANGUAGE=\"en\",CHANNELS=\"2\",DEFAULT=YES,URI=\"a/media.m3u8\"
 #EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1000,CODECS=\"avc1.42c01f,opus\",RESOLUTION=2x2,FRAME-RATE=30.000,AUDIO=\"audio\",SCORE=1.0
 v/media.m3u8
 #EXT-X-STREAM-INF:BANDWIDTH=2000,AVERAGE-BANDWIDTH=1000,CODECS=\"avc1.42c01f\",RESOLUTION=2x2,FRAME-RATE=30.000,SCORE=2.0
@@ -166,15 +184,21 @@ w/media.m3u8
     #[test]
     fn each_rule_between_renditions_can_be_broken() {
         let broken = |other: &str, independent| {
-            let (a, b) = (Media::parse(GOOD), Media::parse(other));
+            // Each has a report of the other.
+            let (a, b) = (Media::parse(GOOD), Media::parse(&other.replace("../a/media", "../v/media")));
             let mut ledger = Ledger::default();
-            judge_all(&mut ledger, &[("a", &a), ("b", &b)], independent);
+            let (one, two) = ("http://h/v/media.m3u8", "http://h/a/media.m3u8");
+            judge_all(&mut ledger, &[(one, &a), (two, &b)], &[], independent);
             ledger.broken()
         };
         assert_eq!(broken(GOOD, false), [0_u8; 0]);
         assert_eq!(broken(GOOD, true), [16], "segment 11 does not begin with an independent part");
+        let range = "#EXT-X-DATERANGE:ID=\"x\",START-DATE=\"2026-01-01T00:00:01.000Z\"\n#EXT-X-MAP";
         for (rule, from, to) in [
             (6, "TARGETDURATION:2", "TARGETDURATION:3"),
+            (36, "00:00:03.900Z", "00:00:08.900Z"),
+            (52, "DISCONTINUITY-SEQUENCE:0", "DISCONTINUITY-SEQUENCE:1"),
+            (53, "#EXT-X-MAP", range),
             (7, "UNTIL=12.0", "UNTIL=13.0"),
             (8, "PART-TARGET=1.0", "PART-TARGET=1.2"),
             (35, "#EXT-X-RENDITION-REPORT", "#EXT-X-OTHER"),
@@ -188,15 +212,40 @@ w/media.m3u8
     }
 
     #[test]
-    fn stale_reports_and_rates_beyond_bandwidth_are_found() {
-        let media = Media::parse(GOOD);
-        let list = Multivariant::parse(LIST);
-        let mut ledger = Ledger::default();
-        judge_report(&mut ledger, "u", &media.reports[0], (12, 0));
-        judge_rate(&mut ledger, "u", &list.variants[0].0, 2_499);
-        assert_eq!(ledger.broken(), [0_u8; 0]);
-        judge_report(&mut ledger, "u", &media.reports[0], (12, 1));
-        judge_rate(&mut ledger, "u", &list.variants[0].0, 2_500);
-        assert_eq!(ledger.broken(), [36, 55]);
+    fn keyframes_have_a_playlist_without_parts() {
+        let control = GOOD.lines().find(|line| line.contains("SERVER-CONTROL")).unwrap();
+        let text = format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n{control}\n#EXT-X-I-FRAMES-ONLY\n#EXTINF:2.0,\n1.m4s\n"
+        );
+        let text = text.as_str();
+        let see = |text: &str, status| {
+            let mut ledger = Ledger::default();
+            judge_iframes(&mut ledger, "u", status, &Media::parse(text), &Media::parse(GOOD));
+            ledger.broken()
+        };
+        assert_eq!(see(text, 200), [0_u8; 0]);
+        assert_eq!(see(text, 404), [47]);
+        assert_eq!(see(&text.replace("DURATION:2", "DURATION:3"), 200), [47]);
+        assert_eq!(see(&text.replace(control, "#EXT-X-OTHER"), 200), [7]);
+        assert_eq!(see(&text.replace("UNTIL=12.0", "UNTIL=13.0"), 200), [7]);
+        assert_eq!(see(&text.replace("#EXT-X-I-FRAMES-ONLY\n", ""), 200), [47]);
+        let part = "#EXT-X-PART:DURATION=1,URI=\"1.0.m4s\"\n#EXTINF";
+        assert_eq!(see(&text.replace("#EXTINF", part), 200), [47]);
+    }
+
+    #[test]
+    fn a_token_goes_on_into_every_address() {
+        let with = |text: &str, kind: &str| text.replace(kind, &format!("{kind}?t=1"));
+        let good = [".m4s", ".mp4", ".m3u8"].iter().fold(GOOD.to_owned(), |text, kind| with(&text, kind));
+        let see = |text: &str| {
+            let mut ledger = Ledger::default();
+            judge_token(&mut ledger, "u", &Media::parse(text), "t=1");
+            ledger.broken()
+        };
+        assert_eq!(see(&good), [0_u8; 0]);
+        for uri in ["init.mp4", "10.1.m4s", "11.m4s", "12.1.m4s", "../a/media.m3u8"] {
+            assert_eq!(see(&good.replace(&format!("{uri}?t=1"), uri)), [68], "{uri}");
+        }
+        assert_eq!(see(&good.replace("12.1.m4s?t=1", "12.1.m4s?t=1&_HLS_msn=4")), [68]);
     }
 }

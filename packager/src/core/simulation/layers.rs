@@ -182,6 +182,9 @@ fn another_size_of_one_layer_is_a_discontinuity_of_all_and_so_is_a_return() {
     session.run_layers(&mut layers, 8_000);
     assert_common(&session);
     assert_eq!(videos(&session)[0].discontinuities.len(), 1);
+    let hinted: Vec<_> =
+        videos(&session).iter().map(|video| (video.inits.len(), video.hinted_inits.len())).collect();
+    assert_eq!(hinted, [(1, 0), (1, 0), (2, 1)], "its new init section is hinted before it is listed");
     session.end_epoch();
     session.millis += 3_000;
     let mut layers = three();

@@ -1,7 +1,7 @@
 //! A reader like hls.js, and stricter: it checks every playlist it gets against `llhls.md`'s rules and every part against
 //! its playlist, and remembers the samples.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::cmaf::probe::{self, ProbedSample};
@@ -31,6 +31,9 @@ pub(crate) struct Track {
     end: Option<i64>,
     /// The newest segment of which something could be decoded.
     decodable: Option<u64>,
+    /// Init sections that were hinted, and those in force at parts.
+    pub(crate) hinted_inits: BTreeSet<String>,
+    pub(crate) inits: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -191,7 +194,11 @@ impl Track {
             let lasts = bicast_shared::time::scale(pair[0].ticks, 1_000_000_000, rendition.timescale);
             assert!((step - lasts).abs() < 3_000_000, "the date runs on by EXTINF: {step} {lasts}");
         }
-        let hint = lines.iter().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
+        let of = |start: &'static str| lines.iter().filter_map(move |line| line.strip_prefix(start));
+        let uris = |start| of(start).map(|rest| attribute(rest, "URI").unwrap().to_owned());
+        self.hinted_inits.extend(uris("#EXT-X-PRELOAD-HINT:TYPE=MAP,"));
+        self.inits.extend(uris("#EXT-X-MAP:"));
+        let hint = lines.iter().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT:TYPE=PART"));
         assert_eq!(hint.is_none(), snapshot.ended, "one hint at every moment while live");
         assert_eq!(lines.last() == Some(&"#EXT-X-ENDLIST"), snapshot.ended);
         let newest = self.parts.keys().next_back().copied();
