@@ -185,6 +185,7 @@ mod tests {
             segments: vec![Arc::new(segment(0, parts, ended))],
             removed: Vec::new(),
             discontinuity_sequence: 0,
+            coming: None,
             edge: 0,
         };
         let (instance, renditions) = (instance.into(), vec![rendition]);

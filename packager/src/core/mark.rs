@@ -135,6 +135,8 @@ impl Reach {
             timescale: later.timescale,
             removed: kept,
             discontinuity_sequence: later.discontinuity_sequence.saturating_sub(after.count() as u64),
+            // Not hinted before it is listed: when it was known is not marked, and nothing may be early.
+            coming: None,
             edge: later.edge - beyond,
             segments,
         }
@@ -184,6 +186,7 @@ mod tests {
             segments,
             removed: all,
             discontinuity_sequence: gone,
+            coming: None,
             edge,
         };
         FeedSnapshot { instance: "a".into(), renditions: vec![rendition], ..FeedSnapshot::default() }

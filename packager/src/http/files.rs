@@ -100,6 +100,7 @@ mod tests {
             segments: vec![Arc::new(segment(3, 4, true)), Arc::new(segment(4, 2, last_is_whole))],
             removed: vec![Arc::new(segment(2, 4, true))],
             discontinuity_sequence: 0,
+            coming: None,
             edge: 0,
         };
         let snapshot = FeedSnapshot { ended, ..FeedSnapshot::default() };

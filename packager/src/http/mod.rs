@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::core::playlist::{MediaRequest, Shape};
 use crate::core::reload::{BadDirective, Directives, Readiness, readiness};
-use crate::core::snapshot::{FeedSnapshot, RenditionMedia};
+use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
 use crate::dvr::Error;
 use crate::http::answer::{Age, failed, media_file, moved, playlist, targets};
 use crate::http::files::{FileName, Found, find};
