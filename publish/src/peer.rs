@@ -406,7 +406,7 @@ mod tests {
         let settings = PeerSettings {
             profile: Some("42e01f".into()),
             layers: 1,
-            audio: true,
+            sound: Some(SoundCoding::Opus),
             servers: vec![Ipv4Addr::LOCALHOST.into()],
         };
         let peer = Peer::new(&settings).await.unwrap();
