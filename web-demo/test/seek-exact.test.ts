@@ -37,6 +37,7 @@ const target = (changes: Partial<SeekTarget>): SeekTarget => ({
   wanted: () => 10,
   exact: () => true,
   ended: () => false,
+  over: () => false,
   reload: () => {},
   window: () => ({ start: 0, end: 20 }),
   ...changes,
@@ -100,6 +101,14 @@ describe("seekExact", () => {
     expect(await run(video, over, 1)).toBeUndefined();
     video.stretches = [{ start: 5, end: 9.98 }];
     expect(await run(video, target({ window: () => ({ start: 0, end: 9.981 }) }), 1)).toBeUndefined();
+  });
+
+  it("ends on the last picture where the server forgot the feed before it told the end", async () => {
+    const video = new FakeVideo();
+    video.stretches = [{ start: 5, end: 9.98 }];
+    const forgotten = target({ over: () => true, window: () => ({ start: 0, end: 11 }) });
+    expect(await run(video, forgotten, 2), "what is on its way may come yet").toBeUndefined();
+    expect(await run(video, forgotten, 3)).toMatchObject({ exact: false });
   });
 
   it("loads everything anew where asking for what is there does not help", async () => {

@@ -393,7 +393,8 @@ export class BicastPlayerElement extends HTMLElement {
     const { state, problem, blocked, audioOnly } = leg;
     const told = quiet ? null : tellLeg({ state, problem, blocked, audioOnly, unavailable });
     // A picture that stands still stays in sight: the words stand over it, and not for what passes.
-    overlay.dataset.shown = String(told !== null && (leg !== player.visible || player.state !== "holding"));
+    const passes = leg === player.visible && player.state === "holding" && state !== "ended";
+    overlay.dataset.shown = String(told !== null && !passes);
     overlay.dataset.over = leg.frames.last === null ? "nothing" : "picture";
     setText(title, told?.title ?? "");
     setText(detail, told?.detail ?? "");

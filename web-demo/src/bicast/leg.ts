@@ -100,6 +100,8 @@ export abstract class Leg extends Emitter<LegEvents> {
   #aliveAt = 0;
   #patience = RESTART_AFTER_MS;
   #available = false;
+  /** Whether the feed was over since what is loaded now began. */
+  #wasOver = false;
   /** Since when the link says that there is nothing more. */
   #endedAt: number | null = null;
 
@@ -182,6 +184,16 @@ export abstract class Leg extends Emitter<LegEvents> {
     return tracks.length > 0 && tracks.every((track) => track.kind === "audio");
   }
 
+  /** Whether the feed is over, as far as the server says. */
+  get isOver(): boolean {
+    return this.feed.feed?.state === "ended";
+  }
+
+  /** Whether all that there is was told: an end that can still be watched. */
+  protected get complete(): boolean {
+    return false;
+  }
+
   /** Begins again at once, or begins at all where the browser waits for the user: call it from a gesture. */
   retry(): void {
     if (this.blocked) {
@@ -215,15 +227,19 @@ export abstract class Leg extends Emitter<LegEvents> {
 
   /** A server that was restarted, or a feed that began while we waited: do not wait for time-outs to find out. */
   #heal(state: LegState, now: number): void {
-    const available = this.feed.feed?.paths[this.path].available ?? false;
+    // What the server has forgotten is shown as it was last: over, with its paths.
+    const available = !this.isOver && (this.feed.feed?.paths[this.path].available ?? false);
     const appeared = available && !this.#available;
     this.#available = available;
+    if (this.isOver) this.#wasOver = true;
+    const anew = appeared && this.#wasOver && !this.complete;
+    if (appeared) this.#wasOver = false;
     if (this.link.state !== "ended") this.#endedAt = null;
     else this.#endedAt ??= now;
     // The playlists ended and the feed goes on: a publisher with other tracks has begun others.
     const goesOn =
       this.#endedAt !== null && now - this.#endedAt > GOES_ON_MS && available && this.feed.flowing;
-    if (goesOn || (appeared && (this.link.state === "retrying" || this.link.state === "ended"))) {
+    if (goesOn || anew || (appeared && (this.link.state === "retrying" || this.link.state === "ended"))) {
       this.#endedAt = null;
       this.link.restart();
     }
@@ -332,6 +348,10 @@ export class HlsLeg extends Leg {
     video.addEventListener("waiting", () => {
       if (this.state === "live") this.#stalls += 1;
     });
+  }
+
+  protected override get complete(): boolean {
+    return this.link.complete;
   }
 
   /** Positions are exact to the frame, or only to what a date says. */

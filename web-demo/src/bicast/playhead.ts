@@ -79,6 +79,7 @@ export class Playhead {
         exact: () => leg.exact,
         window: () => leg.link.window,
         ended: () => leg.link.complete,
+        over: () => leg.isOver,
         reload: () => leg.link.restart(),
       },
       signal,
@@ -108,7 +109,7 @@ export class Playhead {
     let [most, grewAt] = [0, localNow()];
     while (!signal.aborted && localNow() < until) {
       const held = aheadOf(stretches(video.buffered), video.currentTime) ?? 0;
-      if (held >= ahead || leg.link.complete) break;
+      if (held >= ahead || leg.link.complete || leg.isOver) break;
       if (held > most) [most, grewAt] = [held, localNow()];
       else if (held > LEAST_AHEAD_S && localNow() - grewAt > STUCK_MS) break;
       await pause(15, signal);

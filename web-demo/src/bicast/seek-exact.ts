@@ -35,6 +35,8 @@ export interface SeekTarget {
   exact(): boolean;
   /** Whether nothing more is coming. */
   ended(): boolean;
+  /** Whether the feed is over, whatever its playlist says: the server may forget both before the end was told. */
+  over(): boolean;
   /** Loads everything anew. */
   reload(): void;
   /** The oldest and the newest second that can be loaded; null while unknown. */
@@ -104,8 +106,9 @@ export async function seekExact(
       target.reload();
     }
     const last = buffer.at(-1)?.end;
-    const over = target.ended() && window !== null && last !== undefined && last > window.end - START_REACH;
-    if (wanted !== null && over && wanted + aim > last - SAME_FRAME) {
+    const whole = target.ended() && window !== null && last !== undefined && last > window.end - START_REACH;
+    const nothingMore = whole || (target.over() && !target.ended() && !patient);
+    if (wanted !== null && last !== undefined && nothingMore && wanted + aim > last - SAME_FRAME) {
       // WebRTC showed more of it than LL-HLS will ever have: the last picture is all there is.
       await seek(video, last - 0.001, signal);
       return signal.aborted ? null : { shown: pictureSeconds(video), wanted, exact: false, tries };
