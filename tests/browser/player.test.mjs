@@ -91,7 +91,7 @@ describe('the player', { timeout: 300_000 }, () => {
         [canvas.width, canvas.height] = [320, 180];
         window.sending = await peers.publish(whip, canvas, { bitrate: 400_000, fps: 15, codec: 'VP8' });
       }, server.url('/whip/test'));
-      await until('the feed is live', async () => (await server.feed('test')).state === 'live');
+      await until('it is known that HLS has no VP8', async () => /VP8/.test((await server.feed('test')).paths.hls.reason ?? ''));
       const { page, errors } = await openPlayer(browser, pages, server.url('/'), 'test', { path: 'auto' });
       const told = await page.evaluate(async () => {
         const gaveUp = [];

@@ -227,8 +227,11 @@ async fn who_is_told_to_join_again_stays_on_the_realtime_path() -> anyhow::Resul
 
     publisher.stop().await?;
     server.feed_is(FEED, "nobody publishes", |feed| feed["state"] == "offline").await?;
-    let _sound = scene::next_publisher_of(&server, &[Kind::Audio]).await?;
+    let mut sound = scene::next_publisher_of(&server, &[Kind::Audio]).await?;
     channel.until("join-again").await?;
+    // The session goes with the media: a publisher that sends nothing may yet fail.
+    let _sending =
+        tokio::spawn(async move { scene::send_sound(&mut sound, 0, 3_000, 0).await.map(|()| sound) });
     is(&server, &viewer, "its session is over", |shown| shown["session"].is_null()).await?;
     // Ten looks of the server later: a player on a slow line takes that long to begin another.
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -228,13 +228,13 @@ mod tests {
 
     #[test]
     fn keyframes_are_waited_for() {
-        let media = Media::parse("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXTINF:2.0,\n10.m4s\n");
+        let lines = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXTINF:2.0,\n10.m4s\n";
+        let (media, ended) = (Media::parse(lines), Media::parse(&format!("{lines}#EXT-X-ENDLIST\n")));
         let see = |answer, number| broken(|l| judge_keyframes(l, &answer, number));
         assert_eq!(see(answer(200, Some(&media), 100), 10), [0_u8; 0]);
         assert_eq!(see(answer(200, Some(&media), 100), 11), [47]);
         assert_eq!(see(answer(400, None, 100), 11), [47]);
         assert_eq!(see(answer(503, None, 6_100), 11), [0_u8; 0], "it stands still");
-        let ended = Media { ended: true, ..media.clone() };
         assert_eq!(see(answer(200, Some(&ended), 100), 11), [0_u8; 0]);
     }
 
