@@ -79,6 +79,8 @@ const LOOK_EVERY_MS = 250;
 const STATS_EVERY_MS = 1_000;
 /** A connection that shows nothing this long, while the feed is live, is replaced; each time the patience doubles. */
 const RESTART_AFTER_MS = 4_000;
+/** Of a stream's end so much may be left that the browser does not decode. */
+const LAST_PICTURES_S = 0.3;
 /** A link that has ended this long while its feed is live is not at the end: the API knows of an end within a second or two. */
 const GOES_ON_MS = 4_000;
 
@@ -189,8 +191,8 @@ export abstract class Leg extends Emitter<LegEvents> {
     return this.feed.feed?.state === "ended";
   }
 
-  /** Whether all that there is was told: an end that can still be watched. */
-  protected get complete(): boolean {
+  /** Whether there is more to show of what has ended. */
+  protected get remains(): boolean {
     return false;
   }
 
@@ -232,8 +234,8 @@ export abstract class Leg extends Emitter<LegEvents> {
     const appeared = available && !this.#available;
     this.#available = available;
     if (this.isOver) this.#wasOver = true;
-    const anew = appeared && this.#wasOver && !this.complete;
-    if (appeared) this.#wasOver = false;
+    const anew = available && this.#wasOver && !this.remains;
+    if (anew) this.#wasOver = false;
     if (this.link.state !== "ended") this.#endedAt = null;
     else this.#endedAt ??= now;
     // The playlists ended and the feed goes on: a publisher with other tracks has begun others.
@@ -350,8 +352,9 @@ export class HlsLeg extends Leg {
     });
   }
 
-  protected override get complete(): boolean {
-    return this.link.complete;
+  protected override get remains(): boolean {
+    const end = this.link.complete ? (this.link.window?.end ?? 0) : 0;
+    return end - this.video.currentTime > LAST_PICTURES_S;
   }
 
   /** Positions are exact to the frame, or only to what a date says. */

@@ -135,16 +135,20 @@ export async function seekExact(
     }
     const later = LATER_STEPS[Math.min(tries, LATER_STEPS.length - 1)] ?? 0;
     tries += 1;
-    await seek(video, at + aim + later, signal);
+    // Behind the buffer there is no picture at all.
+    const held = aheadOf(buffer, at) ?? 0;
+    await seek(video, at + Math.min(aim + later, Math.max(held - 0.001, aim)), signal);
     if (!target.exact() || typeof VideoFrame === "undefined")
       return { shown: null, wanted, exact: false, tries };
     const shown = await pictureNear(video, at, within, signal);
-    if (shown === null) continue;
-    const found = compareFrames(shown, at, within);
+    const found = shown === null ? null : compareFrames(shown, at, within);
     if (found === "same") return { shown, wanted, exact: Math.abs(at - wanted) <= SAME_FRAME, tries };
     // Going back would show frames again that were seen already; a little ahead loses only what there is not.
     if (found === "late" && tries > 2) return { shown, wanted, exact: false, tries };
-    if (tries > LATER_STEPS.length) await pause(200, signal);
+    if (tries <= LATER_STEPS.length) continue;
+    // The last frame of a stream was seen not to be decoded: what stands there is all there is.
+    if (target.ended() || target.over()) return { shown, wanted, exact: false, tries };
+    await pause(200, signal);
   }
   return null;
 }
