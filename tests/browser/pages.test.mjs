@@ -144,7 +144,7 @@ describe('the pages', { timeout: 600_000 }, () => {
       await byId(operator.page, 'limit-viewers').fill('7');
       await byId(operator.page, 'limits-save').click();
       await until('the limit holds', async () => (await server.json('/v1/admission')).limits.viewers === 7);
-      assert.match(await text(operator.page, 'meter-viewers'), /1 of 7/);
+      await until('it is shown', async () => /1 of 7/.test(await text(operator.page, 'meter-viewers')));
       await byId(operator.page, 'limit-viewers').fill('');
       await byId(operator.page, 'limits-save').click();
       await until('it is gone again', async () => (await server.json('/v1/admission')).limits.viewers === undefined);

@@ -80,34 +80,40 @@ describe('a viewer in Chromium', { timeout: 600_000 }, () => {
     }
   });
 
-  test('is moved off a line that loses 30 %, and back when that is good again', async (t) => {
-    const network = { loss: 0, delay: 10 };
-    const line = await relay(server.url(`/whep/${FEED}`), () => network);
-    const { page } = await openPlayer(browser, pages, line.url, FEED, { path: 'auto' });
-    try {
-      const one = await viewer('its session is live', ({ session }) => session?.state === 'live' && session.roundTripMs !== null);
-      assert.equal(one.path, 'realtime');
-      await until('it has settled', async () => (await joined())[0]?.session.seconds > 8);
-      network.loss = 0.3;
-      const onset = Date.now();
-      const moved = await viewer('it is moved to HLS', ({ path }) => path === 'hls');
-      assert.ok(['loss', 'loss-unrepaired', 'connection-lost', 'freezes'].includes(moved.decision.reason), JSON.stringify(moved.decision));
-      t.diagnostic(`decided ${Date.parse(moved.decision.since) - onset} ms after the onset: ${moved.decision.reason}`);
-      const shown = await until('it plays over HLS', () => page.evaluate(() => player.state === 'hls' && player.lastSwitch));
-      t.diagnostic(`HLS was shown ${Math.round(shown.at - onset)} ms after the onset: ${shown.reason}`);
-      network.loss = 0;
-      const good = Date.now();
-      const back = await viewer('it is moved back', ({ path }) => path === 'realtime');
-      assert.equal(back.decision.reason, 'returned');
-      t.diagnostic(`moved back ${Date.parse(back.decision.since) - good} ms after the line was good again`);
-      await until('it plays over WebRTC again', () => page.evaluate(() => player.state === 'live'));
-      await page.goto('about:blank');
-      await until('it has left', async () => (await joined()).length === 0);
-    } finally {
-      await page.close();
-      await line.close();
-    }
-  });
+  for (const [what, bad, reasons] of [
+    ['loses 30 %', { loss: 0.3 }, ['loss', 'loss-unrepaired', 'connection-lost', 'freezes']],
+    // The picture has 600 kbit/s and is the only layer there is.
+    ['takes two thirds of the picture', { rate: 400_000 }, ['rate-below-lowest-layer', 'loss', 'round-trip', 'connection-lost', 'freezes']],
+  ]) {
+    test(`is moved off a line that ${what}, and back when that is good again`, async (t) => {
+      const network = { loss: 0, delay: 10 };
+      const line = await relay(server.url(`/whep/${FEED}`), () => network);
+      const { page } = await openPlayer(browser, pages, line.url, FEED, { path: 'auto' });
+      try {
+        const one = await viewer('its session is live', ({ session }) => session?.state === 'live' && session.roundTripMs !== null);
+        assert.equal(one.path, 'realtime');
+        await until('it has settled', async () => (await joined())[0]?.session.seconds > 8);
+        Object.assign(network, bad);
+        const onset = Date.now();
+        const moved = await viewer('it is moved to HLS', ({ path }) => path === 'hls');
+        assert.ok(reasons.includes(moved.decision.reason), JSON.stringify(moved.decision));
+        t.diagnostic(`decided ${Date.parse(moved.decision.since) - onset} ms after the onset: ${moved.decision.reason}`);
+        const shown = await until('it plays over HLS', () => page.evaluate(() => player.state === 'hls' && player.lastSwitch));
+        t.diagnostic(`HLS was shown ${Math.round(shown.at - onset)} ms after the onset: ${shown.reason}`);
+        Object.assign(network, { loss: 0, rate: undefined });
+        const good = Date.now();
+        const back = await viewer('it is moved back', ({ path }) => path === 'realtime');
+        assert.equal(back.decision.reason, 'returned');
+        t.diagnostic(`moved back ${Date.parse(back.decision.since) - good} ms after the line was good again`);
+        await until('it plays over WebRTC again', () => page.evaluate(() => player.state === 'live'));
+        await page.goto('about:blank');
+        await until('it has left', async () => (await joined()).length === 0);
+      } finally {
+        await page.close();
+        await line.close();
+      }
+    });
+  }
 
   test('is served over HLS from the beginning where nothing gets through', async (t) => {
     const line = await relay(server.url(`/whep/${FEED}`), () => ({ loss: 1, delay: 0 }));

@@ -4,6 +4,9 @@ import dgram from 'node:dgram';
 import { createServer, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 
+/** What a slow line keeps before it drops: the buffer of a usual access router. */
+const QUEUE_MS = 200;
+
 /** Reproducible chance (mulberry32). */
 function chance(seed) {
   let state = seed >>> 0;
@@ -52,7 +55,8 @@ function pass(request, response, origin) {
 /**
  * Stands between a viewer and `whep`, an address of WHEP: `url` takes the offers, the media goes through here. What is asked for
  * under another path than `/` is passed on to the same server, a POST to WHEP there included: a page may use it as its server.
- * `network()` says, at any moment, how it is: `loss` is the share of datagrams lost each way, `delay` their time each way in ms.
+ * `network()` says, at any moment, how it is: `loss` is the share of datagrams lost each way, `delay` their time each way in ms, `rate`
+ * the bits per second that it takes towards the viewer, behind a queue of `QUEUE_MS`.
  */
 export async function relay(whep, network, seed = 1) {
   const [front, back] = [await socket(0, '127.0.0.1'), await socket(0, '127.0.0.1')];
@@ -61,25 +65,34 @@ export async function relay(whep, network, seed = 1) {
   const timers = new Set();
   let viewer;
   let target;
-  const forward = (way, send) => {
-    const { loss, delay } = network();
+  let free = 0;
+  /** How long a datagram waits behind the ones before it; null where the queue is full. */
+  const queued = (bytes, rate) => {
+    const now = performance.now();
+    if (Math.max(free - now, 0) > QUEUE_MS) return null;
+    free = Math.max(free, now) + (bytes * 8_000) / rate;
+    return free - now;
+  };
+  const forward = (way, bytes, send) => {
+    const { loss, delay, rate } = network();
     counts[way]++;
-    if (random() < loss) {
+    const waits = rate && way === 'toViewer' ? queued(bytes, rate) : 0;
+    if (waits === null || random() < loss) {
       counts.lost++;
       return;
     }
     const timer = setTimeout(() => {
       timers.delete(timer);
       send();
-    }, delay);
+    }, delay + waits);
     timers.add(timer);
   };
   front.on('message', (data, { port, address }) => {
     viewer = { port, address };
-    if (target) forward('toServer', () => back.send(data, target, '127.0.0.1'));
+    if (target) forward('toServer', data.length, () => back.send(data, target, '127.0.0.1'));
   });
   back.on('message', (data) => {
-    if (viewer) forward('toViewer', () => front.send(data, viewer.port, viewer.address));
+    if (viewer) forward('toViewer', data.length, () => front.send(data, viewer.port, viewer.address));
   });
   const http = createServer(async (request, response) => {
     const cors = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*', 'Access-Control-Expose-Headers': '*' };
