@@ -106,7 +106,7 @@ impl RtpPublisher {
             connection.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await?;
             tracks.push(Sending { kind, ssrc, sequence: 1_000, packets: 0, octets: 0, track });
         }
-        let session = negotiate(&*connection, state, url).await?;
+        let session = negotiate(&*connection, state, url, None).await?;
         Ok(Self { connection, tracks, session })
     }
 
@@ -210,6 +210,19 @@ impl RtpViewer {
     /// # Errors
     /// Where the server refuses or no connection comes about.
     pub async fn connect(url: &str, local: IpAddr, kinds: &[Kind]) -> anyhow::Result<Self> {
+        Self::connect_as(url, None, local, kinds).await
+    }
+
+    /// The same with a token.
+    ///
+    /// # Errors
+    /// As [`RtpViewer::connect`].
+    pub async fn connect_as(
+        url: &str,
+        token: Option<&str>,
+        local: IpAddr,
+        kinds: &[Kind],
+    ) -> anyhow::Result<Self> {
         let (connection, state) = connection(local, true, Coding::H264).await?;
         let inbox = Arc::clone(&state.inbox);
         for kind in kinds.iter().copied().map(rtp_kind) {
@@ -219,7 +232,7 @@ impl RtpViewer {
             };
             connection.add_transceiver_from_kind(kind, Some(init)).await?;
         }
-        let session = negotiate(&*connection, state, url).await?;
+        let session = negotiate(&*connection, state, url, token).await?;
         Ok(Self { connection, inbox, session })
     }
 
@@ -365,7 +378,12 @@ async fn connection(
 }
 
 /// Offer, answer, connected. Returns the session's URL.
-async fn negotiate(connection: &dyn PeerConnection, state: State, url: &str) -> anyhow::Result<String> {
+async fn negotiate(
+    connection: &dyn PeerConnection,
+    state: State,
+    url: &str,
+    token: Option<&str>,
+) -> anyhow::Result<String> {
     let offer = connection.create_offer(None).await?;
     connection.set_local_description(offer).await?;
     let mut gathered = state.gathered.subscribe();
@@ -373,7 +391,10 @@ async fn negotiate(connection: &dyn PeerConnection, state: State, url: &str) -> 
         .await
         .context("gathering candidates")??;
     let offer = connection.local_description().await.context("no local description")?;
-    let answer = http::post_sdp(url, &offer.sdp).await?.success()?;
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("content-type", "application/sdp")];
+    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+    let answer = http::request_with(Method::POST, url, &headers, offer.sdp).await?.success()?;
     anyhow::ensure!(answer.status == 201, "status {} instead of 201", answer.status);
     let session = crate::hls::resolve(url, answer.header("location"))?;
     connection.set_remote_description(RTCSessionDescription::answer(answer.text())?).await?;

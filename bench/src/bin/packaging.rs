@@ -3,8 +3,9 @@
 //!
 //! It says when the feed can be played, and at its end how many parts were written.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bicast_packager::{Config, Packager};
@@ -25,6 +26,8 @@ use tokio::net::UdpSocket;
 
 const VIDEO: StreamKey = StreamKey::new(TrackId(0), RenditionId(0));
 const AUDIO: StreamKey = StreamKey::new(TrackId(1), RenditionId(0));
+/// How long packets are collected, as the SFU does: those of a frame come together.
+const COLLECT: Duration = Duration::from_millis(1);
 /// No packet of a WebRTC publisher is longer.
 const LONGEST: usize = 2_048;
 /// The name that the feed has here.
@@ -54,7 +57,7 @@ async fn main() -> Result<()> {
     let feed = FEED.parse().context("the feed's name")?;
     let publisher = bus.publish(&feed, tracks, info).context("the feed is taken")?;
     tokio::select! {
-        ended = receive(publisher, args) => ended?,
+        ended = tokio::spawn(receive(publisher, args)) => ended??,
         ended = tell(&packager) => ended?,
         ended = tokio::signal::ctrl_c() => ended?,
     }
@@ -72,17 +75,27 @@ async fn tell(packager: &Packager) -> Result<()> {
     std::future::pending().await
 }
 
+/// Takes what has come each time that something has, as the SFU does: not one by one, and none waits for longer than [`COLLECT`].
 async fn receive(mut publisher: FeedPublisher, args: Args) -> Result<()> {
     let [video, audio] =
         [args.video, args.audio].map(|port| UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
-    let (video, audio) = (video.await?, audio.await?);
-    let (mut pictures, mut sounds) = (BytesMut::new(), BytesMut::new());
+    let sockets = [(VIDEO, video.await?), (AUDIO, audio.await?)];
+    let mut buffer = BytesMut::new();
     loop {
-        pictures.reserve(LONGEST);
-        sounds.reserve(LONGEST);
         tokio::select! {
-            read = video.recv_buf(&mut pictures) => { read?; take(&mut publisher, VIDEO, pictures.split().freeze()) }
-            read = audio.recv_buf(&mut sounds) => { read?; take(&mut publisher, AUDIO, sounds.split().freeze()) }
+            ready = sockets[0].1.readable() => ready?,
+            ready = sockets[1].1.readable() => ready?,
+        }
+        tokio::time::sleep(COLLECT).await;
+        for (key, socket) in &sockets {
+            loop {
+                buffer.reserve(LONGEST);
+                match socket.try_recv_buf(&mut buffer) {
+                    Ok(_) => take(&mut publisher, *key, buffer.split().freeze()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
     }
 }
