@@ -41,6 +41,13 @@ impl Pair {
     }
 }
 
+/// As browsers do: what is asked for leaves at once, and does not wait until what was said before has been acknowledged.
+async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// TLS to `localhost` at an address, trusting this certificate only, offering these protocols (ALPN).
 ///
 /// # Errors
@@ -53,7 +60,7 @@ pub async fn tls(address: SocketAddr, pem: &str, protocols: &[&str]) -> anyhow::
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(address).await?;
+    let stream = connect(address).await?;
     let name = ServerName::try_from("localhost")?;
     Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
 }
@@ -71,7 +78,7 @@ impl Http2 {
     /// # Errors
     /// Where nobody answers.
     pub async fn plain(address: SocketAddr) -> anyhow::Result<Self> {
-        Self::over(TcpStream::connect(address).await?, format!("http://{address}")).await
+        Self::over(connect(address).await?, format!("http://{address}")).await
     }
 
     /// With TLS, trusting this certificate only.
@@ -90,7 +97,7 @@ impl Http2 {
     /// # Errors
     /// Where nobody answers.
     pub async fn narrow(address: SocketAddr, window: u32) -> anyhow::Result<Self> {
-        let stream = TokioIo::new(TcpStream::connect(address).await?);
+        let stream = TokioIo::new(connect(address).await?);
         let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(window)
             .handshake(stream)

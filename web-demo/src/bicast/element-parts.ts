@@ -33,7 +33,7 @@ const MARKUP = `
   <canvas class="still" aria-hidden="true"></canvas>
 </div>
 <div class="overlay" data-shown="false" role="status" aria-live="polite">
-  <div class="words"><p class="title"></p><p class="detail"></p><button class="retry" type="button" hidden>Try again</button></div>
+  <div class="words"><p class="title"></p><p class="detail"></p><button class="retry" type="button" hidden></button></div>
 </div>
 <div class="chrome" part="controls">
   <div class="bar" role="slider" tabindex="0" aria-label="Position" aria-orientation="horizontal">
@@ -48,7 +48,7 @@ const MARKUP = `
     <button type="button" class="path" aria-haspopup="true" aria-expanded="false"></button>
     ${button("menu", "menu", "Settings", 'aria-haspopup="true" aria-expanded="false"')}
     ${button("sound", "muted", "Turn sound on")}
-    <input class="volume" type="range" min="0" max="1" step="0.05" value="1" aria-label="Volume" />
+    <input class="volume" type="range" max="1" step="0.05" value="1" aria-label="Volume" />
     ${button("pip", "pip", "Picture in picture")}
     ${button("full", "full", "Full screen")}
   </div>

@@ -164,14 +164,16 @@ impl Entry {
         self.report.as_ref()
     }
 
-    /// How late its picture is, where it follows the live edge and has said so lately.
+    /// How late its picture is, where it follows the live edge and has said so lately, of the path that it is on: of another one it
+    /// speaks while it moves, or because it is mistaken.
     pub(crate) fn latency_ms(&self, now: Instant) -> Option<(Path, f64)> {
         let (at, report) = self.report.as_ref()?;
         let recent = now.saturating_duration_since(*at) <= REPORT_HOLDS;
         let believed = |latency: &f64| (0.0..=LATEST_MS).contains(latency);
         let latency = report.latency_ms.filter(believed)?;
         let follows = recent && report.at_live_edge != Some(false);
-        follows.then(|| (report.path.unwrap_or(self.told.path), latency))
+        let on_it = report.path.is_none_or(|path| path == self.told.path);
+        (follows && on_it).then_some((self.told.path, latency))
     }
 
     pub(super) fn said(&mut self, now: Instant, message: &PlayerMessage) -> Said {

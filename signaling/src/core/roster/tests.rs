@@ -404,6 +404,20 @@ fn a_session_that_is_made_anew_is_no_lost_connection() {
     assert_eq!(bench.path("absent").0, Path::Hls);
 }
 
+#[test]
+fn a_latency_counts_for_the_path_that_the_viewer_is_on() {
+    let mut bench = Bench::new(Budget::default());
+    bench.join_with("free", Tier::Free, None).unwrap();
+    let mut told = |path| {
+        bench.report("free", Report { path, latency_ms: Some(90.0), ..Report::default() }).unwrap();
+        let now = bench.at().now;
+        bench.roster.get(&bench.feed, "free").unwrap().latency_ms(now)
+    };
+    assert_eq!(told(Some(Path::Hls)), Some((Path::Hls, 90.0)));
+    assert_eq!(told(Some(Path::Realtime)), None, "its tier has no such path");
+    assert_eq!(told(None), Some((Path::Hls, 90.0)));
+}
+
 fn assert_wire(file: &ExpectFile, value: &impl serde::Serialize) {
     file.assert_eq(&format!("{}\n", serde_json::to_string_pretty(value).unwrap()));
 }
@@ -448,6 +462,8 @@ fn the_wire_is_what_the_players_tests_read() {
     let timeline = timeline.timeline.unwrap();
     let joined = api::viewers::Joined { viewer: viewer.clone(), urls, timeline: Some(timeline.clone()) };
     assert_wire(&expect_file!["../../../../tests/fixtures/wire/joined.json"], &joined);
+    let over_hls = Report { path: Some(Path::Hls), latency_ms: Some(1_240.0), ..report.clone() };
+    bench.report(id, over_hls).unwrap();
     assert_wire(
         &expect_file!["../../../../tests/fixtures/wire/audience.json"],
         &bench.roster.audience(now, &feed),
