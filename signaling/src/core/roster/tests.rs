@@ -462,7 +462,7 @@ fn the_wire_is_what_the_players_tests_read() {
     let timeline = timeline.timeline.unwrap();
     let joined = api::viewers::Joined { viewer: viewer.clone(), urls, timeline: Some(timeline.clone()) };
     assert_wire(&expect_file!["../../../../tests/fixtures/wire/joined.json"], &joined);
-    let over_hls = Report { path: Some(Path::Hls), latency_ms: Some(1_240.0), ..report.clone() };
+    let over_hls = Report { path: Some(Path::Hls), latency_ms: Some(1_240.0), ..report };
     bench.report(id, over_hls).unwrap();
     assert_wire(
         &expect_file!["../../../../tests/fixtures/wire/audience.json"],
