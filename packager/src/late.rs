@@ -171,23 +171,12 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::core::snapshot::{RenditionMedia, RenditionSnapshot};
-    use crate::core::testing::{at, segment};
+    use crate::core::testing::{at, rendition, segment};
     use crate::core::window::{Segment, Stored};
 
     /// A snapshot of a playlist of this many parts.
     fn published(instance: &str, parts: usize, ended: bool) -> Arc<Published> {
-        let rendition = RenditionSnapshot {
-            name: "video0".into(),
-            codecs: String::new(),
-            media: RenditionMedia::Audio { channels: 2 },
-            timescale: 1_000,
-            segments: vec![Arc::new(segment(0, parts, ended))],
-            removed: Vec::new(),
-            discontinuity_sequence: 0,
-            coming: None,
-            edge: 0,
-        };
+        let rendition = rendition(vec![Arc::new(segment(0, parts, ended))]);
         let (instance, renditions) = (instance.into(), vec![rendition]);
         Arc::new(Published::new(FeedSnapshot { instance, renditions, ended, ..FeedSnapshot::default() }, 1))
     }

@@ -527,8 +527,7 @@ impl Drop for Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::snapshot::{RenditionMedia, RenditionSnapshot};
-    use crate::core::testing::{at, segment};
+    use crate::core::testing::{at, rendition, segment};
 
     #[test]
     fn an_instance_that_is_over_is_served_for_its_window_and_not_too_many_are() {
@@ -586,17 +585,7 @@ mod tests {
     }
 
     fn published(version: u64) -> Published {
-        let rendition = RenditionSnapshot {
-            name: "video0".into(),
-            codecs: String::new(),
-            media: RenditionMedia::Audio { channels: 2 },
-            timescale: 1_000,
-            segments: vec![Arc::new(segment(3, 4, true))],
-            removed: Vec::new(),
-            discontinuity_sequence: 0,
-            edge: 0,
-            coming: None,
-        };
+        let rendition = rendition(vec![Arc::new(segment(3, 4, true))]);
         let snapshot =
             FeedSnapshot { instance: "i1".into(), renditions: vec![rendition], ..FeedSnapshot::default() };
         Published::new(snapshot, version)

@@ -212,9 +212,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::core::lineup::Lineup;
     use crate::core::record::restore;
-    use crate::core::snapshot::{Header, RenditionMedia};
-    use crate::core::testing::MemoryStore;
-    use crate::core::testing::segment;
+    use crate::core::snapshot::Header;
+    use crate::core::testing::{MemoryStore, rendition, segment};
     use crate::core::window::{Init, Segment};
 
     pub(crate) fn record(snapshot: &FeedSnapshot) -> InstanceRecord {
@@ -250,15 +249,9 @@ pub(crate) mod tests {
             Arc::new(segment)
         };
         let rendition = RenditionSnapshot {
-            name: "video0".into(),
             codecs: "avc1.42e01f".into(),
-            media: RenditionMedia::Audio { channels: 2 },
-            timescale: 1_000,
-            segments: (from..=to).map(one).collect(),
-            removed: Vec::new(),
             discontinuity_sequence: u64::from(from > 5),
-            edge: 0,
-            coming: None,
+            ..rendition((from..=to).map(one).collect())
         };
         let header = Header::default();
         FeedSnapshot {

@@ -163,8 +163,7 @@ fn begin(segment: &Arc<Segment>, parts: usize) -> Option<Arc<Segment>> {
 mod tests {
     use super::*;
     use crate::core::playlist::{self, MediaRequest};
-    use crate::core::snapshot::RenditionMedia;
-    use crate::core::testing::segment;
+    use crate::core::testing::{rendition, segment};
     use crate::core::window::Stored;
 
     /// Segments as `(number, parts, whether it is complete)`, of which so many are no longer listed.
@@ -178,17 +177,8 @@ mod tests {
         let edge = all.iter().map(|segment| segment.ticks).sum();
         let segments = all.split_off(removed);
         let gone = segments.first().map_or(0, |first| first.head.number).div_ceil(2);
-        let rendition = RenditionSnapshot {
-            name: "video0".into(),
-            codecs: String::new(),
-            media: RenditionMedia::Audio { channels: 2 },
-            timescale: 1_000,
-            segments,
-            removed: all,
-            discontinuity_sequence: gone,
-            coming: None,
-            edge,
-        };
+        let rendition =
+            RenditionSnapshot { removed: all, discontinuity_sequence: gone, edge, ..rendition(segments) };
         FeedSnapshot { instance: "a".into(), renditions: vec![rendition], ..FeedSnapshot::default() }
     }
 

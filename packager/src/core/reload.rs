@@ -130,8 +130,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::snapshot::{Header, RenditionMedia};
-    use crate::core::testing::segment;
+    use crate::core::snapshot::Header;
+    use crate::core::testing::{rendition, segment};
 
     fn parse(query: &str) -> Result<Directives, BadDirective> {
         Directives::parse(query)
@@ -161,17 +161,7 @@ mod tests {
         if parts > 0 {
             segments.push(Arc::new(segment(12, parts, false)));
         }
-        let rendition = RenditionSnapshot {
-            name: "video0".into(),
-            codecs: String::new(),
-            media: RenditionMedia::Audio { channels: 2 },
-            timescale: 1_000,
-            segments,
-            removed: Vec::new(),
-            discontinuity_sequence: 0,
-            edge: 0,
-            coming: None,
-        };
+        let rendition = rendition(segments);
         let header = Header { target_duration: 3, part_target_ms: 216, independent_segments: true };
         FeedSnapshot { header, renditions: vec![rendition], ended, ..FeedSnapshot::default() }
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::core::keeper::{Keeper, Name, Object, Step};
 use crate::core::record::{Found, InstanceRecord, SegmentRecord};
-use crate::core::snapshot::FeedSnapshot;
+use crate::core::snapshot::{FeedSnapshot, RenditionMedia, RenditionSnapshot};
 use crate::core::window::{Init, Part, Segment, SegmentHead, Stay};
 
 /// The instant `millis` after an arbitrary one, the same in the whole test process.
@@ -96,6 +96,21 @@ pub(crate) fn segment(number: u64, parts: usize, complete: bool) -> Segment {
     let ticks = 200 * i64::try_from(parts.len()).unwrap();
     let data = if complete { Bytes::from(b"part".repeat(parts.len())) } else { Bytes::new() };
     Segment { head, parts, ticks, complete, data, stored: None }
+}
+
+/// A rendition of such segments, with nothing else to it.
+pub(crate) fn rendition(segments: Vec<Arc<Segment>>) -> RenditionSnapshot {
+    RenditionSnapshot {
+        name: "video0".into(),
+        codecs: String::new(),
+        media: RenditionMedia::Audio { channels: 2 },
+        timescale: 1_000,
+        segments,
+        removed: Vec::new(),
+        discontinuity_sequence: 0,
+        coming: None,
+        edge: 0,
+    }
 }
 
 /// A store in memory.

@@ -88,20 +88,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::snapshot::RenditionMedia;
-    use crate::core::testing::segment;
+    use crate::core::testing::{rendition, segment};
 
     fn look(ended: bool, last_is_whole: bool, file: &str) -> &'static str {
         let rendition = RenditionSnapshot {
-            name: "video0".into(),
-            codecs: String::new(),
-            media: RenditionMedia::Audio { channels: 2 },
-            timescale: 1_000,
-            segments: vec![Arc::new(segment(3, 4, true)), Arc::new(segment(4, 2, last_is_whole))],
             removed: vec![Arc::new(segment(2, 4, true))],
-            discontinuity_sequence: 0,
-            coming: None,
-            edge: 0,
+            ..rendition(vec![Arc::new(segment(3, 4, true)), Arc::new(segment(4, 2, last_is_whole))])
         };
         let snapshot = FeedSnapshot { ended, ..FeedSnapshot::default() };
         match find(&snapshot, &rendition, FileName::parse(file).unwrap()) {

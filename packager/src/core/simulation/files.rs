@@ -76,6 +76,13 @@ fn pictures(file: &[u8]) -> Option<Vec<(i64, String)>> {
     Some(frames.collect())
 }
 
+/// What ffprobe says of a file of sound: codec, rate, channels, time base. None where it is not there.
+pub(super) fn sound(file: &[u8]) -> Option<String> {
+    let shown = "stream=codec_name,channels,sample_rate,time_base";
+    let text = run("ffprobe", &["-v", "error", "-show_entries", shown, "-of", "csv=p=0", "-"], file)?;
+    Some(text.trim().to_owned())
+}
+
 #[test]
 fn ffmpeg_decodes_every_frame_at_its_media_time() {
     for mut publisher in [Publisher::new(BASELINE, 30.0), Publisher::with_b_frames()] {
@@ -150,15 +157,6 @@ fn ffmpeg_reads_the_sound() {
     session.begin_epoch(tracks(Some(Codec::H264), true));
     session.run(&mut Publisher::new(BASELINE, 30.0), 6_000);
     session.end();
-    let arguments = [
-        "-v",
-        "error",
-        "-show_entries",
-        "stream=codec_name,channels,sample_rate,time_base",
-        "-of",
-        "csv=p=0",
-        "-",
-    ];
-    let Some(text) = run("ffprobe", &arguments, &file(&session, 1)) else { return };
-    assert_eq!(text.trim(), "opus,48000,2,1/48000");
+    let Some(text) = sound(&file(&session, 1)) else { return };
+    assert_eq!(text, "opus,48000,2,1/48000");
 }
