@@ -83,14 +83,15 @@ pub(crate) fn judge_keyframes(ledger: &mut Ledger, answer: &Answer<'_>, number: 
 /// Judges the answer to a request for a segment that has long been there: all of the playlist, at once.
 pub(crate) fn judge_old(ledger: &mut Ledger, answer: &Answer<'_>) {
     let whole = answer.media.is_some_and(|media| media.skipped.is_none() && !media.segments.is_empty());
+    judge_at_once(ledger, 39, answer, whole, ["an old segment is", "all of the playlist"]);
+}
+
+/// Judges whether a request is answered with a `whole` playlist and is not waited for. In words: what was asked, and what is whole.
+fn judge_at_once(ledger: &mut Ledger, rule: u8, answer: &Answer<'_>, whole: bool, [asked, meant]: [&str; 2]) {
     let soon = answer.waited < targets(answer.target, 1);
-    ledger.judge(39, whole && soon, At::whole(answer.url), || {
-        format!(
-            "an old segment is answered with {} after {:.1} s{}",
-            answer.status(),
-            answer.waited.as_secs_f64(),
-            if whole { "" } else { ", and not with all of the playlist" }
-        )
+    ledger.judge(rule, whole && soon, At::whole(answer.url), || {
+        let lacks = if whole { String::new() } else { format!(", and not with {meant}") };
+        format!("{asked} answered with {} after {:.1} s{lacks}", answer.status(), answer.waited.as_secs_f64())
     });
 }
 
@@ -120,15 +121,7 @@ pub(crate) fn judge_twins(ledger: &mut Ledger, url: &str, equal: bool, tries: us
 /// Judges requests with directives to a playlist that has ended: nothing is waited for, nothing is skipped.
 pub(crate) fn judge_ended(ledger: &mut Ledger, answer: &Answer<'_>) {
     let whole = answer.media.is_some_and(|media| media.ended && media.skipped.is_none());
-    let soon = answer.waited < targets(answer.target, 1);
-    ledger.judge(46, whole && soon, At::whole(answer.url), || {
-        format!(
-            "directives after the end are answered with {} after {:.1} s{}",
-            answer.status(),
-            answer.waited.as_secs_f64(),
-            if whole { "" } else { ", and not with the final playlist" }
-        )
-    });
+    judge_at_once(ledger, 46, answer, whole, ["directives after the end are", "the final playlist"]);
 }
 
 /// When parts and segments came.
