@@ -11,7 +11,7 @@ use bicast_tests::channel::{self, Viewer};
 use bicast_tests::edge::Edge;
 use bicast_tests::http::{self, Response};
 use bicast_tests::process::{self, Process};
-use bicast_tests::server::{self, Server};
+use bicast_tests::server::{self, Server, token};
 use bicast_tests::wait::{self, GENEROUS};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -27,18 +27,9 @@ use crate::scene::FEED;
 const SECRET: &str = "a secret of the tests, not of anything else";
 const PICTURE: [&str; 5] = ["--test-pattern", "--size", "320x180", "--bitrate", "200k"];
 
-/// What `bicast token mint` makes.
-fn made(arguments: &[&str]) -> anyhow::Result<String> {
-    let mut command = Command::new(server::bicast()?);
-    command.args(["token", "mint"]).args(arguments);
-    let output = process::run(&mut command, &[])?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// The same with this secret.
+/// A token of this secret.
 fn mint_with(secret: &str, arguments: &[&str]) -> anyhow::Result<String> {
-    made(&[&["--set", &format!("auth.secret={secret}")], arguments].concat())
+    token(&[&["--set", &format!("auth.secret={secret}")], arguments].concat())
 }
 
 pub(crate) fn mint(arguments: &[&str]) -> anyhow::Result<String> {
@@ -522,7 +513,7 @@ async fn keys_are_exchanged_while_the_server_runs() -> anyhow::Result<()> {
     let named = format!("auth.jwks_file={}", set.display());
     let server = Server::start_with(&["--set", &named]).await?;
     let mint = |key: &str, kid: &str, more: &[&str]| {
-        made(&[&["--feed", FEED, "--key-file", key, "--kid", kid], more].concat())
+        token(&[&["--feed", FEED, "--key-file", key, "--kid", kid], more].concat())
     };
     let publish = mint(&old_key, "old", &["--rights", "publish"])?;
     let (before, after) =
@@ -587,7 +578,7 @@ async fn keys_come_from_an_address_and_an_unknown_one_is_asked_for() -> anyhow::
     }));
     let server = Server::start_with(&["--set", &url]).await?;
     let mint =
-        |key: &str, kid: &str| made(&["--feed", "*", "--rights", "watch", "--key-file", key, "--kid", kid]);
+        |key: &str, kid: &str| token(&["--feed", "*", "--rights", "watch", "--key-file", key, "--kid", kid]);
     let (one, two) = (mint(&first_key, "first")?, mint(&second_key, "second")?);
     let status = async |token: &str| ask(&server, Method::GET, "/hls/x/multivariant.m3u8", Some(token)).await;
     wait::until("the keys were fetched", GENEROUS, || async {

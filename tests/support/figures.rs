@@ -12,3 +12,9 @@ pub fn quantile(sorted: &[f64], percent: usize) -> f64 {
 pub fn print(text: &str) {
     println!("{text}");
 }
+
+/// Says how far it is: beside the report, which holds nothing else.
+#[expect(clippy::print_stderr, reason = "progress is for who watches")]
+pub fn progress(text: &str) {
+    eprintln!("{text}");
+}

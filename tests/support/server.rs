@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::wait::{self, GENEROUS};
 
 /// The program under test: `TEST_BICAST`, or the one that cargo built beside this test.
@@ -29,6 +29,18 @@ pub fn bicast() -> anyhow::Result<PathBuf> {
     };
     anyhow::ensure!(path.is_file(), "{} is missing: cargo build --workspace", path.display());
     Ok(path)
+}
+
+/// What `bicast token mint` makes of these arguments.
+///
+/// # Errors
+/// What it has against them.
+pub fn token(arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new(bicast()?);
+    command.args(["token", "mint"]).args(arguments);
+    let output = process::run(&mut command, &[])?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// The file in which a started one says where it listens.

@@ -13,7 +13,7 @@ use bicast_load::procfs;
 use bicast_shared::clock;
 use bicast_shared::time::ProgramTime;
 use bicast_tests::channel::{Channel, Heard, Viewer};
-use bicast_tests::figures::{print, quantile};
+use bicast_tests::figures::{print, progress, quantile};
 use bicast_tests::server::Server;
 use clap::Parser;
 use serde_json::Value;
@@ -77,13 +77,13 @@ async fn main() -> anyhow::Result<()> {
         tasks.spawn(follow(channel, talk, told.clone(), sent.clone()));
         viewers.push(viewer);
         if number % 100 == 99 {
-            eprintln(&format!("{} of {} viewers have joined", number + 1, args.viewers));
+            progress(&format!("{} of {} viewers have joined", number + 1, args.viewers));
         }
     }
     tokio::time::sleep(SETTLE).await;
     while heard.try_recv().is_ok() {}
 
-    eprintln("one by one ...");
+    progress("one by one ...");
     let before = (clock::now(), sent.load(Ordering::Relaxed), cpu(&server)?);
     let mut ticks = interval(Duration::from_secs(args.seconds) / args.viewers);
     for viewer in &viewers {
@@ -100,7 +100,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::time::sleep(SETTLE).await;
     while heard.try_recv().is_ok() {}
 
-    eprintln("all at once ...");
+    progress("all at once ...");
     publisher.stop().await?;
     let at_once = collect(&mut heard, "publisher-away", viewers.len()).await?;
     server.check_unharmed().await?;
@@ -197,9 +197,4 @@ fn bind(process: u32, core: u32) -> anyhow::Result<()> {
     let output = command.output().context("taskset (util-linux)")?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "progress, which the report must not have")]
-fn eprintln(text: &str) {
-    eprintln!("{text}");
 }

@@ -2,7 +2,6 @@
 //! `deploy/`, until their right is taken back or is over. Tells how long media still came on each of the three ways.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,11 +10,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bicast_shared::clock;
 use bicast_tests::connection::Http2;
 use bicast_tests::edge::Edge;
-use bicast_tests::figures::{print, quantile};
+use bicast_tests::figures::{print, progress, quantile};
 use bicast_tests::hls;
 use bicast_tests::http;
 use bicast_tests::peer::{Kind, RtpViewer};
-use bicast_tests::process;
 use bicast_tests::server::{self, Server};
 use bicast_tests::wait::{self, GENEROUS};
 use clap::Parser;
@@ -68,7 +66,7 @@ async fn main() -> anyhow::Result<()> {
     for over in [false, true] {
         let mut late: [Vec<f64>; 3] = Default::default();
         for run in 0..args.runs {
-            eprint(&format!("{} {} of {}", if over { "over" } else { "taken back" }, run + 1, args.runs));
+            progress(&format!("{} {} of {}", if over { "over" } else { "taken back" }, run + 1, args.runs));
             let found = watch(&server, &edge, &playlist, &admin, run, over).await?;
             for (all, seconds) in late.iter_mut().zip(found) {
                 all.push(seconds);
@@ -180,13 +178,9 @@ async fn follow(mut reader: Reader, playlist: String) -> anyhow::Result<Instant>
     }
 }
 
-/// What `bicast token mint` makes.
+/// A token of this benchmark's key.
 fn mint(arguments: &[&str]) -> anyhow::Result<String> {
-    let mut command = Command::new(server::bicast()?);
-    command.args(["token", "mint", "--set", &format!("auth.secret={SECRET}")]).args(arguments);
-    let output = process::run(&mut command, &[])?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    server::token(&[&["--set", &format!("auth.secret={SECRET}")], arguments].concat())
 }
 
 /// How long a token still holds.
@@ -200,9 +194,4 @@ fn until_expiry(token: &str) -> anyhow::Result<Duration> {
 
 fn seconds(from: Instant, to: Instant) -> f64 {
     to.saturating_duration_since(from).as_secs_f64() - from.saturating_duration_since(to).as_secs_f64()
-}
-
-#[expect(clippy::print_stderr, reason = "progress of a program for people")]
-fn eprint(text: &str) {
-    eprintln!("{text}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_load::procfs;
+use bicast_tests::figures::progress;
 use bicast_tests::peer::{Kind, Received, RtpViewer};
 use bicast_tests::process::Process;
 use bicast_tests::server::{self, LOOPBACK, Server};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::time::MissedTickBehavior;
 
-use super::{progress, verdict};
+use super::verdict;
 
 const FEED: &str = "packaging";
 /// Of what ffmpeg needs, at most.

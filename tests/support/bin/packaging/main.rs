@@ -55,12 +55,6 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what is being done.
-fn progress(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 const fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "MISSED" }
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bicast_load::procfs;
+use bicast_tests::figures::progress;
 use bicast_tests::hls;
 use bicast_tests::raw::RawPublisher;
 use bicast_tests::server::Server;
 use serde::Serialize;
 
-use super::{progress, verdict};
+use super::verdict;
 
 /// Bytes for each feed, at most.
 const MOST: f64 = 4.0 * 1024.0 * 1024.0;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bicast_load::core::stamp;
 use bicast_shared::clock;
+use bicast_tests::figures::progress;
 use bicast_tests::figures::quantile;
 use bicast_tests::raw::RawPublisher;
 use bicast_tests::server::Server;
 use bicast_tests::{hls, http};
 use serde::Serialize;
 
-use super::{progress, verdict};
+use super::verdict;
 
 /// Milliseconds, at most.
 const MOST: f64 = 1_000.0;
