@@ -9,7 +9,11 @@ const small: Plugin = {
   async generateBundle(_, bundle) {
     for (const file of Object.values(bundle)) {
       if (file.type !== "chunk") continue;
-      const options = { module: true, ecma: 2020, compress: { passes: 3 } } as const;
+      const options = {
+        module: true,
+        ecma: 2020,
+        compress: { passes: 3, pure_getters: true, keep_fargs: false },
+      } as const;
       file.code = (await minify(file.code, options)).code ?? file.code;
     }
   },

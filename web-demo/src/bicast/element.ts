@@ -23,7 +23,7 @@
 
 import { BicastApi } from "./api";
 import { buildParts, type Parts, setIcon, setText } from "./element-parts";
-import type { Extras } from "./extras";
+import type { actOnKey, Extras } from "./extras";
 import { FeedWatcher } from "./feed-watcher";
 import type { Leg, Path } from "./leg";
 import { PathPlayer } from "./path-player";
@@ -68,6 +68,7 @@ export class BicastPlayerElement extends HTMLElement {
   readonly #parts: Parts;
   readonly #bar: ScrubBar;
   #extras: Extras | null = null;
+  #act: typeof actOnKey | null = null;
   readonly #view = { stats: false };
 
   constructor() {
@@ -96,7 +97,7 @@ export class BicastPlayerElement extends HTMLElement {
     parts.volume.addEventListener("input", () => {
       this.volume = Number(parts.volume.value);
     });
-    this.addEventListener("keydown", (event) => this.#key(event));
+    this.addEventListener("keydown", (event) => void this.#key(event).catch(() => {}));
     for (const name of ["pointermove", "pointerdown", "focusin", "keydown"])
       this.addEventListener(name, () => {
         this.#touch();
@@ -297,7 +298,8 @@ export class BicastPlayerElement extends HTMLElement {
 
   /** What only who touches the player sees. Where it does not come, the next touch asks again. */
   async #load(): Promise<void> {
-    const { Extras } = await import("./extras");
+    const { Extras, actOnKey } = await import("./extras");
+    this.#act = actOnKey;
     const { bar, menu, path } = this.#parts;
     this.#extras ??= new Extras(this.#root, bar, [menu, path], this.#view, () => this.#render());
     this.#bar.tip = this.#extras.tip;
@@ -313,44 +315,15 @@ export class BicastPlayerElement extends HTMLElement {
     this.removeAttribute("data-idle");
   }
 
-  #key(event: KeyboardEvent): void {
-    const player = this.#player;
-    if (!player || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  async #key(event: KeyboardEvent): Promise<void> {
     const inside = event.composedPath()[0] as HTMLElement;
-    const { key } = event;
-    // Buttons and the volume have keys of their own.
-    if (/^(button|input)$/i.test(inside.tagName) && /^( |Enter|Arrow)/.test(key)) return;
-    if (inside === this.#parts.bar && this.#bar.key(key)) {
-      event.preventDefault();
-      return;
-    }
-    const keys: Record<string, () => void> = {
-      " ": () => this.togglePlay(),
-      k: () => this.togglePlay(),
-      ArrowLeft: () => void player.rewind(5),
-      ArrowRight: () => void player.rewind(-5),
-      j: () => void player.rewind(BACK_S),
-      l: () => void player.rewind(-BACK_S),
-      ",": () => void player.step(-1),
-      ".": () => void player.step(1),
-      End: () => this.goLive(),
-      m: () => this.toggleSound(),
-      ArrowUp: () => {
-        this.volume = Math.min(this.volume + 0.1, 1);
-      },
-      ArrowDown: () => {
-        this.volume = Math.max(this.volume - 0.1, 0);
-      },
-      f: () => this.toggleFullscreen(),
-      p: () => this.togglePictureInPicture(),
-      i: () => {
-        this.#view.stats = !this.#view.stats;
-      },
+    // Awaited only where it is not there yet: the page must not act on the key, too, and a later word comes too late.
+    if (!this.#act) await this.#load();
+    const toggleStats = () => {
+      this.#view.stats = !this.#view.stats;
     };
-    const act = keys[key] ?? keys[key.toLowerCase()];
-    if (!act) return;
+    if (!this.#player || !this.#act?.(event, inside, this, this.#player, this.#bar, toggleStats)) return;
     event.preventDefault();
-    act();
     this.#render();
   }
 

@@ -1,7 +1,10 @@
-/** What only a viewer who touches the player sees: settings, statistics, and the tip over the scrub bar. A module of its own, loaded then. */
+/** What only a viewer who touches the player needs: keys, settings, statistics, and the tip over the scrub bar. A module of its own, loaded then. */
 
 import css from "./extras.css?inline";
 import type { PathPlayer } from "./path-player";
+
+export { actOnKey } from "./keys";
+
 import { SettingsMenu } from "./settings-menu";
 import { statLines } from "./stats-overlay";
 import { Tip } from "./tip";

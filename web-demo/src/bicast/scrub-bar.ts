@@ -8,8 +8,6 @@ import { length } from "./words";
 /** Closer to the live edge than this share of the bar, or than this time, live is meant. */
 const LIVE_SHARE = 0.985;
 const LIVE_MS = 1_500;
-/** A step of the arrow keys on the bar. */
-const KEY_STEP_S = 5;
 
 /** A slider over the feed's window. */
 export class ScrubBar {
@@ -35,7 +33,7 @@ export class ScrubBar {
     });
     bar.addEventListener("pointerup", (event) => {
       this.#dragged = null;
-      this.#go(this.#share(event));
+      this.go(this.#share(event));
     });
     bar.addEventListener("pointercancel", () => {
       this.#dragged = null;
@@ -48,18 +46,6 @@ export class ScrubBar {
   /** Serves this player from now on. */
   open(player: PathPlayer | null): void {
     this.#player = player;
-  }
-
-  /** Arrow keys and their like, while the bar has the focus; whether the key was one of them. */
-  key(name: string): boolean {
-    const player = this.#player;
-    if (!player) return false;
-    if (name === "Home") this.#go(0);
-    else if (name === "End") player.catchUpToLive();
-    else if (name === "PageUp") void player.rewind(-12 * KEY_STEP_S);
-    else if (name === "PageDown") void player.rewind(12 * KEY_STEP_S);
-    else return false;
-    return true;
   }
 
   /** Writes where everything is. */
@@ -95,7 +81,8 @@ export class ScrubBar {
     return range && programTime(range.from + share * (range.to - range.from));
   }
 
-  #go(share: number): void {
+  /** Plays from there: 0 is the oldest moment, 1 the newest. */
+  go(share: number): void {
     const [time, range] = [this.#timeAt(share), this.#range()];
     if (time === null || range === null) return;
     if (share >= LIVE_SHARE || range.to - time < LIVE_MS) this.#player?.catchUpToLive();
