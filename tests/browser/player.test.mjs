@@ -154,6 +154,36 @@ describe('the player', { timeout: 300_000 }, () => {
     }
   });
 
+  test('goes back to the very frame, twice, and over a slow line, too', async () => {
+    const server = await serve();
+    try {
+      server.publish('test', PATTERN);
+      await until('there are some seconds to go back to', async () => {
+        const answer = await fetch(server.url('/v1/feeds/test'));
+        return answer.ok && (await answer.json()).paths.hls.windowSeconds > 10;
+      });
+      const { page, errors } = await openPlayer(browser, pages, server.url('/'), 'test', { path: 'auto' });
+      const back = async () => {
+        const rewound = await page.evaluate(() => element.rewind(5));
+        assert.ok(rewound?.exact, `it is the wanted frame: ${JSON.stringify(rewound)}`);
+        await page.evaluate(() => element.goLive('jump'));
+        await until('it is live', () => page.evaluate(() => player.visible?.path === 'realtime' && player.following));
+      };
+      await back();
+      // What was loaded for the way there and back begins in the middle of a segment, sound and picture each with its own part.
+      await back();
+      await page.route('**/hls/**', async (route) => {
+        await sleep(500);
+        await route.continue().catch(() => {});
+      });
+      await back();
+      assert.deepEqual(errors, []);
+      await page.close();
+    } finally {
+      await server.close();
+    }
+  });
+
   test('says why nothing more comes when its token ends while it has rewound', async () => {
     const env = { ...process.env, BICAST_AUTH__SECRET: SECRET };
     const mint = (...args) => execFileSync(bicast, ['token', 'mint', '--feed', 'test', ...args], { env, encoding: 'utf8' }).trim();

@@ -38,6 +38,9 @@ const target = (changes: Partial<SeekTarget>): SeekTarget => ({
   exact: () => true,
   ended: () => false,
   over: () => false,
+  loading: () => false,
+  loadMs: () => 0,
+  flush: () => {},
   reload: () => {},
   window: () => ({ start: 0, end: 20 }),
   ...changes,
@@ -111,20 +114,59 @@ describe("seekExact", () => {
     expect(await run(video, forgotten, 3)).toMatchObject({ exact: false });
   });
 
-  it("loads everything anew where asking for what is there does not help", async () => {
+  it("tries all ways where what is there does not come", async () => {
     const video = new FakeVideo();
     video.stretches = [{ start: 15, end: 18 }];
-    let reloads = 0;
+    const did: string[] = [];
     const forgotten = target({
       wanted: () => -590,
+      flush: () => did.push("flush"),
       reload: () => {
-        reloads += 1;
+        did.push("reload");
         video.stretches = [{ start: 0, end: 18 }];
       },
     });
-    expect(await run(video, forgotten, 2.5)).toBeUndefined();
-    expect([reloads, video.seeks.length]).toEqual([0, 2]);
+    expect(await run(video, forgotten, 1.5)).toBeUndefined();
+    expect([did, video.seeks.length]).toEqual([["flush"], 2]);
     expect(await run(video, forgotten, 8)).toMatchObject({ exact: false });
-    expect(reloads).toBe(1);
+    expect(did).toEqual(["flush", "flush", "reload"]);
+  });
+
+  it("has a segment loaded again of which hls.js began in the middle", async () => {
+    const video = new FakeVideo();
+    video.stretches = [{ start: 10.2, end: 18 }];
+    let flushes = 0;
+    const begun = target({
+      flush: () => {
+        flushes += 1;
+        video.stretches = [{ start: 9, end: 18 }];
+      },
+    });
+    expect(await run(video, begun, 1)).toMatchObject({ exact: true });
+    expect(flushes).toBe(1);
+  });
+
+  it("waits on a slow line for what is being loaded, and steps over a hole that nothing comes to fill", async () => {
+    const video = new FakeVideo();
+    video.stretches = [
+      { start: 5, end: 9 },
+      { start: 11, end: 18 },
+    ];
+    expect(await run(video, target({ loading: () => true }), 8), "it is on its way").toBeUndefined();
+    expect(await run(video, target({ loadMs: () => 1_500 }), 8), "loads take long here").toBeUndefined();
+    const found = await run(video, target({}), 8);
+    expect(found).toMatchObject({ exact: false });
+    expect(found?.shown).toBeCloseTo(11, 1);
+  });
+
+  it("calls the nearest frame the right one where it begins a little behind the moment", async () => {
+    const video = new FakeVideo();
+    video.stretches = [{ start: 10.01, end: 18 }];
+    const nearest = target({
+      within: FRAME / 2 + 0.005,
+      aim: FRAME / 2,
+      window: () => ({ start: 10, end: 20 }),
+    });
+    expect(await run(video, nearest, 4)).toMatchObject({ exact: true });
   });
 });

@@ -26,6 +26,9 @@ export function aheadOf(buffer: readonly Stretch[], at: number): number | null {
   return held === undefined ? null : held.end - at;
 }
 
+/** Seconds behind the buffer that are loaded next. */
+export const COMES_WITHIN = 4;
+
 /** The nearest time from `at` on that the buffer holds, within `reach` seconds; null where it holds none. */
 export function nextHeld(buffer: readonly Stretch[], at: number, reach: number): number | null {
   if (aheadOf(buffer, at) !== null) return at;

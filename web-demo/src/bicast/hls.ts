@@ -5,6 +5,7 @@
 
 import type Hls from "hls.js";
 import type { ErrorData, HlsConfig, LevelDetails } from "hls.js";
+import { HlsLoads } from "./hls-loads";
 import { KeptLink } from "./kept-link";
 import { BicastError, localProblem, parseProblem, unreachable } from "./problem";
 import {
@@ -74,8 +75,6 @@ const PACE: Readonly<Record<"follow" | "behind", Partial<HlsConfig>>> = {
   behind: { maxLiveSyncPlaybackRate: 1, liveMaxLatencyDuration: Number.POSITIVE_INFINITY },
 };
 
-/** Loaded parts that the bitrate is measured over. */
-const MEASURED_SECONDS = 4;
 /** A media error this soon after a recovery is not cured by another one. */
 const RECOVERY_INTERVAL_MS = 5_000;
 
@@ -107,8 +106,7 @@ export class HlsClient extends KeptLink {
   #hls: Hls | null = null;
   #recoveries = 0;
   #recoveredAt = 0;
-  #partFetchMs: number | null = null;
-  #loaded: { readonly kind: string; readonly bytes: number; readonly seconds: number }[] = [];
+  readonly loads = new HlsLoads();
   readonly #map = new HlsTimeMap();
   #mode: HlsMode = "follow";
 
@@ -148,6 +146,20 @@ export class HlsClient extends KeptLink {
     return seekable.length === 0
       ? null
       : { start: seekable.start(0), end: seekable.end(seekable.length - 1) };
+  }
+
+  /** Throws away what is loaded, so that it is loaded again from where the element stands. */
+  flush(): void {
+    const hls = this.#hls;
+    if (!hls) return;
+    // It (1.7.4) would go on to hold these for loaded.
+    for (const details of [hls.latestLevelDetails, hls.audioTracks[hls.audioTrack]?.details])
+      for (const part of details?.partList ?? []) part.clearElementaryStreamInfo();
+    hls.trigger((hls.constructor as typeof Hls).Events.BUFFER_FLUSHING, {
+      startOffset: 0,
+      endOffset: Number.POSITIVE_INFINITY,
+      type: null,
+    });
   }
 
   /** Whether the playlist has ended: nothing more is coming. */
@@ -212,15 +224,9 @@ export class HlsClient extends KeptLink {
   /** Current figures. */
   stats(): HlsLinkStats {
     const level = this.#hls?.levels[Math.max(this.#hls.currentLevel, 0)];
-    const rates = ["main", "audio"].map((kind) => {
-      const of = this.#loaded.filter((part) => part.kind === kind);
-      const seconds = of.reduce((sum, part) => sum + part.seconds, 0);
-      return seconds > 0 ? (of.reduce((sum, part) => sum + part.bytes, 0) * 8) / seconds : 0;
-    });
-    const bitrate = rates.reduce((sum, rate) => sum + rate, 0);
     return {
-      bitrateBps: bitrate > 0 ? bitrate : null,
-      partFetchMs: this.#partFetchMs,
+      bitrateBps: this.loads.bitrateBps,
+      partFetchMs: this.loads.lastMs,
       codecs: level?.attrs.CODECS ?? null,
       recoveries: this.#recoveries,
     };
@@ -245,6 +251,7 @@ export class HlsClient extends KeptLink {
       ...CONFIG,
       ...PACE[this.#mode === "follow" ? "follow" : "behind"],
       ...steppingOn(Library),
+      fLoader: this.loads.loader(Library),
     });
     this.#hls = hls;
     this.#map.clear();
@@ -252,8 +259,7 @@ export class HlsClient extends KeptLink {
     hls.on(Name.INIT_PTS_FOUND, (_, data) => {
       if (data.id === "main") this.#map.set(data.frag.cc, data.frag.start, data.initPTS, data.timescale);
     });
-    hls.on(Name.FRAG_BUFFERED, (_, { frag, part }) => {
-      this.#measure(frag.type, part?.stats ?? frag.stats, part?.duration ?? frag.duration);
+    hls.on(Name.FRAG_BUFFERED, () => {
       this.up();
       this.emit("media", undefined);
     });
@@ -305,24 +311,7 @@ export class HlsClient extends KeptLink {
     if (this.#hls) this.#hls.destroy();
     else if (this.video.src !== "") this.video.removeAttribute("src");
     this.#hls = null;
-    this.#loaded = [];
-    this.#partFetchMs = null;
-  }
-
-  #measure(
-    kind: string,
-    stats: { readonly loaded: number; readonly loading: { readonly start: number; readonly end: number } },
-    seconds: number,
-  ): void {
-    this.#loaded.push({ kind, bytes: stats.loaded, seconds });
-    let held = 0;
-    const first = this.#loaded.findLastIndex((part) => {
-      held += part.kind === kind ? part.seconds : 0;
-      return held > MEASURED_SECONDS;
-    });
-    // Bounded: at most MEASURED_SECONDS of each kind is counted, whatever the parts' lengths.
-    if (first > 0) this.#loaded = this.#loaded.filter((part, index) => part.kind !== kind || index >= first);
-    if (kind === "main") this.#partFetchMs = Math.max(stats.loading.end - stats.loading.start, 0);
+    this.loads.clear();
   }
 }
 

@@ -5,6 +5,7 @@
 
 import {
   aheadOf,
+  COMES_WITHIN,
   compareFrames,
   nextHeld,
   SAME_FRAME,
@@ -37,6 +38,12 @@ export interface SeekTarget {
   ended(): boolean;
   /** Whether the feed is over, whatever its playlist says: the server may forget both before the end was told. */
   over(): boolean;
+  /** Whether media from there, or from just before it, is being loaded at this moment. */
+  loading(seconds: number): boolean;
+  /** How long the last load of a piece of media took, in milliseconds; 0 while unknown. */
+  loadMs(): number;
+  /** Throws away what is loaded, so that it is loaded again from where the element stands. */
+  flush(): void;
   /** Loads everything anew. */
   reload(): void;
   /** The oldest and the newest second that can be loaded; null while unknown. */
@@ -56,12 +63,19 @@ const HOLE_REACH = 5;
 /** How long media that is there and next may take to be loaded; hls.js (1.7.4) was seen to forget a part. */
 const STUCK_MS = 700;
 const STUCK_EDGE = 0.3;
-/** Seconds behind the buffer that are loaded next. */
-const COMES_WITHIN = 4;
 /** A seek out of the buffer makes hls.js load there; asking again sooner would begin that anew. */
-const LOAD_AGAIN_MS = 1_500;
-/** Asked so often in vain, hls.js (1.7.4) will not load it: seen where one rewind followed another. */
-const LOAD_ASKS = 2;
+const LOAD_AGAIN_MS = 1_000;
+/** On a slow line, nothing is called vain before so many loads could have come: playlists, initialisation, picture and sound. */
+const LOADS = 6;
+/** What is being loaded may take so much longer. */
+const LOADING_FACTOR = 10;
+/** Between two requests of one load nothing is being loaded. */
+const BETWEEN_LOADS_MS = 500;
+/**
+ * What is tried in turns. hls.js (1.7.4) begins a segment with the part at the playhead, sound and picture each with its own, and
+ * holds the segment for loaded: it never loads what lies before that part by itself.
+ */
+const WAYS = ["seek", "flush", "reload"] as const;
 /** Frames that CMAF does not have (a hole that was filled with the picture before): then the next ones are as good. */
 const LATER_STEPS = [0, 0, 0.02, 0.04, 0.08, 0.16, 0.32];
 
@@ -87,21 +101,28 @@ export async function seekExact(
   const within = target.within ?? SAME_FRAME;
   const aim = target.aim ?? 0.001;
   const began = performance.now();
+  let loadedAnewAt = began;
+  let busyAt = Number.NEGATIVE_INFINITY;
   let loadAskedAt = Number.NEGATIVE_INFINITY;
   let asks = 0;
   let tries = 0;
   let stuckSince: number | null = null;
   while (!signal.aborted) {
+    const now = performance.now();
     const wanted = target.wanted();
     const window = target.window();
     const buffer = stretches(video.buffered);
-    const patient = performance.now() - began < MARGIN_PATIENCE_MS;
+    const patient = now - began < MARGIN_PATIENCE_MS;
+    if (wanted !== null && target.loading(wanted)) busyAt = now;
+    const factor = now - busyAt < BETWEEN_LOADS_MS ? LOADING_FACTOR : 1;
+    const vain = (since: number, ms: number) => now - since > Math.max(ms * factor, target.loadMs() * LOADS);
     const oldest = window?.start ?? Number.NEGATIVE_INFINITY;
     // Before the oldest media there is nothing to wait for, and sound and picture do not begin at the same moment.
-    const reach = wanted !== null && wanted < oldest + START_REACH ? START_REACH : patient ? 0 : HOLE_REACH;
+    const first = wanted !== null && wanted < oldest + START_REACH;
+    const reach = first ? START_REACH : vain(loadedAnewAt, MARGIN_PATIENCE_MS) ? HOLE_REACH : 0;
     if (wanted === null || window === null || !isStuck(buffer, wanted, window.end)) stuckSince = null;
-    else stuckSince ??= performance.now();
-    if (stuckSince !== null && performance.now() - stuckSince > STUCK_MS) {
+    else stuckSince ??= now;
+    if (stuckSince !== null && vain(stuckSince, STUCK_MS)) {
       stuckSince = null;
       target.reload();
     }
@@ -116,15 +137,17 @@ export async function seekExact(
     const at = wanted === null ? null : nextHeld(buffer, Math.max(wanted, oldest), reach);
     if (at === null || wanted === null) {
       const there = wanted !== null && window !== null && wanted <= window.end;
-      if (
-        there &&
-        !(patient && comesByItself(buffer, wanted)) &&
-        performance.now() - loadAskedAt > LOAD_AGAIN_MS
-      ) {
-        loadAskedAt = performance.now();
-        asks += 1;
-        if (asks % (LOAD_ASKS + 1) === 0) target.reload();
-        else video.currentTime = Math.max(wanted, window.start) + aim;
+      if (there && !(patient && comesByItself(buffer, wanted)) && vain(loadAskedAt, LOAD_AGAIN_MS)) {
+        loadAskedAt = now;
+        asks ||= Number(begunBehind(buffer, wanted));
+        const way = WAYS[asks++ % WAYS.length];
+        if (way === "reload") {
+          loadedAnewAt = now;
+          target.reload();
+        } else {
+          if (way === "flush") target.flush();
+          video.currentTime = Math.max(wanted, window.start) + aim;
+        }
       }
       await pause(POLL_MS, signal);
       continue;
@@ -142,7 +165,8 @@ export async function seekExact(
       return { shown: null, wanted, exact: false, tries };
     const shown = await pictureNear(video, at, within, signal);
     const found = shown === null ? null : compareFrames(shown, at, within);
-    if (found === "same") return { shown, wanted, exact: Math.abs(at - wanted) <= SAME_FRAME, tries };
+    if (found === "same" && shown !== null)
+      return { shown, wanted, exact: compareFrames(shown, wanted, within) === "same", tries };
     // Going back would show frames again that were seen already; a little ahead loses only what there is not.
     if (found === "late" && tries > 2) return { shown, wanted, exact: false, tries };
     if (tries <= LATER_STEPS.length) continue;
@@ -160,6 +184,11 @@ export async function seekExact(
 function comesByItself(buffer: readonly Stretch[], wanted: number): boolean {
   const end = buffer.at(-1)?.end;
   return end === undefined || (wanted >= end && wanted - end < COMES_WITHIN);
+}
+
+/** Whether what is loaded begins so soon behind it that the two may share a segment. */
+function begunBehind(buffer: readonly Stretch[], wanted: number): boolean {
+  return buffer.some(({ start }) => start > wanted && start - wanted < COMES_WITHIN);
 }
 
 /** Whether the server has had the wanted media for a while, what comes before it was loaded, and it was not. */
