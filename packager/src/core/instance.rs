@@ -246,12 +246,16 @@ impl Instance {
     /// No packet of a picture that is not packaged, or comes in layers, has come for a while: its cuts are known as far as its segment may last, as
     /// they are where frames are filled in.
     fn pass_silence(&mut self, now: Instant) {
-        let (Some((at, received)), Some(newest)) = (self.told, self.plans.newest()) else { return };
-        let rate = self.plans.rate();
+        let (Some((at, received)), Some(limit)) = (self.told, self.limit()) else { return };
         let since = now.saturating_duration_since(received).saturating_sub(FILL_DELAY);
-        let target = i64::from(self.lineup.header.target_duration) * i64::from(rate.hz());
-        let known = (at + rate.ticks(since)).min(newest.start + target);
+        let known = (at + self.plans.rate().ticks(since)).min(limit);
         self.plans.advance(known.0);
+    }
+
+    /// Where the newest segment has to end: TARGETDURATION behind its beginning.
+    fn limit(&self) -> Option<MediaTime> {
+        let target = i64::from(self.lineup.header.target_duration) * i64::from(self.plans.rate().hz());
+        Some(self.plans.newest()?.start + target)
     }
 
     /// Segments as the stamps tell them where no packaged picture does. The master clock stands at `at`.
@@ -265,9 +269,13 @@ impl Instance {
             if let (Some((_, epoch)), Some(audio)) = (newest.filter(|_| restart), &mut self.audio) {
                 audio.finish(epoch, None, &mut self.plans, maps);
             }
-            self.plans.push(SegmentPlan { discontinuity: restart, restart, ..plan });
+            // A picture that paused across the end of its segment begins the next one late; the sound has gone on.
+            let half = i64::from(self.plans.rate().hz() / 2);
+            let late = |limit: &MediaTime| !restart && plan.start - *limit >= half;
+            let start = self.limit().filter(late).unwrap_or(plan.start);
+            self.plans.push(SegmentPlan { start, discontinuity: restart, restart, ..plan });
         }
-        self.plans.advance(at.0);
+        self.plans.advance(self.limit().map_or(at, |limit| at.min(limit)).0);
     }
 
     /// Time has passed. `alive` says whether anything of the feed arrives.

@@ -644,6 +644,28 @@ fn sound_beside_an_unpackaged_picture_goes_on_without_it() {
     assert!(session.reader.audio().segments.len() >= 12, "{:?}", session.reader.audio().segments);
 }
 
+/// A browser that encodes VP8 on a busy machine: pauses that are no silence yet, across the moment at which a segment has to end.
+#[test]
+fn pauses_of_an_unpackaged_picture_make_no_segment_of_sound_too_long() {
+    let mut session = Session::new();
+    session.begin_epoch(tracks(Some(Codec::Vp8), true));
+    let mut publisher = Publisher::new(BASELINE, 30.0);
+    (publisher.frames, publisher.group) = (vp8(), 10_000);
+    publisher.pause = |millis| millis > 4_000 && millis % 2_330 > 1_350;
+    session.run(&mut publisher, 4_000);
+    for n in 0..20 {
+        publisher.answers = false;
+        session.run(&mut publisher, 2_400 + n * 37);
+        publisher.answers = true;
+        session.run(&mut publisher, 1_700);
+    }
+    let audio = session.reader.audio();
+    assert!(audio.segments.len() > 20);
+    assert!(audio.segments.values().all(|length| *length < 3.5), "{:?}", audio.segments);
+    assert!(audio.discontinuities.is_empty());
+    assert_eq!((audio.short, audio.gaps), (0, 0));
+}
+
 #[test]
 fn a_burst_of_pictures_after_a_stall_of_theirs_alone_finds_the_segments_that_sound_has_begun() {
     let mut session = Session::new();
