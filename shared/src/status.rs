@@ -116,8 +116,12 @@ pub struct ViewerStatus {
     pub bytes: u64,
     /// Packets that it was sent again.
     pub retransmitted: u64,
-    /// Packets that it asked for again.
+    /// Times that it asked for a packet again (RFC 4585, generic NACK).
     pub nacks: u64,
+    /// Packets that it asked for, each counted once.
+    pub missing: u64,
+    /// Of these, packets whose repair had not come a round trip later.
+    pub late: u64,
     /// Keyframes that it asked for (PLI, FIR).
     pub keyframe_requests: u64,
     /// Lost of what it was sent lately, 0 to 1, as its last receiver report says (RFC 3550, 6.4.1).

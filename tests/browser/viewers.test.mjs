@@ -97,6 +97,8 @@ describe('a viewer in Chromium', { timeout: 600_000 }, () => {
         const moved = await viewer('it is moved to HLS', ({ path }) => path === 'hls');
         assert.ok(reasons.includes(moved.decision.reason), JSON.stringify(moved.decision));
         t.diagnostic(`decided ${Date.parse(moved.decision.since) - onset} ms after the onset: ${moved.decision.reason}`);
+        const { lossRatio, nackRecovery, estimateBps, lowestLayerBps } = moved.decision.evidence.measured;
+        t.diagnostic(`measured then: ${JSON.stringify({ lossRatio, nackRecovery, estimateBps, lowestLayerBps })}`);
         const shown = await until('it plays over HLS', () => page.evaluate(() => player.state === 'hls' && player.lastSwitch));
         t.diagnostic(`HLS was shown ${Math.round(shown.at - onset)} ms after the onset: ${shown.reason}`);
         Object.assign(network, { loss: 0, rate: undefined });

@@ -23,9 +23,26 @@ pub(crate) type Wanted = (usize, i64);
 pub(crate) struct Repairs {
     waiting: VecDeque<Wanted>,
     budget: TokenBucket,
-    /// When each was last granted.
-    granted: HashMap<Wanted, Instant>,
+    /// Those that were granted lately.
+    granted: HashMap<Wanted, Granted>,
     cleaned: Option<Instant>,
+    counts: Counts,
+}
+
+/// When a wish was granted last, and whether that was because what was sent before had not come.
+#[derive(Debug, Clone, Copy)]
+struct Granted {
+    at: Instant,
+    again: bool,
+}
+
+/// What became of the packets that a viewer missed, each counted once.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Packets that it asked for.
+    pub(crate) missing: u64,
+    /// Of these, packets that it asked for again a round trip after they had been sent again.
+    pub(crate) late: u64,
 }
 
 /// What an asking viewer has at most, of streams that have `rate` packets a second: each of them once more.
@@ -45,22 +62,29 @@ impl Repairs {
     ) -> bool {
         if self.cleaned.is_none_or(|at| now.saturating_duration_since(at) >= MEMORY) {
             self.cleaned = Some(now);
-            self.granted.retain(|_, at| now.saturating_duration_since(*at) < LONGEST_ROUND_TRIP);
+            self.granted.retain(|_, granted| now.saturating_duration_since(granted.at) < LONGEST_ROUND_TRIP);
         }
         let patience = round_trip.unwrap_or(ROUND_TRIP).clamp(ROUND_TRIP, LONGEST_ROUND_TRIP);
-        let granted = self.granted.get(&wanted).map(|at| now.saturating_duration_since(*at));
-        if granted.is_some_and(|since| since < patience) {
+        let granted = self.granted.get(&wanted).copied();
+        if granted.is_some_and(|granted| now.saturating_duration_since(granted.at) < patience) {
             return true;
         }
+        self.counts.missing += u64::from(granted.is_none());
+        self.counts.late += u64::from(granted.is_some_and(|granted| !granted.again));
         let before = self.waiting.len();
         // What was lost twice is sent twice: there is no time for many more rounds.
         for _ in 0..1 + usize::from(granted.is_some()) {
             if self.waiting.len() < WAITING && self.budget.take(now, allowance(rate)) {
-                self.granted.insert(wanted, now);
+                self.granted.insert(wanted, Granted { at: now, again: granted.is_some() });
                 self.waiting.push_back(wanted);
             }
         }
         self.waiting.len() > before
+    }
+
+    /// What became of the packets that it missed.
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// The one whose turn it is.
@@ -116,6 +140,22 @@ mod tests {
         assert_eq!(drain(&mut repairs), [1], "of another track");
         repairs.ask(after(605), (0, 2), 300, Some(Duration::from_secs(3_600)));
         assert_eq!(drain(&mut repairs), [2, 2], "a round trip of an hour is nonsense");
+    }
+
+    #[test]
+    fn a_missing_packet_is_counted_once_and_once_more_where_its_repair_did_not_come() {
+        let start = bicast_shared::clock::now();
+        let mut repairs = Repairs::default();
+        let round_trip = Some(Duration::from_millis(50));
+        let mut ask = |ms, sequence| {
+            repairs.ask(start + Duration::from_millis(ms), (0, sequence), 300, round_trip);
+            repairs.counts()
+        };
+        assert_eq!(ask(0, 1), Counts { missing: 1, late: 0 });
+        assert_eq!(ask(20, 1), Counts { missing: 1, late: 0 }, "it is on its way");
+        assert_eq!(ask(60, 1), Counts { missing: 1, late: 1 });
+        assert_eq!(ask(120, 1), Counts { missing: 1, late: 1 }, "and late once");
+        assert_eq!(ask(130, 2), Counts { missing: 2, late: 1 });
     }
 
     #[test]

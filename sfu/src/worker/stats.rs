@@ -122,6 +122,8 @@ impl Worker {
                 bytes: counters.bytes,
                 retransmitted: counters.repaired,
                 nacks: counters.nacks,
+                missing: viewer.repairs.counts().missing,
+                late: viewer.repairs.counts().late,
                 keyframe_requests: counters.keyframe_requests,
                 loss_ratio: counters.loss_ratio,
                 jitter_ms: counters.jitter.as_secs_f64() * 1_000.0,

@@ -146,6 +146,8 @@ pub(crate) mod tests {
             bytes: 19_500_000,
             retransmitted: 12,
             nacks: 13,
+            missing: 12,
+            late: 1,
             keyframe_requests: 1,
             loss_ratio: 0.003_9,
             jitter_ms: 1.25,

@@ -64,6 +64,11 @@ impl Connection {
         }
     }
 
+    /// A session that was connected was closed, and no other is connected.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// A publisher came or went: who has not begun to connect has the whole time again.
     pub(super) const fn wait_from(&mut self, now: Instant) {
         self.began = now;

@@ -88,9 +88,14 @@ impl BadFor {
 
     /// The signal, where it has been bad for so long.
     pub(super) fn reached(&self, now: Instant, bad_for: Duration, fresh_for: Duration) -> Option<Signal> {
-        let streak = self.streak.filter(|streak| now.saturating_duration_since(streak.last) <= fresh_for)?;
-        let long = now.saturating_duration_since(streak.since) >= bad_for;
-        (long && streak.reports >= 2).then_some(streak.signal)
+        let long = self.lasted(now) >= bad_for && self.streak.is_some_and(|streak| streak.reports >= 2);
+        self.newest(now, fresh_for).filter(|_| long)
+    }
+
+    /// The signal, where the last word was bad.
+    pub(super) fn newest(&self, now: Instant, fresh_for: Duration) -> Option<Signal> {
+        let streak = self.streak.filter(|streak| now.saturating_duration_since(streak.last) <= fresh_for);
+        streak.map(|streak| streak.signal)
     }
 
     /// For how long it has been bad.

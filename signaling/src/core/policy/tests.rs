@@ -296,14 +296,47 @@ fn good_for_long_enough_means_without_a_break() {
 #[test]
 fn what_drove_a_viewer_away_has_to_be_measured_before_it_returns() {
     let mut bench = Bench::vip();
-    bench.run(5_000, ServerView { estimate_bps: Some(MBIT / 2.0), ..GOOD });
+    bench.run(5_000, ServerView { round_trip_ms: Some(1_500.0), ..GOOD });
     assert_eq!(bench.take().len(), 1);
-    bench.run(60_000, ServerView { estimate_bps: None, ..GOOD });
-    // Room to spare is wanted: just enough is not good.
-    bench.run(30_000, ServerView { estimate_bps: Some(1.1 * MBIT), ..GOOD });
+    bench.run(60_000, ServerView { round_trip_ms: None, ..GOOD });
+    // Just short enough is not good.
+    bench.run(30_000, ServerView { round_trip_ms: Some(800.0), ..GOOD });
     assert_eq!(bench.take(), []);
     bench.run(9_000, GOOD);
     assert_eq!(bench.holds(), (Path::Realtime, ReasonCode::Returned));
+}
+
+#[test]
+fn a_line_that_was_too_slow_is_good_again_when_it_takes_the_media() {
+    let mut bench = Bench::vip();
+    bench.run(5_000, ServerView { estimate_bps: Some(MBIT / 2.0), ..GOOD });
+    assert_eq!(bench.take()[0].2, ReasonCode::RateBelowLowestLayer);
+    // Room to spare is wanted: just enough is not good.
+    bench.run(30_000, ServerView { estimate_bps: Some(1.1 * MBIT), ..GOOD });
+    assert_eq!(bench.take(), []);
+    // It loses nothing any more, so nobody knows how much more it could take.
+    bench.run(12_000, ServerView { estimate_bps: None, ..GOOD });
+    assert_eq!(bench.holds(), (Path::Realtime, ReasonCode::Returned));
+}
+
+#[test]
+fn a_session_that_is_closed_on_a_bad_line_is_not_waited_for() {
+    let closed = ServerView { ice: Some(IceState::Closed), ..ServerView::default() };
+    let mut bench = Bench::vip();
+    bench.run(10_000, GOOD);
+    // One report is no cause, but a player that gives up beside it knows why.
+    bench.see(lossy(0.4));
+    bench.silence(500);
+    assert_eq!(bench.take(), []);
+    bench.see(closed);
+    bench.tick();
+    assert_eq!(bench.holds(), (Path::Hls, ReasonCode::Loss));
+
+    let mut bench = Bench::vip();
+    bench.run(10_000, GOOD);
+    bench.see(closed);
+    bench.silence(1_500);
+    assert_eq!(bench.take(), [], "another may begin");
 }
 
 #[test]

@@ -297,11 +297,12 @@ impl ViewerState {
             && self.cause.is_none_or(|cause| self.is_known(cause, &measured))
     }
 
-    /// Whether what drove the viewer away is measured at all. Pictures do not freeze where none are shown, and what is lost before repair
-    /// bounds what is lost after it.
+    /// Whether what drove the viewer away is measured at all. Pictures do not freeze where none are shown, what is lost before repair
+    /// bounds what is lost after it, and what a line carries is known only while it is full: one that takes the media and loses
+    /// nothing carries it.
     fn is_known(&self, cause: Signal, measured: &Measured) -> bool {
         match cause {
-            Signal::Rate | Signal::RoundTrip | Signal::Jitter => {
+            Signal::RoundTrip | Signal::Jitter => {
                 signals(measured, &self.settings).any(|(signal, _)| signal == cause)
             }
             _ => true,
@@ -419,6 +420,7 @@ impl ViewerState {
         self.connection
             .against(now, says_blocked, self.feed.live, settings)
             .or_else(|| self.bad.reached(now, settings.bad_for, settings.fresh_for))
+            .or_else(|| self.connection.is_closed().then(|| self.bad.newest(now, settings.fresh_for))?)
             .or_else(|| self.frozen.reached(now, settings.frozen_for, settings.fresh_for))
     }
 

@@ -17,14 +17,49 @@ pub(super) struct Seen {
     session: String,
     /// Receiver reports that have been told.
     reports: u64,
-    /// When it was counted last what was asked for again, and the counts: packets sent, packets asked for.
-    counted: (Instant, u64, u64),
+    /// When it was counted last what was asked for again, and the counts.
+    counted: (Instant, Counts),
     /// The share that this came to last.
     asked_for: Option<f64>,
+    /// The share of what was sent then that was no repair.
+    originals: f64,
+    /// The shortest round trip so far, in milliseconds.
+    least_ms: Option<f64>,
+}
+
+/// Packets of a session, since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    sent: u64,
+    repairs: u64,
+    asked: u64,
+    missing: u64,
+    late: u64,
+}
+
+impl Counts {
+    const fn of(status: &ViewerStatus) -> Self {
+        let ViewerStatus { packets, retransmitted, nacks, missing, late, .. } = status;
+        Self { sent: *packets, repairs: *retransmitted, asked: *nacks, missing: *missing, late: *late }
+    }
+
+    const fn since(self, before: Self) -> Self {
+        Self {
+            sent: self.sent.saturating_sub(before.sent),
+            repairs: self.repairs.saturating_sub(before.repairs),
+            asked: self.asked.saturating_sub(before.asked),
+            missing: self.missing.saturating_sub(before.missing),
+            late: self.late.saturating_sub(before.late),
+        }
+    }
 }
 
 /// What was asked for again is counted for this long, as receiver reports count.
 const COUNTED: Duration = Duration::from_secs(1);
+/// A line that loses so much, and on which packets wait so much longer than they ever had to, is full: what comes through then is
+/// what it carries. One that loses at random delays nothing.
+const FULL_LOSS: f64 = 0.05;
+const FULL_QUEUE_MS: f64 = 60.0;
 /// Of fewer packets a share says nothing.
 const ENOUGH: u64 = 30;
 
@@ -40,26 +75,39 @@ impl Seen {
     ) -> ServerView {
         let before = seen.take().filter(|seen| seen.session == status.id);
         let is_new = status.reports > before.as_ref().map_or(0, |seen| seen.reports);
-        let begins = (now, status.packets, status.nacks);
-        let (counted, last) = before.map_or((begins, None), |seen| (seen.counted, seen.asked_for));
-        let (sent, asked) =
-            (status.packets.saturating_sub(counted.1), status.nacks.saturating_sub(counted.2));
+        let begins = (now, Counts::of(status));
+        let least_ms = before.as_ref().and_then(|seen| seen.least_ms);
+        let (counted, last, originals) =
+            before.map_or((begins, None, 1.0), |seen| (seen.counted, seen.asked_for, seen.originals));
+        let grown = begins.1.since(counted.1);
         let due = now.saturating_duration_since(counted.0) >= COUNTED;
-        let fresh = (due && sent >= ENOUGH && asked > 0).then(|| lost(asked, sent));
+        let fresh = (due && grown.sent >= ENOUGH && grown.asked > 0).then(|| lost(grown.asked, grown.sent));
+        let nack_recovery = (due && grown.missing > 0).then(|| share_left(grown.missing, grown.late));
+        let originals = if due { share_left(grown.sent, grown.repairs) } else { originals };
         let asked_for = if due { fresh } else { last };
         let counted = if due { begins } else { counted };
-        *seen = Some(Self { session: status.id.clone(), reports: status.reports, counted, asked_for });
+        let round_trip_ms = status.round_trip_ms.filter(|_| is_new);
+        let waits = round_trip_ms.zip(least_ms).is_some_and(|(ms, least)| ms - least >= FULL_QUEUE_MS);
+        let least_ms = [least_ms, round_trip_ms].into_iter().flatten().reduce(f64::min);
+        let (session, reports) = (status.id.clone(), status.reports);
+        *seen = Some(Self { session, reports, counted, asked_for, originals, least_ms });
         // What was repaired in time is not lost in a report: the higher of both is what the line loses.
         let loss_ratio = if is_new {
             Some(asked_for.map_or(status.loss_ratio, |asked_for| asked_for.max(status.loss_ratio)))
         } else {
             fresh
         };
+        // Of the repairs nobody knows how many come: what is new in the media is counted, which is a little less than the line carries.
+        let full = waits && loss_ratio.is_some_and(|loss| loss >= FULL_LOSS);
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let estimate_bps = full.then(|| status.bitrate_bps as f64 * originals * (1.0 - status.loss_ratio));
         ServerView {
             ice: Some(ice(status)),
             loss_ratio,
+            nack_recovery,
+            estimate_bps,
             jitter_ms: is_new.then_some(status.jitter_ms),
-            round_trip_ms: status.round_trip_ms.filter(|_| is_new),
+            round_trip_ms,
             lowest_layer_bps: lowest_bps,
             ..ServerView::default()
         }
@@ -82,6 +130,13 @@ fn lost(asked: u64, sent: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "packets of a second")]
     let ratio = asked as f64 / sent as f64;
     ((2.0 * ratio + 1.0) - (4.0 * ratio + 1.0).sqrt()) / (2.0 * ratio)
+}
+
+/// The share of `all` that is left without `some`, which may be of packets that were counted a second before.
+fn share_left(all: u64, some: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "packets of a second")]
+    let share = some as f64 / all.max(1) as f64;
+    (1.0 - share).max(0.0)
 }
 
 fn ice(status: &ViewerStatus) -> IceState {
@@ -140,6 +195,44 @@ mod tests {
 
         assert_eq!(look(4_000, 1_910, asked + 9, 10), None, "of too few");
         assert!(look(5_000, 2_210, asked + 30, 11).unwrap() < 0.1);
+    }
+
+    #[test]
+    fn what_is_asked_for_twice_was_not_repaired() {
+        let start = bicast_shared::clock::now();
+        let mut seen = None;
+        let mut look = |millis: u64, missing: u64, late: u64| {
+            let status = ViewerStatus { packets: millis, missing, late, ..status("a") };
+            Seen::view(&mut seen, start + Duration::from_millis(millis), &status, None).nack_recovery
+        };
+        assert_eq!(look(0, 50, 50), None, "what came before is nobody's second");
+        assert_eq!(look(500, 60, 50), None, "not a second yet");
+        assert_eq!(look(1_000, 90, 60), Some(0.75));
+        assert_eq!(look(2_000, 90, 70), None, "nothing is missing");
+        assert_eq!(look(3_000, 91, 75), Some(0.0), "late ones of the second before");
+    }
+
+    #[test]
+    fn what_comes_through_a_full_line_is_what_it_carries() {
+        let start = bicast_shared::clock::now();
+        let mut seen = None;
+        let mut look = |reports: u64, round_trip_ms: f64, loss_ratio: f64| {
+            let status = ViewerStatus {
+                reports,
+                loss_ratio,
+                packets: reports * 100,
+                retransmitted: reports * 20,
+                round_trip_ms: Some(round_trip_ms),
+                bitrate_bps: 600_000,
+                ..status("a")
+            };
+            Seen::view(&mut seen, start + Duration::from_secs(reports), &status, None).estimate_bps
+        };
+        assert_eq!(look(1, 40.0, 0.3), None, "how long it takes on an empty line is not known");
+        assert_eq!(look(2, 40.0, 0.3), None, "it loses, and nothing waits");
+        assert_eq!(look(3, 240.0, 0.01), None, "what waits comes");
+        assert_eq!(look(4, 240.0, 0.25), Some(360_000.0), "a fifth of it is repairs");
+        assert_eq!(look(4, 240.0, 0.25), None, "told once");
     }
 
     #[test]

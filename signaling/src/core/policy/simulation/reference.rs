@@ -8,7 +8,7 @@
 //!   of room or of moves left in this minute.
 //! - More than `switches_a_minute` changes of path within any 60 s.
 //! - Leaving the realtime path without a cause: bad reports, two at least, for `bad_for`, in this stay, while somebody published; pictures that
-//!   stood still for `frozen_for`; a connection that did not come within `connect_within` or was interrupted for
+//!   stood still for `frozen_for`; a session that was closed while the last report was a bad one; a connection that did not come within `connect_within` or was interrupted for
 //!   `interrupted_for`, or was closed and did not come again within `connect_within`; a feed that has the path no more. Lack of room is none.
 //! - Entering it without a slot, a publisher or the path; within the hold after leaving (which is `hold`, or `trial_hold` for a trial, times
 //!   `growth` for each return in a row that did not last `lasting`, up to `longest_hold`); beyond the budget of returns; after anything that was
@@ -366,7 +366,10 @@ impl Reference {
                     (all_good || !bad.is_empty()).then_some((*at, !bad.is_empty()))
                 });
                 let marks: Vec<_> = marks.collect();
-                self.feed.live && named && lasts(now, marks.into_iter(), ms(settings.bad_for), fresh)
+                let given_up =
+                    self.is_closed() && marks.last().is_some_and(|(at, bad)| *bad && now - at <= fresh);
+                let lasted = lasts(now, marks.into_iter(), ms(settings.bad_for), fresh);
+                self.feed.live && named && (lasted || given_up)
             }
         };
         if caused { Ok(()) } else { object(format!("left or lowered for {reason} without a cause")) }
@@ -402,6 +405,14 @@ impl Reference {
         let newest = after.iter().rposition(|(_, ice)| *ice == IceState::Closed).unwrap_or(0);
         let begun = after[newest..].iter().find(live).map(|(at, _)| at);
         begun.is_some() && failed || now - begun.unwrap_or(closed) >= ms(self.settings.connect_within)
+    }
+
+    /// Whether a session of this stay was closed and no other has come about.
+    fn is_closed(&self) -> bool {
+        let closed = self.ice.iter().rposition(|(_, ice)| *ice == IceState::Closed);
+        let connected =
+            |from: usize, to: usize| self.ice[from..to].iter().any(|(_, ice)| *ice == IceState::Connected);
+        closed.is_some_and(|at| connected(0, at) && !connected(at, self.ice.len()))
     }
 
     /// Whether every view of the last while had only good values, and there was no silence.
