@@ -83,7 +83,9 @@ impl Printer<'_> {
             writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
         }
         let mut from_end: i64 = segments.iter().skip(skipped).map(|segment| segment.ticks).sum();
-        let mut init = skipped.checked_sub(1).and_then(|last| segments.get(last)).map(|s| s.head.init.number);
+        // Said again behind EXT-X-SKIP: shaka-player (5.2) does not carry over the map of what was skipped, and then changes rendition
+        // without its initialization section.
+        let mut init = None;
         for segment in segments.iter().skip(skipped) {
             from_end -= segment.ticks;
             let with_parts = !segment.complete || from_end < PART_TARGETS * target * self.rendition.timescale;
@@ -163,7 +165,7 @@ impl Printer<'_> {
         if skipped > 0 {
             writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
         }
-        let mut init = skipped.checked_sub(1).and_then(|last| segments.get(last)).map(|s| s.head.init.number);
+        let mut init = None;
         for segment in segments.iter().skip(skipped).filter(|segment| segment.complete) {
             self.before_segment(out, segment, init)?;
             init = Some(segment.head.init.number);

@@ -104,6 +104,8 @@ fn a_delta_update_leaves_out_what_is_older_than_the_skip_boundary() {
     assert_eq!(skipped, 11, "the one that ends exactly at the boundary stays");
     assert!(delta.contains("#EXT-X-VERSION:9\n") && delta.contains("#EXT-X-MEDIA-SEQUENCE:0\n"));
     let tail = delta.split_once("SKIPPED-SEGMENTS=11\n").unwrap().1;
+    let (map, tail) = tail.split_once('\n').unwrap();
+    assert!(map.starts_with("#EXT-X-MAP:") && full.contains(map), "{map}");
     assert!(full.ends_with(tail), "every other line as in the full playlist");
     assert_eq!(full.matches("#EXTINF").count() - delta.matches("#EXTINF").count(), skipped);
     // Parts are listed for the last three target durations: 9 segments of 1 s.
@@ -202,7 +204,9 @@ fn keyframes_have_the_header_of_their_multivariant_playlist_and_deltas() {
     assert!(control(&text).is_some() && control(&text) == control(&of("video0", Shape::Full).unwrap()));
     let delta = of("video0", Shape::KeyframesDelta).unwrap();
     let tail = delta.split_once("#EXT-X-SKIP:SKIPPED-SEGMENTS=11\n").unwrap().1;
-    assert!(delta.starts_with("#EXTM3U\n#EXT-X-VERSION:9\n") && text.ends_with(tail), "{delta}");
+    assert!(delta.starts_with("#EXTM3U\n#EXT-X-VERSION:9\n"), "{delta}");
+    let (map, tail) = tail.split_once('\n').unwrap();
+    assert!(map.starts_with("#EXT-X-MAP:") && text.ends_with(tail), "{delta}");
     let standard = of("video0", Shape::StandardKeyframes).unwrap();
     assert_eq!(control(&standard), None);
     assert_eq!(standard, text.replace(&format!("{}\n", control(&text).unwrap()), ""));
