@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use bicast_shared::body::{Body, says_json};
+use bicast_shared::body::{self, Body, says_json};
 use bicast_shared::clock;
 use bicast_shared::problem::Problem;
 use bytes::Bytes;
@@ -74,7 +74,7 @@ pub(crate) async fn list_lines(State(lines): State<Lines>, headers: HeaderMap) -
 /// asked about, is removed.
 #[utoipa::path(
     post, path = "/v1/demo/lines", tag = "demo", operation_id = "makeLine",
-    request_body(content = NetworkChange, description = "How bad it is; what is left out is as good as without it",
+    request_body(content = Option<NetworkChange>, description = "How bad it is; what is left out is as good as without it",
         example = json!({"lossRatio": 0.05, "delayMs": 40, "rateKbps": 2000})),
     responses(
         (status = 201, description = "It is there", body = api::Line,
@@ -141,7 +141,7 @@ pub(crate) async fn show_line(
 #[utoipa::path(
     patch, path = "/v1/demo/lines/{id}", tag = "demo", operation_id = "changeLine",
     params(("id" = String, Path, description = "The line's id")),
-    request_body(content = NetworkChange, example = json!({"lossRatio": 0.3})),
+    request_body(content = Option<NetworkChange>, example = json!({"lossRatio": 0.3})),
     responses(
         (status = 200, description = "It is changed", body = api::Line),
         (status = 400, description = "The body or a value is wrong: the detail says which; nothing is changed", body = api::Problem,
@@ -216,12 +216,11 @@ fn host(headers: &HeaderMap) -> String {
 
 /// What a body says about a network. An empty one says nothing.
 fn read(headers: &HeaderMap, body: &Bytes) -> Result<NetworkChange, Box<Problem>> {
-    if body.is_empty() {
+    if body::is_nothing(body) {
         return Ok(NetworkChange::default());
     }
     says_json(headers)?;
-    serde_json::from_slice(body)
-        .map_err(|error| Box::new(bad_body(&format!("The body is no network: {error}"))))
+    body::object(body).map_err(|error| Box::new(bad_body(&format!("The body is no network: {error}"))))
 }
 
 fn bad_body(detail: &str) -> Problem {

@@ -4,6 +4,8 @@ use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde_json::{Number, Value};
 
 use crate::problem::Problem;
 
@@ -46,6 +48,48 @@ pub fn says_json(headers: &HeaderMap) -> Result<(), Box<Problem>> {
     Err(Box::new(Problem::wrong_content_type(kind, "application/json")))
 }
 
+/// Whether a body says nothing: there is none, or it is `null`.
+#[must_use]
+pub fn is_nothing(body: &[u8]) -> bool {
+    matches!(body.trim_ascii(), b"" | b"null")
+}
+
+/// Reads a JSON object. `1.0` is a whole number there, as JSON Schema has it (6.1.1 of its validation part), and an array is none,
+/// which serde would take for one.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(serde::de::Error::custom("it is no JSON object"));
+    }
+    serde_json::from_slice(body).or_else(|error| {
+        let whole = serde_json::from_slice(body).map(with_whole_numbers);
+        whole.and_then(serde_json::from_value).map_err(|_| error)
+    })
+}
+
+fn with_whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => Value::Number(whole(&number).unwrap_or(number)),
+        Value::Array(items) => items.into_iter().map(with_whole_numbers).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, with_whole_numbers(value))).collect()
+        }
+        other => other,
+    }
+}
+
+/// The integer that a number written with a fraction is.
+fn whole(number: &Number) -> Option<Number> {
+    /// From here on not every integer has a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let value = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < EXACT)?;
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number that i64 has")]
+    let value = value as i64;
+    Some(value.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +108,22 @@ mod tests {
         long.headers_mut().insert(header::CONTENT_LENGTH, "5".parse().unwrap());
         let refused = Body::<4>::from_request(long, &()).await.map(|_| ()).map_err(|problem| problem.status);
         assert_eq!(refused, Err(413), "before anything of it is read");
+    }
+
+    #[test]
+    fn an_object_is_read_and_nothing_that_looks_like_one() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Said {
+            count: u64,
+            share: f64,
+        }
+        let said = |count, share| Ok(Said { count, share });
+        let read = |body: &str| object::<Said>(body.as_bytes()).map_err(|error| error.to_string());
+        assert_eq!(read(r#" {"count": 7, "share": 1}"#), said(7, 1.0));
+        assert_eq!(read(r#"{"count": 7.0, "share": 0.5}"#), said(7, 0.5));
+        assert_eq!(read("[7, 0.5]"), Err("it is no JSON object".into()));
+        assert!(read(r#"{"count": 7.5, "share": 0.5}"#).unwrap_err().contains("floating point `7.5`"));
+        assert!(read(r#"{"count": 1e300, "share": 0.5}"#).is_err());
     }
 
     #[test]

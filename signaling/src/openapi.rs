@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use utoipa::OpenApi;
+use utoipa::openapi::{Content, PathItem, Ref, Response};
 
 use crate::{api, http};
 
@@ -16,11 +17,36 @@ impl Description {
         for other in others {
             document.merge(other);
         }
+        for (path, item) in &mut document.paths.paths {
+            if behind_a_door(path) {
+                refusals(item);
+            }
+        }
         Self(serde_json::to_vec(&document).unwrap_or_default().into())
     }
 
     pub(crate) fn json(&self) -> Bytes {
         self.0.clone()
+    }
+}
+
+/// Whether a route wants a token where the server has keys.
+fn behind_a_door(path: &str) -> bool {
+    let open = ["/v1/time", "/v1/openapi.json"];
+    ["/v1/", "/whip/", "/whep/", "/hls/"].iter().any(|door| path.starts_with(door)) && !open.contains(&path)
+}
+
+/// Every door may refuse: what does not say so yet says it.
+fn refusals(item: &mut PathItem) {
+    let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+    for operation in operations.into_iter().flatten() {
+        for (status, what) in
+            [("401", "There is no token that can be read"), ("403", "The token does not allow this")]
+        {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            let refusal = Response::builder().description(what).content("application/problem+json", problem);
+            operation.responses.responses.entry(status.into()).or_insert_with(|| refusal.build().into());
+        }
     }
 }
 

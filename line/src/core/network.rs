@@ -38,15 +38,15 @@ impl Default for Network {
 pub struct NetworkChange {
     /// As in `Network`.
     #[serde(deserialize_with = "said")]
-    #[schema(value_type = Option<f64>, minimum = 0, maximum = 1)]
+    #[schema(required = false, value_type = f64, minimum = 0, maximum = 1)]
     pub loss_ratio: Option<f64>,
     /// As in `Network`.
     #[serde(deserialize_with = "said")]
-    #[schema(value_type = Option<u32>, maximum = 2000)]
+    #[schema(required = false, value_type = u32, maximum = 2000)]
     pub delay_ms: Option<u32>,
     /// As in `Network`.
     #[serde(deserialize_with = "said")]
-    #[schema(value_type = Option<u32>, maximum = 500)]
+    #[schema(required = false, value_type = u32, maximum = 500)]
     pub jitter_ms: Option<u32>,
     /// As in `Network`: null takes the limit away.
     #[serde(deserialize_with = "said")]
@@ -54,7 +54,7 @@ pub struct NetworkChange {
     pub rate_kbps: Option<Option<u32>>,
     /// As in `Network`.
     #[serde(deserialize_with = "said")]
-    #[schema(value_type = Option<bool>)]
+    #[schema(required = false, value_type = bool)]
     pub udp: Option<bool>,
 }
 

@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bicast_shared::auth::{Grant, Tier};
-use bicast_shared::body::Body;
+use bicast_shared::body::{self, Body};
 use bicast_shared::id::FeedId;
 use bicast_shared::problem::Problem;
 use serde::de::DeserializeOwned;
@@ -36,7 +36,7 @@ const LONGEST_AGENT: usize = 128;
 #[utoipa::path(
     post, path = "/v1/feeds/{id}/viewers", tag = "viewers", operation_id = "joinFeed",
     params(("id" = String, Path, description = "The feed", example = "demo", pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")),
-    request_body(content = Join, description = "About the viewer; may be left out"),
+    request_body(content = Option<Join>, description = "About the viewer; may be left out"),
     responses(
         (status = 201, description = "It has joined", body = api::viewers::Joined,
             headers(("Location" = String, description = "The viewer")),
@@ -321,10 +321,10 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for ViewerInPath {
 
 /// The JSON of a body; none where it is empty. Its type is not looked at: what a page sends while it is closed (`sendBeacon`) is plain text.
 pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<Option<T>, Box<Problem>> {
-    if body.trim_ascii().is_empty() {
+    if body::is_nothing(body) {
         return Ok(None);
     }
-    serde_json::from_slice(body).map(Some).map_err(|error| Box::new(bad_body(&error.to_string())))
+    body::object(body).map(Some).map_err(|error| Box::new(bad_body(&error.to_string())))
 }
 
 pub(super) fn bad_body(why: &str) -> Problem {
