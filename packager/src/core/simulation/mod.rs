@@ -8,6 +8,7 @@ mod publisher;
 mod reader;
 mod restart;
 mod runs;
+mod silence;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
