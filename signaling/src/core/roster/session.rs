@@ -100,7 +100,7 @@ impl Seen {
         // Of the repairs nobody knows how many come: what is new in the media is counted, which is a little less than the line carries.
         let full = waits && loss_ratio.is_some_and(|loss| loss >= FULL_LOSS);
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
-        let estimate_bps = full.then(|| status.bitrate_bps as f64 * originals * (1.0 - status.loss_ratio));
+        let estimate_bps = full.then_some(status.bitrate_bps as f64 * originals * (1.0 - status.loss_ratio));
         ServerView {
             ice: Some(ice(status)),
             loss_ratio,
