@@ -172,6 +172,14 @@ describe('the player', { timeout: 300_000 }, () => {
       await back();
       // What was loaded for the way there and back begins in the middle of a segment, sound and picture each with its own part.
       await back();
+      // Before the oldest picture there is the oldest one. Its parts are in no playlist any more, and its sound begins a little later.
+      const oldest = await page.evaluate(async () => {
+        await element.rewind(4);
+        return Promise.race([element.rewind(1_000), new Promise((gaveUp) => setTimeout(gaveUp, 20_000, null))]);
+      });
+      assert.ok(oldest !== null && (await page.evaluate(() => element.behindLiveMs)) > 9_000, `it is the oldest: ${JSON.stringify(oldest)}`);
+      await page.evaluate(() => element.goLive('jump'));
+      await until('it is live', () => page.evaluate(() => player.visible?.path === 'realtime' && player.following));
       await page.route('**/hls/**', async (route) => {
         await sleep(500);
         await route.continue().catch(() => {});

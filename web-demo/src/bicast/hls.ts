@@ -138,10 +138,18 @@ export class HlsClient extends KeptLink {
     return this.video.buffered.length > 0 && (this.#hls === null || this.#map.known);
   }
 
+  /** The playlists of picture and sound. */
+  get #details() {
+    const hls = this.#hls;
+    return [hls?.latestLevelDetails, hls?.audioTracks[hls.audioTrack]?.details];
+  }
+
   /** What can be loaded, in seconds of the element; null before the playlist is here. */
   get window(): { readonly start: number; readonly end: number } | null {
-    const details = this.#hls?.latestLevelDetails;
-    if (details) return { start: details.fragmentStart, end: details.edge };
+    const [picture, sound] = this.#details;
+    // hls.js (1.7.4) loads at the live edge whatever is sought before a playlist's first media, and sound begins later than the picture.
+    const start = Math.max(...[picture, sound].flatMap((of) => of?.fragmentStart ?? []));
+    if (picture) return { start, end: picture.edge };
     const { seekable } = this.video;
     return seekable.length === 0
       ? null
@@ -153,7 +161,7 @@ export class HlsClient extends KeptLink {
     const hls = this.#hls;
     if (!hls) return;
     // It (1.7.4) would go on to hold these for loaded.
-    for (const details of [hls.latestLevelDetails, hls.audioTracks[hls.audioTrack]?.details])
+    for (const details of this.#details)
       for (const part of details?.partList ?? []) part.clearElementaryStreamInfo();
     hls.trigger((hls.constructor as typeof Hls).Events.BUFFER_FLUSHING, {
       startOffset: 0,
