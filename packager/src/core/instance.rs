@@ -254,8 +254,7 @@ impl Instance {
 
     /// Where the newest segment has to end: TARGETDURATION behind its beginning.
     fn limit(&self) -> Option<MediaTime> {
-        let target = i64::from(self.lineup.header.target_duration) * i64::from(self.plans.rate().hz());
-        Some(self.plans.newest()?.start + target)
+        Some(self.plans.newest()?.start + self.lineup.header.target(self.plans.rate()))
     }
 
     /// Segments as the stamps tell them where no packaged picture does. The master clock stands at `at`.
@@ -395,7 +394,7 @@ impl Instance {
 /// The limits of a rendition that has this `part` of the feed's bytes.
 fn window(lineup: &Lineup, limits: Limits, rate: ClockRate, part: impl Fn(usize) -> usize) -> WindowLimits {
     let hz = i64::from(rate.hz());
-    let target = i64::from(lineup.header.target_duration) * hz;
+    let target = lineup.header.target(rate);
     // Parts are listed for three target durations and served for as long again (RFC 8216bis, 6.2.2).
     let (live_ticks, late_ticks) = (target * 7, rate.ticks(limits.late));
     WindowLimits {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bicast_shared::time::ProgramTime;
+use bicast_shared::time::{ClockRate, ProgramTime};
 use serde::{Deserialize, Serialize};
 
 use crate::core::lineup::Lineup;
@@ -18,6 +18,14 @@ pub struct Header {
     pub part_target_ms: u32,
     /// Whether every segment begins with a keyframe.
     pub independent_segments: bool,
+}
+
+impl Header {
+    /// EXT-X-TARGETDURATION in ticks.
+    #[must_use]
+    pub fn target(&self, rate: ClockRate) -> i64 {
+        i64::from(self.target_duration) * i64::from(rate.hz())
+    }
 }
 
 /// A packaged feed.
