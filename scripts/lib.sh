@@ -130,6 +130,22 @@ apt_need() {
   done
 }
 
+# python_venv_need: python3 is often there without the means to make an environment.
+python_venv_need() { python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv; }
+
+# python_need FOLDER REQUIREMENTS: an environment with these packages, made anew where they or Python have changed.
+python_need() {
+  local folder=$1 requirements=$2 wanted have
+  wanted=$(python3 --version; cat "$requirements")
+  have=$(cat "$folder/.bicast-stamp" 2>/dev/null || true)
+  [[ $wanted == "$have" ]] && return 0
+  say "  making $folder with $(tr '\n' ' ' <"$requirements")"
+  rm -rf "$folder"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+  printf '%s' "$wanted" >"$folder/.bicast-stamp"
+}
+
 # chromium: prints the path of a Chromium or Chrome. TEST_CHROMIUM names another.
 find_chromium() {
   local name
