@@ -13,6 +13,17 @@ const PATTERN = ['--test-pattern', '--size', '320x180', '--bitrate', '300k'];
 
 const state = (page) => page.evaluate(() => player.state);
 const inside = (page, selector) => page.locator(`bicast-player ${selector}`);
+/** Waits until more than so many seconds can be gone back over. */
+const rewindable = (server, seconds, ask = {}) =>
+  until('there are some seconds to go back to', async () => {
+    const answer = await fetch(server.url('/v1/feeds/test'), ask);
+    return answer.ok && (await answer.json()).paths.hls.windowSeconds > seconds;
+  });
+/** Goes back to live at once, and waits for it. */
+const live = async (page) => {
+  await page.evaluate(() => element.goLive('jump'));
+  await until('it is live', () => page.evaluate(() => player.visible?.path === 'realtime' && player.following));
+};
 /** What stands over the picture; empty where nothing does. */
 const words = (page) =>
   page.evaluate(() => {
@@ -158,16 +169,12 @@ describe('the player', { timeout: 300_000 }, () => {
     const server = await serve();
     try {
       server.publish('test', PATTERN);
-      await until('there are some seconds to go back to', async () => {
-        const answer = await fetch(server.url('/v1/feeds/test'));
-        return answer.ok && (await answer.json()).paths.hls.windowSeconds > 10;
-      });
+      await rewindable(server, 10);
       const { page, errors } = await openPlayer(browser, pages, server.url('/'), 'test', { path: 'auto' });
       const back = async () => {
         const rewound = await page.evaluate(() => element.rewind(5));
         assert.ok(rewound?.exact, `it is the wanted frame: ${JSON.stringify(rewound)}`);
-        await page.evaluate(() => element.goLive('jump'));
-        await until('it is live', () => page.evaluate(() => player.visible?.path === 'realtime' && player.following));
+        await live(page);
       };
       await back();
       // What was loaded for the way there and back begins in the middle of a segment, sound and picture each with its own part.
@@ -178,8 +185,7 @@ describe('the player', { timeout: 300_000 }, () => {
         return Promise.race([element.rewind(1_000), new Promise((gaveUp) => setTimeout(gaveUp, 20_000, null))]);
       });
       assert.ok(oldest !== null && (await page.evaluate(() => element.behindLiveMs)) > 9_000, `it is the oldest: ${JSON.stringify(oldest)}`);
-      await page.evaluate(() => element.goLive('jump'));
-      await until('it is live', () => page.evaluate(() => player.visible?.path === 'realtime' && player.following));
+      await live(page);
       await page.route('**/hls/**', async (route) => {
         await sleep(500);
         await route.continue().catch(() => {});
@@ -199,10 +205,7 @@ describe('the player', { timeout: 300_000 }, () => {
     try {
       server.publish('test', [...PATTERN, '--token', mint('--rights', 'publish')]);
       const ask = { headers: { authorization: `Bearer ${mint('--rights', 'watch', '--tier', 'vip')}` } };
-      await until('there are some seconds to go back to', async () => {
-        const answer = await fetch(server.url('/v1/feeds/test'), ask);
-        return answer.ok && (await answer.json()).paths.hls.windowSeconds > 8;
-      });
+      await rewindable(server, 8, ask);
       const token = mint('--rights', 'watch', '--tier', 'vip', '--expires', '12s');
       const { page, errors } = await openPlayer(browser, pages, server.url('/'), 'test', { path: 'auto', token });
       const rewound = await page.evaluate(() => element.rewind(5));

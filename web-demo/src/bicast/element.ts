@@ -41,7 +41,8 @@ const RENDER_EVERY_MS = 250;
 const IDLE_MS = 2_800;
 /** Shorter holds are not worth a word. */
 const HOLD_WORTH_TELLING_MS = 1_500;
-const BACK_S = 10;
+/** The jump of the button and of the keys beside it, in seconds. */
+export const BACK_S = 10;
 
 /** The custom element. */
 export class BicastPlayerElement extends HTMLElement {

@@ -1,12 +1,11 @@
 /** The player's keys, as people know them from other players. */
 
-import type { BicastPlayerElement } from "./element";
+import { BACK_S, type BicastPlayerElement } from "./element";
 import type { PathPlayer } from "./path-player";
 import type { ScrubBar } from "./scrub-bar";
 
-/** Jumps of the keys, in seconds. */
+/** Jumps of the other keys, in seconds. */
 const STEP_S = 5;
-const JUMP_S = 10;
 const PAGE_S = 60;
 
 /**
@@ -36,8 +35,8 @@ export function actOnKey(
     k: () => element.togglePlay(),
     ArrowLeft: () => go(-STEP_S),
     ArrowRight: () => go(STEP_S),
-    j: () => go(-JUMP_S),
-    l: () => go(JUMP_S),
+    j: () => go(-BACK_S),
+    l: () => go(BACK_S),
     ",": () => void player.step(-1),
     ".": () => void player.step(1),
     End: () => element.goLive(),
