@@ -143,10 +143,14 @@ impl Gateway {
         let (udp, tcp) = (sfu.udp_addrs(), sfu.tcp_addrs());
         let readiness = Readiness::new(http.clone(), udp.clone());
         let lines = demo_lines(&config.demo, &http, &udp);
+        let signaling = signaling
+            .describe(openapi::other_rooms())
+            .describe(bicast_line::openapi())
+            .guarded_by(auth::is_guarded);
         let routes = sfu
             .router()
             .merge(packager.router())
-            .merge(signaling.describe(openapi::other_rooms()).describe(bicast_line::openapi()).router())
+            .merge(signaling.router())
             .merge(bicast_line::router(lines.clone()))
             .merge(health::router(readiness.clone(), bus.clone()));
         let rules = Rules {

@@ -42,6 +42,7 @@ use crate::desk::Desk;
 use crate::directory::Directory;
 use crate::http::Shared;
 use crate::openapi::Description;
+pub use crate::openapi::Guarded;
 
 /// The room.
 pub struct Signaling {
@@ -51,6 +52,7 @@ pub struct Signaling {
     timeline: Option<Arc<dyn TimelineSource>>,
     max_created_feeds: u32,
     others: Vec<OpenApi>,
+    guarded: Guarded,
 }
 
 /// What of the room others hold: viewers whose rights end, a processor's load, the realtime path's door.
@@ -90,7 +92,15 @@ impl Signaling {
         let directory = Directory::start(bus, sfu, packager, retention);
         let max_created_feeds = config.max_created_feeds;
         let desk = Desk::start(config, directory.clone(), source);
-        Self { directory, desk, since: clock::utc(), timeline: None, max_created_feeds, others: Vec::new() }
+        Self {
+            directory,
+            desk,
+            since: clock::utc(),
+            timeline: None,
+            max_created_feeds,
+            others: Vec::new(),
+            guarded: |_, _| false,
+        }
     }
 
     /// The viewers that have joined.
@@ -113,9 +123,16 @@ impl Signaling {
         self
     }
 
+    /// Which routes may refuse for want of a token, by method and pattern: the description says so of them.
+    #[must_use]
+    pub fn guarded_by(mut self, guarded: Guarded) -> Self {
+        self.guarded = guarded;
+        self
+    }
+
     /// The routes under `/v1`: feeds, their viewers and timelines, the time, the description of all this.
     pub fn router(&self) -> axum::Router {
-        let description = Description::new(self.others.clone());
+        let description = Description::new(self.others.clone(), self.guarded);
         let (directory, desk) = (self.directory.clone(), self.desk.clone());
         let timeline = self.timeline.clone();
         http::router(Shared {

@@ -1,26 +1,28 @@
 //! The OpenAPI description: this room's routes, and what the other rooms add about theirs.
 
+use axum::http::Method;
 use bytes::Bytes;
 use utoipa::OpenApi;
 use utoipa::openapi::{Content, PathItem, Ref, Response};
 
 use crate::{api, http};
 
+/// Whether a route, by its pattern, wants a token where the server has keys.
+pub type Guarded = fn(&Method, &str) -> bool;
+
 /// The description, rendered once.
 #[derive(Clone)]
 pub(crate) struct Description(Bytes);
 
 impl Description {
-    /// This room's routes together with those of `others`.
-    pub(crate) fn new(others: Vec<utoipa::openapi::OpenApi>) -> Self {
+    /// This room's routes together with those of `others`. What is `guarded` may refuse, and says so.
+    pub(crate) fn new(others: Vec<utoipa::openapi::OpenApi>, guarded: Guarded) -> Self {
         let mut document = Document::openapi();
         for other in others {
             document.merge(other);
         }
         for (path, item) in &mut document.paths.paths {
-            if behind_a_door(path) {
-                refusals(item);
-            }
+            refusals(item, |method| guarded(&method, path));
         }
         Self(serde_json::to_vec(&document).unwrap_or_default().into())
     }
@@ -30,16 +32,16 @@ impl Description {
     }
 }
 
-/// Whether a route wants a token where the server has keys.
-fn behind_a_door(path: &str) -> bool {
-    let open = ["/v1/time", "/v1/openapi.json"];
-    ["/v1/", "/whip/", "/whep/", "/hls/"].iter().any(|door| path.starts_with(door)) && !open.contains(&path)
-}
-
-/// Every door may refuse: what does not say so yet says it.
-fn refusals(item: &mut PathItem) {
-    let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
-    for operation in operations.into_iter().flatten() {
+/// The refusals of a door, where they are not described yet.
+fn refusals(item: &mut PathItem, guarded: impl Fn(Method) -> bool) {
+    let operations = [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ];
+    for (method, operation) in operations {
+        let Some(operation) = operation.as_mut().filter(|_| guarded(method)) else { continue };
         for (status, what) in
             [("401", "There is no token that can be read"), ("403", "The token does not allow this")]
         {

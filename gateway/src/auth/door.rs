@@ -29,6 +29,11 @@ fn door(method: &Method, route: &str) -> Door {
     known(method, route).unwrap_or(Door::All(Act::Administer))
 }
 
+/// Whether a route, by its pattern, wants a token where there are keys.
+pub(crate) fn is_guarded(method: &Method, route: &str) -> bool {
+    door(method, route) != Door::Open
+}
+
 /// The door of a route by its pattern, where that is known.
 fn known(method: &Method, route: &str) -> Option<Door> {
     let reads = matches!(*method, Method::GET | Method::HEAD);

@@ -19,6 +19,7 @@ pub(crate) mod prefix;
 mod routes;
 mod webhook;
 
+pub(crate) use self::door::is_guarded;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

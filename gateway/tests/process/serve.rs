@@ -28,6 +28,10 @@ fn every_described_route_is_there() {
     let document: Value = serde_json::from_str(&running.get("/v1/openapi.json").1).unwrap();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() > 10);
+    let refuses = |path: &str| paths[path]["get"]["responses"]["401"].is_object();
+    assert!(refuses("/v1/feeds/{id}/viewers") && refuses("/hls/{feed}/{rendition}/media.m3u8"));
+    // Whoever knows a viewer's address may use it.
+    assert!(!refuses("/v1/feeds/{id}/viewers/{viewer}") && !refuses("/v1/time"));
     for (path, item) in paths {
         let at = path
             .replace("{feed}", "nosuch")
